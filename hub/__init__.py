@@ -1,0 +1,1 @@
+"""Model cards, publishing and what runs on the Hub."""

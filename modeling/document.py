@@ -1,0 +1,87 @@
+"""Documents and mentions, in characters of the original text. Ships to the Hub; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, order=True)
+class Mention:
+    """One annotated or predicted mention.
+
+    `start` and `end` are character (Unicode code point) offsets into the document's text, half-open. `identifiers` are
+    concept identifiers as the file writes them. `score` (0..1) is set on predictions only and takes no part in
+    comparison.
+    """
+
+    start: int
+    end: int
+    type: str
+    identifiers: tuple[str, ...] = ()
+    score: float | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """What exact-match scoring compares."""
+        return (self.start, self.end, self.type)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A named stretch of a document, e.g. its title; `infons` are a BioC passage's key-value pairs."""
+
+    start: int
+    end: int
+    kind: str = ""
+    infons: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with its gold mentions.
+
+    `annotated_types` are the (native) types that the corpus annotates exhaustively; every other type is *unknown* in this
+    document, not absent. `index` tells records apart that share an id in one file (the n-th occurrence, from 0). Leakage
+    is judged by `article`, which is the id unless the corpus splits articles into records.
+
+    Raises:
+        ValueError: a mention is empty or reaches outside the text.
+    """
+
+    id: str
+    corpus: str
+    text: str
+    mentions: tuple[Mention, ...] = ()
+    annotated_types: frozenset[str] = frozenset()
+    index: int = 0
+    article: str = ""
+    passages: tuple[Passage, ...] = ()
+    infons: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self):
+        if not self.article:
+            object.__setattr__(self, "article", self.id)
+        for mention in self.mentions:
+            if not 0 <= mention.start < mention.end <= len(self.text):
+                raise ValueError(
+                    f"{self.name}: mention {mention.type} [{mention.start}, {mention.end}) is empty or outside the text "
+                    f"of {len(self.text)} characters; offsets are half-open code points of the text"
+                )
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Identifies the record among all corpora: (corpus, id, index)."""
+        return (self.corpus, self.id, self.index)
+
+    @property
+    def name(self) -> str:
+        """`corpus:id`, for error messages; the record's index is added when it isn't the first."""
+        return f"{self.corpus}:{self.id}" + (f"#{self.index}" if self.index else "")
+
+    def surface(self, mention: Mention) -> str:
+        """The mention's text."""
+        return self.text[mention.start : mention.end]
+
+    def with_mentions(self, mentions) -> Document:
+        """The same document with other mentions, in reading order."""
+        return replace(self, mentions=tuple(sorted(mentions, key=lambda m: (m.start, m.end, m.type))))
