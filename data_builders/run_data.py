@@ -1,0 +1,176 @@
+"""The documents of one run: named corpora, the generated ones and the user's own files, without overlap."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import LabelSpace, nearest
+
+from .builder import load_corpus
+from .corpora import CORPORA
+from .demo import DEMO_LABEL_SPACE, load_demo_corpora
+from .formats import ReadReport, read_documents
+from .mapping import load_label_mapping
+from .overlap import OverlapReport, remove_overlap
+
+logger = logging.getLogger(__name__)
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+Splits = dict[str, list[Document]]
+
+
+class RunDataError(ValueError):
+    """A run whose data can't be put together as asked."""
+
+
+@dataclass
+class RunData:
+    """What a run trains on, chooses its checkpoint by, and is measured on: corpus → documents, native types."""
+
+    train: Splits
+    validation: Splits
+    test: Splits
+    space: LabelSpace
+    overlap: OverlapReport
+    faults: ReadReport
+
+
+def load_run_data(options, seed: int = 42) -> RunData:
+    """Reads everything a run needs and takes overlapping documents out of training.
+
+    Args:
+        options: the run's `DataArguments` (see run_ner.py --help).
+        seed: draws subsets and the validation share.
+    Raises:
+        RunDataError: no corpus at all, an unknown corpus, a split that a corpus doesn't have.
+    """
+    faults = ReadReport()
+    names = list(dict.fromkeys([*options.corpora, *(options.test_corpora or []), *(options.validation_corpora or [])]))
+    demo = list(DEMO_LABEL_SPACE.corpora)
+    names = [n for name in names for n in (demo if name == "demo" else [name])]
+    own = bool(options.train_file or options.validation_file or options.test_file)
+    known = [*CORPORA, *demo, "demo", *([options.corpus_name] if own else [])]
+    for name in names:
+        if name not in known:
+            raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")
+    documents: dict[str, Splits] = {}
+    if set(names) & set(demo):
+        generated = load_demo_corpora()
+        documents |= {n: generated[n] for n in names if n in demo}
+    for name in names:
+        if name in CORPORA:
+            documents[name] = load_corpus(name, data_dir=options.data_dir, cache_dir=options.cache_dir, report=faults)
+    spaces = [_published_space(names, options), DEMO_LABEL_SPACE.restricted_to([n for n in names if n in demo])]
+    if own:
+        documents[options.corpus_name] = _own_files(options, faults)
+        spaces.append(_own_space(options, documents[options.corpus_name], spaces[0]))
+    if not documents:
+        raise RunDataError("no data: name --corpora (e.g. demo, biored) or give --train_file / --test_file")
+    space = _limit_types(LabelSpace({c: t for s in spaces for c, t in s.corpora.items()}), options.types)
+    trained = _expand(options.corpora, demo) + ([options.corpus_name] if options.train_file else [])
+    train = {c: list(documents[c].get(TRAIN, [])) for c in trained}
+    for corpus in [c for c, part in train.items() if not part]:
+        logger.warning("%s has no training split here; it is only evaluated", corpus)
+        del train[corpus]
+    validation = _chosen(documents, _expand(options.validation_corpora, demo), VALIDATION, options, own)
+    test = _chosen(documents, _expand(options.test_corpora, demo), TEST, options, own)
+    if options.validation_fraction and not validation:
+        validation = _hold_out(train, options.validation_fraction, seed)
+    evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
+    train, overlap = remove_overlap(train, evaluation, keep=options.keep_overlap, labels=space)
+    train = _subsets(train, options.max_train_documents or {}, seed)
+    return RunData(train, validation, test, space, overlap, faults)
+
+
+def _expand(names: Iterable[str] | None, demo: list[str]) -> list[str]:
+    return [n for name in names or [] for n in (demo if name == "demo" else [name])]
+
+
+def _published_space(names: list[str], options) -> LabelSpace:
+    scheme = options.mapping
+    space = load_label_mapping(scheme=scheme)
+    return space.restricted_to([n for n in names if n in CORPORA])
+
+
+def _own_files(options, faults: ReadReport) -> Splits:
+    splits = {}
+    for split, path in ((TRAIN, options.train_file), (VALIDATION, options.validation_file), (TEST, options.test_file)):
+        if path:
+            splits[split] = list(
+                read_documents(path, corpus=options.corpus_name, report=faults, repeated_ids=options.repeated_ids)
+            )
+            splits[split] = [replace(d, corpus=options.corpus_name) for d in splits[split]]
+    return splits
+
+
+def _own_space(options, splits: Splits, published: LabelSpace) -> LabelSpace:
+    """The user's types: given or found, each shared under its own name unless a mapping table says otherwise."""
+    found = dict.fromkeys(m.type for part in splits.values() for d in part for m in d.mentions)
+    types = options.corpus_types or list(found)
+    missing = [t for t in found if t not in types]
+    if missing:
+        raise RunDataError(
+            f"{options.corpus_name}: the files have mentions of {', '.join(missing)}, which --corpus_types doesn't name"
+            f"{nearest(missing[0], types)}"
+        )
+    if not types:
+        raise RunDataError(f"{options.corpus_name}: no mentions in the files, so give --corpus_types")
+    if options.extra_mapping:
+        space = load_label_mapping(scheme=options.mapping, extra=options.extra_mapping)
+        if options.corpus_name not in space.corpora:
+            raise RunDataError(f"{options.extra_mapping} has no rows for {options.corpus_name!r}")
+        for name in types:
+            space.shared(options.corpus_name, name)  # an unmapped type is an error
+        return space.restricted_to([options.corpus_name])
+    return LabelSpace({options.corpus_name: {t: t for t in types}})
+
+
+def _limit_types(space: LabelSpace, types: list[str] | None) -> LabelSpace:
+    if not types:
+        return space
+    for name in types:
+        if name not in space.shared_types:
+            raise RunDataError(f"--types: no corpus of the run has type {name!r}{nearest(name, space.shared_types)}")
+    return LabelSpace(
+        {c: {n: s if s in types else None for n, s in own.items()} for c, own in space.corpora.items()}
+    )
+
+
+def _chosen(documents: dict[str, Splits], names: list[str], split: str, options, own: bool) -> Splits:
+    """The named corpora's split, or that of every corpus of the run that has one."""
+    if names:
+        for name in names:
+            if not documents[name].get(split):
+                raise RunDataError(f"{name} has no {split} split; it has {', '.join(documents[name])}")
+        chosen = {n: documents[n][split] for n in names}
+        if own and documents[options.corpus_name].get(split):
+            chosen[options.corpus_name] = documents[options.corpus_name][split]
+        return chosen
+    return {name: splits[split] for name, splits in documents.items() if splits.get(split)}
+
+
+def _hold_out(train: Splits, fraction: float, seed: int) -> Splits:
+    """Moves a share of the articles of each training corpus to validation, records of one article together."""
+    validation = {}
+    for corpus, documents in train.items():
+        articles = sorted({d.article for d in documents})
+        random.Random(seed).shuffle(articles)
+        held = set(articles[: round(len(articles) * fraction)])
+        validation[corpus] = [d for d in documents if d.article in held]
+        train[corpus] = [d for d in documents if d.article not in held]
+    return {c: d for c, d in validation.items() if d}
+
+
+def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:
+    """Draws the training subsets of section 3.2 of AIONER (Figure 3); larger subsets contain the smaller ones."""
+    for corpus, size in sizes.items():
+        if corpus not in train:
+            raise RunDataError(f"--max_train_documents: {corpus!r} is not trained on{nearest(corpus, train)}")
+        order = list(range(len(train[corpus])))
+        random.Random(seed).shuffle(order)
+        train[corpus] = [train[corpus][i] for i in sorted(order[:size])]
+    return train

@@ -1,0 +1,121 @@
+"""The model card, generated from results.json; never typed by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = Path(__file__).with_name("card_template.md")
+
+
+def build_card(results: dict, name: str) -> ModelCard:
+    """The card of a run.
+
+    Args:
+        results: content of results.json.
+        name: the model's name.
+    """
+    evaluations = [
+        EvalResult(
+            task_type="token-classification",
+            task_name="Named Entity Recognition",
+            dataset_type=corpus,
+            dataset_name=corpus,
+            dataset_split="test",
+            metric_type="f1",
+            metric_name="micro-F1 (exact match)",
+            metric_value=round(report["overall"]["f1"], 4),
+        )
+        for corpus, report in results["test"].items()
+    ]
+    encoder = results["settings"]["encoder"]
+    data = ModelCardData(
+        language="en",
+        license="apache-2.0",
+        library_name="transformers",
+        pipeline_tag="token-classification",
+        tags=["biomedical", "named-entity-recognition", "mosaic-ner", results["settings"]["family"]],
+        base_model=encoder if "/" in encoder else None,
+        metrics=["f1", "precision", "recall"],
+        model_name=name,
+        eval_results=evaluations or None,
+    )
+    return ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        model_name=name,
+        family=results["settings"]["family"],
+        encoder=encoder,
+        seed=results["settings"]["seed"],
+        scores=_scores(results["test"]),
+        per_type=_per_type(results["test"]),
+        coverage=_coverage(results["coverage"]),
+        overlap=_overlap(results["overlap"]),
+        settings=_pairs(results["settings"]),
+        versions=_pairs(results["versions"]),
+        seconds=_pairs({k: round(v, 1) for k, v in results["seconds"].items()}),
+    )
+
+
+def write_card(folder: Path) -> None:
+    """Writes `README.md` beside the folder's results.json."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(str(build_card(results, folder.resolve().name)) + "\n", encoding="utf-8")
+
+
+def _table(header: list[str], rows: list[list]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def _percent(row: dict) -> list[str]:
+    return [f"{100 * row[k]:.2f}" for k in ("precision", "recall", "f1")] + [str(row["support"]), str(row["predicted"])]
+
+
+def _scores(test: dict) -> str:
+    rows = [[corpus, *_percent(report["overall"])] for corpus, report in test.items()]
+    return _table(["corpus", "P", "R", "F1", "gold", "predicted"], rows)
+
+
+def _per_type(test: dict) -> str:
+    rows = [
+        [corpus, name, *_percent(row)] for corpus, report in test.items() for name, row in report["per_type"].items()
+    ]
+    return _table(["corpus", "type", "P", "R", "F1", "gold", "predicted"], rows)
+
+
+def _coverage(coverage: dict) -> str:
+    rows = [
+        [c, r["mentions"], f"{100 * r['share']:.2f}%", ", ".join(f"{n} {k}" for k, n in r["lost"].items()) or "-"]
+        for c, r in coverage.items()
+    ]
+    return _table(["corpus", "mentions", "representable", "lost by cause"], rows)
+
+
+def _overlap(overlap: dict) -> str:
+    rows = [[c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"] for c, r in overlap["training"].items()]
+    return _table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
+
+
+def _pairs(values: dict) -> str:
+    return "\n".join(f"- {key}: `{value}`" for key, value in values.items())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """`python -m mosaic_ner.hub.card FOLDER …`: writes the card of each folder again from its results.json."""
+    parser = argparse.ArgumentParser(description="Generate model cards from results.json.")
+    parser.add_argument("folder", nargs="+", type=Path)
+    for folder in parser.parse_args(argv).folder:
+        write_card(folder)
+        sys.stdout.write(f"{folder / 'README.md'}\n")
+
+
+if __name__ == "__main__":
+    main()

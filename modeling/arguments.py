@@ -1,0 +1,222 @@
+"""Options of run_ner.py: dataclasses with help texts, read from a YAML recipe and overridden on the command line."""
+
+from __future__ import annotations
+
+import json
+from argparse import SUPPRESS
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from .label_space import nearest
+
+# HfArgumentParser reads the annotations as types: dictionaries come as JSON text on the command line.
+
+
+@dataclass
+class ModelArguments:
+    """Model."""
+
+    family: str = field(default="aioner", metadata={"help": "model family: aioner, or token_classification (the stock baseline)"})
+    encoder: str = field(
+        default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        metadata={"help": "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'"},
+    )  # fmt: skip
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "a trained model to evaluate or predict with (folder or Hub id)"}
+    )
+    scheme: str = field(default="aio", metadata={"help": "how corpora are combined: aio (task tags), mtl or naive"})
+    bridge: list[str] | None = field(
+        default=None, metadata={"help": "corpora of the ALL task; default: those that annotate every type"}
+    )
+    classifier: str = field(default="crf", metadata={"help": "crf or softmax"})
+    hidden_size: int = field(default=0, metadata={"help": "units of the ReLU layer before the labels; 0: no such layer"})
+    restrict_labels: bool = field(default=False, metadata={"help": "keep other tasks' labels out of the loss and the search"})
+    label_first_token_only: bool = field(default=False, metadata={"help": "tag only the first token of each word"})
+    scores: str = field(default="marginal", metadata={"help": "confidence of a mention: marginal or emission"})
+    prediction_mode: str | None = field(default=None, metadata={"help": "aio, ind or combined (aio scheme only)"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
+    max_tokens: int = field(default=256, metadata={"help": "tokens per window, special tokens included"})
+    window_overlap: int | None = field(default=None, metadata={"help": "tokens shared by the windows of a sentence that is too long; default: 48"})
+    packing: str = field(default="packed", metadata={"help": "packed (several sentences a window) or single"})
+    scratch_layers: int = field(default=2, metadata={"help": "layers of the encoder 'scratch'"})
+    scratch_hidden_size: int = field(default=128, metadata={"help": "hidden size of the encoder 'scratch'"})
+
+
+@dataclass
+class DataArguments:
+    """Data."""
+
+    corpora: list[str] = field(default_factory=list, metadata={"help": "corpora to train on, by name; 'demo' is the generated set"})
+    test_corpora: list[str] | None = field(default=None, metadata={"help": "corpora to test on; default: all corpora of the run"})
+    validation_corpora: list[str] | None = field(
+        default=None, metadata={"help": "corpora whose validation split chooses the checkpoint; default: all that have one"}
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "folder with the corpora's files; without it they are downloaded"})
+    cache_dir: str | None = field(default=None, metadata={"help": "cache of the built corpora; default: that of datasets"})
+    mapping: str = field(default="shared", metadata={"help": "column of the label mapping: shared (Table 7) or aioner"})
+    types: list[str] | None = field(default=None, metadata={"help": "keep only these shared types (e.g. one type of a corpus)"})
+    train_file: str | None = field(default=None, metadata={"help": "your own training file; its format is told by its ending"})
+    validation_file: str | None = field(default=None, metadata={"help": "your own validation file"})
+    test_file: str | None = field(default=None, metadata={"help": "your own test file"})
+    corpus_name: str = field(default="user", metadata={"help": "name of the corpus in your own files"})
+    corpus_types: list[str] | None = field(
+        default=None, metadata={"help": "types your files annotate exhaustively; default: those found in the training file"}
+    )
+    extra_mapping: str | None = field(
+        default=None, metadata={"help": "a mapping table for your own types; without it each type is shared under its own name"}
+    )
+    validation_fraction: float = field(
+        default=0.0, metadata={"help": "share of the training articles held out for validation where a run would have none"}
+    )
+    max_train_documents: dict | None = field(
+        default=None, metadata={"help": "JSON: corpus → number of training documents (subset curves), drawn by the seed"}
+    )
+    keep_overlap: bool = field(default=False, metadata={"help": "keep training documents that are in an evaluation split (not honest)"})
+    predict_input: str | None = field(default=None, metadata={"help": "file or folder to annotate (--do_predict)"})
+    predict_output: str | None = field(default=None, metadata={"help": "file or folder to write; its format is told by its ending"})
+    predict_corpus: str | None = field(default=None, metadata={"help": "annotate under this corpus's guideline"})
+    predict_chunk: int = field(default=64, metadata={"help": "documents read and predicted together"})
+    repeated_ids: str = field(default="error", metadata={"help": "records of your files that share an id: error, or index (number them)"})
+    resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
+    write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """Training."""
+
+    output_dir: str | None = field(default="outputs/run", metadata={"help": "folder for the model, its card and results.json"})
+    num_train_epochs: float = field(default=5.0, metadata={"help": "epochs"})
+    learning_rate: float = field(default=5e-5, metadata={"help": "learning rate of the encoder"})
+    head_learning_rate: float | None = field(default=None, metadata={"help": "learning rate of everything else; default: the same"})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per device and step"})
+    per_device_eval_batch_size: int = field(default=16, metadata={"help": "windows per device in evaluation and prediction"})
+    warmup_steps: float = field(default=0.1, metadata={"help": "warm-up steps, or below 1 a share of all steps"})
+    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of matrices"})
+    sampling_rates: dict | None = field(
+        default=None, metadata={"help": "JSON: task → share of its windows that an epoch draws (default 1)"}
+    )
+    early_stopping_patience: int | None = field(default=None, metadata={"help": "stop after so many evaluations without progress"})
+    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on validation: epoch, steps or no"})
+    save_strategy: str = field(default="epoch", metadata={"help": "when to save a checkpoint: epoch, steps, best or no"})
+    save_total_limit: int | None = field(default=1, metadata={"help": "checkpoints kept, beside the best"})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "end with the checkpoint that did best on validation"})
+    metric_for_best_model: str | None = field(default="f1", metadata={"help": "validation figure that chooses it"})
+    logging_steps: float = field(default=20, metadata={"help": "steps between log lines"})
+    report_to: str | None = field(default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"})
+    remove_unused_columns: bool | None = field(default=False, metadata={"help": SUPPRESS})
+    average_tokens_across_devices: bool = field(default=False, metadata={"help": SUPPRESS})
+
+
+GROUPS = (ModelArguments, DataArguments, RunArguments)
+_SHOWN = {
+    "output_dir", "do_train", "do_eval", "do_predict", "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps",
+    "lr_scheduler_type", "use_cpu", "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers",
+    "push_to_hub", "hub_model_id", "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
+} | set(RunArguments.__annotations__)  # fmt: skip
+
+
+_DICTIONARIES = ("max_train_documents", "sampling_rates")
+
+
+def _json_mapping(text: str) -> dict:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object such as '{{\"name\": 1}}', got {text!r}")
+    return value
+
+
+class ArgumentError(ValueError):
+    """A recipe or a command line that cannot be understood."""
+
+
+def parse(argv: list[str]):
+    """(ModelArguments, DataArguments, RunArguments, settings): a recipe's values, overridden by `--key value`.
+
+    Raises:
+        ArgumentError: an unknown key (with the nearest known one), a recipe that can't be read.
+    """
+    recipe = {}
+    if argv and not argv[0].startswith("-"):
+        recipe = read_recipe(argv[0])
+        argv = argv[1:]
+    known = [f.name for group in GROUPS for f in fields(group) if f.init]
+    for key in recipe:
+        if key not in known:
+            raise ArgumentError(f"recipe: unknown key {key!r}{nearest(key, known)}")
+    parser = _parser(full="--help_all" in argv)
+    if "--help_all" in argv:
+        argv = ["--help"]
+    *groups, rest = parser.parse_args_into_dataclasses(_as_argv(recipe) + argv, return_remaining_strings=True)
+    if rest:
+        name = rest[0].lstrip("-").split("=")[0]
+        raise ArgumentError(f"unknown option {rest[0]!r}{nearest(name, known)}; --help lists the options")
+    return (*groups, settings(groups))
+
+
+def settings(groups) -> dict:
+    """What the user can set, as JSON-ready values; secrets are left out."""
+    out = {}
+    for group in groups:
+        for f in fields(group):
+            value = getattr(group, f.name)
+            if f.init and "token" not in f.name and value != f.default and value is not None:
+                out[f.name] = value if isinstance(value, (str, int, float, bool, list, dict)) else str(value)
+    for name in ("family", "encoder", "scheme", "seed", "learning_rate", "num_train_epochs", "max_tokens", "packing"):
+        out[name] = next(getattr(g, name) for g in groups if name in {f.name for f in fields(g)})
+    return out
+
+
+def read_recipe(path: str) -> dict:
+    """A YAML mapping of option names to values.
+
+    Raises:
+        ArgumentError: no such file, no YAML, no mapping.
+    """
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        there = [str(p) for p in folder.glob("*.yaml")] if folder.is_dir() else []
+        raise ArgumentError(f"no recipe {path!r}{nearest(path, there)}")
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ArgumentError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ArgumentError(f"{path}: expected a mapping of option names to values, got {type(recipe).__name__}")
+    return recipe
+
+
+def _as_argv(recipe: dict) -> list[str]:
+    argv = []
+    for key, value in recipe.items():
+        if value is None:
+            continue
+        argv.append(f"--{key}")
+        if isinstance(value, list):
+            argv += [str(v) for v in value]
+        else:
+            argv.append(json.dumps(value) if isinstance(value, dict) else str(value))
+    return argv
+
+
+def _parser(full: bool) -> HfArgumentParser:
+    parser = HfArgumentParser(
+        GROUPS,
+        prog="run_ner.py",
+        usage="run_ner.py [recipe.yaml] [--key value ...]",
+        description="Train, evaluate and run biomedical named entity recognition. A recipe gives the options; any can be "
+        "overridden: run_ner.py recipes/quickstart.yaml --num_train_epochs 2. --help_all adds every option of "
+        "transformers.TrainingArguments.",
+        allow_abbrev=False,
+    )
+    for action in parser._actions:
+        if action.dest in _DICTIONARIES:
+            action.type = _json_mapping
+        name = action.option_strings[0].lstrip("-") if action.option_strings else ""
+        training = name in {f.name for f in fields(TrainingArguments)} or name.startswith("no_")
+        if training and name not in _SHOWN and not full:
+            action.help = SUPPRESS
+    return parser

@@ -1,0 +1,130 @@
+"""Tokenizers and encoders: pretrained ones, those inside a trained model of this package, and a small one from scratch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+
+from .configuration_ner import NERConfig
+from .modeling_ner import build_encoder, load_encoder
+
+logger = logging.getLogger(__name__)
+
+SCRATCH = "scratch"
+_SPECIAL = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+
+
+@dataclass
+class EncoderParts:
+    """A tokenizer without truncation or padding, an encoder with its weights, and the special tokens around a text."""
+
+    tokenizer: PreTrainedTokenizerFast
+    encoder: object
+    cls_ids: list[int]
+    sep_ids: list[int]
+
+
+def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size: int = 128) -> EncoderParts:
+    """Loads an encoder by name.
+
+    Args:
+        name_or_path: a Hub id, a folder, a folder with a trained model of this package (its encoder is taken:
+            AIONER-Pretrained, section 3.4), or "scratch" for a small BERT with a vocabulary learnt from `texts`.
+        texts: training texts, for "scratch" only.
+        layers, hidden_size: size of the encoder made from scratch.
+    """
+    if name_or_path == SCRATCH:
+        tokenizer = _train_tokenizer(texts)
+        heads = max(1, hidden_size // 32)
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * hidden_size,
+            max_position_embeddings=512,
+        )
+        encoder = build_encoder(config)
+    else:
+        tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
+        config = AutoConfig.from_pretrained(name_or_path)
+        if isinstance(config, NERConfig):
+            logger.info("taking the encoder out of the trained model %s", name_or_path)
+            encoder = AutoModel.from_pretrained(name_or_path).encoder
+        else:
+            encoder = load_encoder(name_or_path, config)
+    cls_ids, sep_ids = _around(tokenizer)
+    return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
+
+
+def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:
+    """The same tokenizer as the plain fast class, without stored truncation or padding.
+
+    The model-specific classes rebuild their post-processor when loaded, which would lose the task tags' template; stored
+    truncation (sentence-transformers saves 128 tokens) would cut documents without a word.
+
+    Raises:
+        ValueError: the tokenizer has no fast version.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{type(tokenizer).__name__} has no fast version; character offsets need one. Convert it with "
+            "transformers.convert_slow_tokenizer, or choose another encoder"
+        )
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    special = {k: str(v) for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str) or hasattr(v, "content")}
+    special = {k: v for k, v in special.items() if k in (*_SPECIAL, "bos_token", "eos_token")}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=tokenizer.model_max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **special,
+    )
+
+
+def _train_tokenizer(texts) -> PreTrainedTokenizerFast:
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # Cased: in gene symbols and species names case tells much, and a small model needs every hint.
+    backend.normalizer = normalizers.BertNormalizer(lowercase=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    backend.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=4000, min_frequency=2, special_tokens=list(_SPECIAL.values()), show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=512, model_input_names=["input_ids", "attention_mask"], **_SPECIAL
+    )
+
+
+def _around(tokenizer) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and after a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a", add_special_tokens=True)["input_ids"]
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    raise ValueError(f"cannot tell which special tokens {type(tokenizer).__name__} puts around a text: {bare} in {full}")
+
+
+def set_template(tokenizer: PreTrainedTokenizerFast, prefix: list[int], suffix: list[int]) -> None:
+    """Makes the tokenizer put these special tokens around every single text, also after saving and loading."""
+    names = {i: tokenizer.convert_ids_to_tokens(i) for i in [*prefix, *suffix]}
+    before, after = [names[i] for i in prefix], [names[i] for i in suffix]
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A", *after],
+        pair=[*before, "$A", *after, "$B", *after],
+        special_tokens=[(name, number) for number, name in names.items()],
+    )

@@ -1,0 +1,145 @@
+"""Texts in, mentions in characters out: the one path of training-time evaluation, prediction and the pipeline. Ships to the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .document import Mention
+from .modeling_ner import pad_batch
+from .windowing import Window, Windower, keep_flat
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which batches this process runs, and how the processes' results come together (`gather`: list → joined lists)."""
+
+    index: int = 0
+    count: int = 1
+    gather: Callable[[list], list] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One pass of one window through the model."""
+
+    window: Window
+    task: str | None
+    features: dict
+
+
+class MentionPredictor:
+    """Predicts whole documents of any length.
+
+    Batches are made of windows of like length within one call, so their composition depends on the texts alone: the same
+    texts give the same batches on one process or many.
+
+    Args:
+        model: one of the families, or any object with their `config`, `features`, `search`, `decode`, `tasks_for`.
+        tokenizer: the fast tokenizer saved with it.
+        batch_size: windows per batch.
+        share: this process's part of the batches, where several predict together; all get all the results.
+    """
+
+    def __init__(self, model, tokenizer, batch_size: int = 16, share: Share | None = None):
+        config = model.config
+        self.model = model
+        self.batch_size = batch_size
+        self.share = share or Share()
+        self.pad_token_id = tokenizer.pad_token_id or 0
+        self.windower = Windower(
+            tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
+        )
+
+    def requests(self, texts: list[str], tasks: list[str | None] | None = None) -> list[Request]:
+        """All passes over the texts, in order of text, window, task."""
+        tasks = self.model.tasks_for() if tasks is None else tasks
+        return [
+            Request(window, task, self.model.features(window, task))
+            for windows in self.windower(texts)
+            for window in windows
+            for task in tasks
+        ]
+
+    def batches(self, requests: list[Request]) -> list[list[int]]:
+        """Numbers of the requests that go through the model together: longest first, of like length."""
+        order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].features["input_ids"]), i))
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+
+    @torch.inference_mode()
+    def run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
+        """Runs the batches; request number → its (span, type, score) triples.
+
+        The device works on the next batch while this one is read off on the CPU.
+        """
+        results: dict[int, list] = {}
+        waiting = None
+        device = self.model.device
+        training = self.model.training
+        self.model.eval()
+        for numbers in batches:
+            batch = pad_batch([requests[i].features for i in numbers], self.pad_token_id)
+            moved = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+            best = self.model.search(self.model(**moved), moved)
+            best = {k: v.to("cpu", non_blocking=True) for k, v in best.items()}
+            event = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+            if waiting is not None:
+                results.update(self._read(*waiting))
+            waiting = (numbers, best, batch, event)
+        if waiting is not None:
+            results.update(self._read(*waiting))
+        self.model.train(training)
+        return results
+
+    def _read(self, numbers: list[int], best: dict[str, Tensor], batch: dict[str, Tensor], event) -> dict[int, list]:
+        if event is not None:
+            event.synchronize()
+        return dict(zip(numbers, self.model.decode(best, batch), strict=True))
+
+    def merge(self, texts: list[str], requests: list[Request], results: dict[int, list]) -> list[list[Mention]]:
+        """Mentions of each text: those that their window owns, united over tasks, overlaps resolved if the model is flat."""
+        found: list[dict[tuple, Mention]] = [{} for _ in texts]
+        for number, request in enumerate(requests):
+            window = request.window
+            for span, name, score in results[number]:
+                pieces = [o for o in window.offsets[span.start : span.end] if o[0] < o[1]]
+                if not pieces:
+                    continue  # only tokens without text, e.g. a lone word-start marker
+                mention = Mention(pieces[0][0], pieces[-1][1], name, score=score)
+                if window.owns(mention):
+                    best = found[window.document].setdefault(mention.key, mention)
+                    if score > best.score:
+                        found[window.document][mention.key] = mention
+        out = []
+        for mentions in found:
+            ordered = sorted(mentions.values(), key=lambda m: m.key)
+            out.append(keep_flat(ordered)[0] if self.model.config.flat else ordered)
+        return out
+
+    def _finish(self, texts: list[str], requests: list[Request]) -> list[list[Mention]]:
+        results = self.run(requests, self.batches(requests)[self.share.index :: self.share.count])
+        if self.share.gather is not None:
+            results = {k: v for part in self.share.gather([results]) for k, v in part.items()}
+        return self.merge(texts, requests, results)
+
+    def __call__(self, texts: list[str], tasks: list[str | None] | None = None) -> list[list[Mention]]:
+        """The mentions of each text, in reading order, with scores."""
+        return self._finish(texts, self.requests(texts, tasks))
+
+    def stream(self, chunks: Iterable[list[str]], tasks: list[str | None] | None = None) -> Iterator[list[list[Mention]]]:
+        """Predicts chunk after chunk; the next chunk is tokenised while the model works on this one."""
+        chunks = iter(chunks)
+        with ThreadPoolExecutor(max_workers=1) as worker:
+
+            def prepare():
+                texts = next(chunks, None)
+                return None if texts is None else (texts, self.requests(texts, tasks))
+
+            ahead = worker.submit(prepare)
+            while (ready := ahead.result()) is not None:
+                ahead = worker.submit(prepare)
+                yield self._finish(*ready)

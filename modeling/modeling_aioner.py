@@ -1,0 +1,215 @@
+"""AIONER: task-tagged sequence labelling (Luo et al. 2023, sections 2.2 and 2.3). Ships to the Hub."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from .configuration_ner import AIONERConfig
+from .crf import CRF
+from .modeling_ner import NEROutput, NERPreTrainedModel, build_encoder
+from .windowing import Span, Window
+
+_FORBIDDEN = -1e4  # a score that no other can make up for, finite so that no inf - inf arises
+
+
+class AIONERForTokenClassification(NERPreTrainedModel):
+    """Encoder → fully connected ReLU layer (optional) → one score per label → CRF or softmax."""
+
+    config_class = AIONERConfig
+
+    def __init__(self, config: AIONERConfig):
+        super().__init__(config)
+        self.encoder = build_encoder(config.encoder_config)
+        width = config.encoder_config.hidden_size
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden = nn.Linear(width, config.hidden_size) if config.hidden_size else None
+        self.classifier = nn.Linear(config.hidden_size or width, config.num_labels)
+        self.crf = CRF(config.num_labels) if config.classifier == "crf" else None
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, mean=0.0, std=0.02)
+            init.zeros_(module.bias)
+        elif isinstance(module, CRF):
+            for parameter in (module.transitions, module.start, module.end):
+                init.uniform_(parameter, -0.1, 0.1)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        chain_mask: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs,
+    ) -> NEROutput:
+        """Scores, and the loss when labels are given.
+
+        Args:
+            input_ids: (B, S) int64, special tokens and task tags included.
+            attention_mask: (B, S) int64.
+            labels: (B, S) int64, -100 where there is none.
+            chain_mask: (B, S) bool, True on the positions that carry a tag; by default those with a label, or without
+                labels those that are no special token.
+            task_ids: (B,) int64, needed when the config restricts labels to the window's task.
+            token_type_ids: ignored (the segments of a window are all alike).
+        Returns:
+            NEROutput with logits (B, S, L). The loss is the negative log-likelihood (eq. 2), summed over the tokens and
+            divided by B times `max_tokens`: a mean over windows, so that gradient accumulation changes nothing.
+        """
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
+        ).last_hidden_state
+        hidden = self.dropout(hidden)
+        if self.hidden is not None:
+            hidden = self.dropout(torch.relu(self.hidden(hidden)))
+        logits = self.classifier(hidden)
+        if self.config.restrict_labels:
+            if task_ids is None:
+                raise ValueError("this model restricts labels to tasks: pass task_ids (B,), see config.tasks")
+            logits = logits.masked_fill(~self._allowed(logits.device)[task_ids].unsqueeze(1), _FORBIDDEN)
+        if labels is None:
+            return NEROutput(logits=logits)
+        mask = labels >= 0 if chain_mask is None else chain_mask & (labels >= 0)
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = self._loss(logits.float() if logits.dtype != torch.float64 else logits, labels, mask)
+        return NEROutput(loss=loss, loss_terms={"nll": loss.detach()}, logits=logits)
+
+    def _loss(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        scale = logits.shape[0] * self.config.max_tokens
+        if self.crf is not None:
+            return -self.crf.log_likelihood(logits, labels, mask).sum() / scale
+        target = labels.masked_fill(~mask, -100)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum") / scale
+
+    def _allowed(self, device) -> Tensor:
+        """(tasks, L) bool: the labels of each task."""
+        rows = [[label in set(t["labels"]) for label in range(self.config.num_labels)] for t in self.config.tasks]
+        return torch.tensor(rows, device=device)
+
+    # ---- windows in, spans out
+
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+        """The tasks whose union answers for a corpus; the default tasks for any other text.
+
+        Args:
+            corpus: a training corpus, to get its guideline.
+            mode: one of `config.modes`, for corpora and texts that the default tasks answer for.
+        """
+        own = self.config.corpus_tasks.get(corpus, self.config.default_tasks)
+        if mode is None or own != self.config.default_tasks:
+            return own
+        if mode not in self.config.modes:
+            raise ValueError(f"unknown tagging mode {mode!r}; this model has {', '.join(self.config.modes) or 'none'}")
+        return self.config.modes[mode]
+
+    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (specials and task tags around the window), chain_mask (1 on the window's own tokens that
+        carry a tag), task_ids."""
+        number = self.config.task_index(task or self.config.default_tasks[0])
+        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
+        tagged = [1] * len(window.input_ids)
+        if self.config.label_first_token_only:
+            tagged = first_tokens(window)
+        return {
+            "input_ids": [*prefix, *window.input_ids, *suffix],
+            "chain_mask": [0] * len(prefix) + tagged + [0] * len(suffix),
+            "task_ids": number,
+        }
+
+    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`tags` (B, S) int64, 0 outside the chain, and `scores` (B, S) float32: the probability of each tag."""
+        logits = output.logits.float()
+        if self.crf is None:
+            scores, tags = logits.softmax(2).max(2)
+            return {"tags": tags, "scores": scores}
+        mask = batch["chain_mask"]
+        tags = self.crf.viterbi(logits, mask)
+        chances = self.crf.marginals(logits, mask) if self.config.scores == "marginal" else logits.softmax(2)
+        return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2)}
+
+    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+        names = [self.config.id2label[i] for i in range(self.config.num_labels)]
+        prefix = [len(t["prefix_ids"]) for t in self.config.tasks]
+        starts = [prefix[t] for t in batch["task_ids"].tolist()]
+        lengths = (batch["attention_mask"].sum(1)).tolist()
+        suffix = [len(t["suffix_ids"]) for t in self.config.tasks]
+        stops = [n - suffix[t] for n, t in zip(lengths, batch["task_ids"].tolist(), strict=True)]
+        found = decode_tags(best["tags"], best["scores"], batch["chain_mask"], names)
+        if self.config.label_first_token_only:
+            found = _extend_to_words(found, batch["chain_mask"], stops)
+        return [
+            [(Span(s - first, e - first), kind, score) for s, e, kind, score in row]
+            for row, first in zip(found, starts, strict=True)
+        ]
+
+
+def first_tokens(window: Window) -> list[int]:
+    """1 for each token that begins after a gap in the text, 0 for the rest."""
+    ends = [-1, *(end for _, end in window.offsets[:-1])]
+    return [int(start > end) for (start, _), end in zip(window.offsets, ends, strict=True)]
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """`B-Gene` → ("B", "Gene"); what follows an @ names the corpus of a label that is no other corpus's."""
+    kind, _, name = label.partition("-")
+    return kind, name.partition("@")[0]
+
+
+def decode_tags(tags: Tensor, scores: Tensor, mask: Tensor, names: list[str]) -> list[list[tuple[int, int, str, float]]]:
+    """Reads mentions off BIO tags, all windows at once.
+
+    A mention starts at B, or at an I that continues no mention of its type, and goes on over I of its type. Positions
+    outside the mask are skipped: they neither break nor lengthen a mention.
+
+    Args:
+        tags: (B, S) int64 label numbers. scores: (B, S) float, the probability of each. mask: (B, S) bool.
+        names: label number → `B-<type>`, `I-<type>` or `O…`.
+    Returns:
+        Per window (start, end, type, mean score): positions in S, half-open, in order.
+    """
+    parts = [split_label(n) if n[0] in "BI" else ("O", "") for n in names]
+    types = sorted({t for _, t in parts})
+    kind_of = torch.tensor(["OBI".index(k) for k, _ in parts])
+    type_of = torch.tensor([types.index(t) for _, t in parts])
+    rows, columns = mask.nonzero(as_tuple=True)  # the chain's positions, row by row
+    if not len(rows):
+        return [[] for _ in range(len(tags))]
+    flat = tags[rows, columns]
+    kind, entity, chance = kind_of[flat], type_of[flat], scores[rows, columns].double()
+    joined = torch.zeros(len(flat), dtype=torch.bool)  # whether a position continues the mention of the one before
+    joined[1:] = (kind[1:] == 2) & (kind[:-1] > 0) & (entity[1:] == entity[:-1]) & (rows[1:] == rows[:-1])
+    inside = kind > 0
+    starts = (inside & ~joined).nonzero().flatten()
+    ends = (inside & ~torch.cat([joined[1:], joined.new_zeros(1)])).nonzero().flatten()
+    total = torch.cat([chance.new_zeros(1), chance.cumsum(0)])
+    means = (total[ends + 1] - total[starts]) / (ends + 1 - starts)
+    found: list[list[tuple[int, int, str, float]]] = [[] for _ in range(len(tags))]
+    for row, first, last, name, score in zip(
+        rows[starts].tolist(),
+        columns[starts].tolist(),
+        columns[ends].tolist(),
+        entity[starts].tolist(),
+        means.tolist(),
+        strict=True,
+    ):
+        found[row].append((first, last + 1, types[name], score))
+    return found
+
+
+def _extend_to_words(found, mask: Tensor, stops: list[int]):
+    """Lets mentions tagged on first tokens reach to the end of their last word."""
+    out = []
+    for row, own, stop in zip(found, mask.tolist(), stops, strict=True):
+        nexts = []
+        for start, end, name, score in row:
+            while end < stop and not own[end]:
+                end += 1
+            nexts.append((start, end, name, score))
+        out.append(nexts)
+    return out

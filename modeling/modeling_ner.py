@@ -1,0 +1,153 @@
+"""What every model family shares: the encoder, the output, saving with code. Ships to the Hub.
+
+A family implements `features` (window → plain dict of lists), `forward`, `search` (device tensors of the best analysis)
+and `decode` (those tensors → spans); windowing, batching and merging are the same for all (see inference.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.utils import ModelOutput
+
+from .configuration_ner import NERConfig
+from .windowing import Span, Window
+
+PADDING = {"labels": -100}
+"""Padding value of a feature; the attention mask, the chain mask and everything else pad with 0, `input_ids` with the pad token."""
+
+
+@dataclass
+class NEROutput(ModelOutput):
+    """What every family returns.
+
+    `loss`: scalar float or None without labels. `loss_terms`: name → detached scalar, for the logs. `logits`: float, the
+    family's scores (AIONER: (B, S, L)).
+    """
+
+    loss: Tensor | None = None
+    loss_terms: dict[str, Tensor] | None = None
+    logits: Tensor | None = None
+
+
+class NERPreTrainedModel(PreTrainedModel):
+    """Base of the families; `config_class` is set by each."""
+
+    config_class = NERConfig
+    base_model_prefix = ""
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # losses are means over windows, so the Trainer divides by the accumulation steps
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _keys_to_ignore_at_inference = ("loss_terms",)
+
+    def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
+        """The model's input for one window, unpadded."""
+        raise NotImplementedError
+
+    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The best analysis of each window as tensors, computed on the model's device."""
+        raise NotImplementedError
+
+    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+        """(span in the window's own tokens, type, score) per window, from `search`'s tensors on the CPU."""
+        raise NotImplementedError
+
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str | None]:
+        """The passes over a text that answer for a corpus, in a mode of the family; None is the model's only pass."""
+        return [None]
+
+    def get_input_embeddings(self):
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.encoder.set_input_embeddings(value)
+
+    def resize_encoder_embeddings(self, size: int) -> None:
+        """Makes room for `size` tokens and keeps the nested config's vocabulary size in step."""
+        self.encoder.resize_token_embeddings(size)
+        self.config.encoder_config.vocab_size = size
+
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """As transformers does, and the code files beside the weights, so that any saved folder loads by itself."""
+        here = Path(inspect.getfile(type(self))).parent
+        module = type(self).__module__.rsplit(".", 1)[-1]
+        name = f"{module}.{type(self).__name__}"
+        self.config.auto_map = {
+            "AutoConfig": f"configuration_ner.{type(self.config).__name__}",
+            "AutoModel": name,
+            "AutoModelForTokenClassification": name,
+        }
+        pipeline = {"impl": "pipeline_ner.NERPipeline", "pt": ["AutoModelForTokenClassification"], "type": "text"}
+        self.config.custom_pipelines = {"token-classification": pipeline, "ner": pipeline}
+        super().save_pretrained(save_directory, *args, **kwargs)
+        for file in code_files(here, [f"{module}.py", "pipeline_ner.py"]):
+            target = Path(save_directory) / file.name
+            if file.resolve() != target.resolve():
+                shutil.copyfile(file, target)
+
+
+def code_files(folder: Path, entries: list[str]) -> list[Path]:
+    """The given files and everything they import from beside themselves, sorted by name."""
+    files = {folder / entry for entry in entries}
+    for entry in entries:
+        files |= {Path(f) for f in get_relative_import_files(str(folder / entry))}
+    return sorted(f for f in files if f.exists())
+
+
+def build_encoder(config) -> nn.Module:
+    """An encoder with fresh weights, without parts that never run (a pooler, a decoder).
+
+    Args:
+        config: the encoder's own config.
+    """
+    return _encoder_class(config).from_config(config, **_without_pooler(config))
+
+
+def load_encoder(name_or_path: str, config, **kwargs) -> nn.Module:
+    """The pretrained encoder, without parts that never run."""
+    return _encoder_class(config).from_pretrained(name_or_path, config=config, **_without_pooler(config), **kwargs)
+
+
+def _encoder_class(config):
+    # AutoModel gives T5 with its decoder; the text-encoding class gives the encoder alone.
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+
+
+def _without_pooler(config) -> dict:
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else MODEL_MAPPING
+    if type(config) not in mapping:
+        return {}  # the encoder's own code comes from the Hub
+    parameters = inspect.signature(mapping[type(config)].__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
+
+
+def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[str, Tensor]:
+    """Pads features to the longest of the batch.
+
+    Args:
+        features: dicts of equal keys; lists of ints are padded at the end, single ints are stacked.
+        pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none).
+    Returns:
+        int64 tensors (B, S) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are bool but for that one.
+    """
+    longest = max(len(f["input_ids"]) for f in features)
+    batch = {}
+    for key, first in features[0].items():
+        if isinstance(first, int):
+            batch[key] = torch.tensor([f[key] for f in features])
+            continue
+        value = pad_token_id if key == "input_ids" else PADDING.get(key, 0)
+        rows = [f[key] + [value] * (longest - len(f[key])) for f in features]
+        batch[key] = torch.tensor(rows, dtype=torch.bool if key.endswith("_mask") else torch.long)
+    lengths = torch.tensor([len(f["input_ids"]) for f in features])
+    batch["attention_mask"] = (torch.arange(longest) < lengths.unsqueeze(1)).long()
+    return batch

@@ -1,0 +1,142 @@
+"""The Trainer that all families share: named loss terms, a mixture of corpora, evaluation in characters."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import nn
+from transformers import EarlyStoppingCallback, Trainer
+
+from .dataset import FeatureDataset, in_shared_types
+from .document import Document, Mention
+from .inference import MentionPredictor, Share
+from .label_space import LabelSpace
+from .metrics import score_mentions, seqeval_report
+from .sampler import MixtureSampler
+
+logger = logging.getLogger(__name__)
+
+
+def share_of(state: PartialState) -> Share:
+    """The part of the prediction that this process does."""
+    return Share(state.process_index, state.num_processes, gather_object if state.num_processes > 1 else None)
+
+
+class Evaluator:
+    """Predicts whole documents, on all processes together, and scores them in shared types.
+
+    Args:
+        predictor: of the model being measured.
+        space: the run's label space.
+        mode: the family's prediction mode, if it has several.
+    """
+
+    def __init__(self, predictor: MentionPredictor, space: LabelSpace, mode: str | None = None):
+        self.predictor = predictor
+        self.space = space
+        self.mode = mode
+
+    def predict(self, documents: list[Document]) -> list[list[Mention]]:
+        """Mentions of each document; every process returns all of them."""
+        found: list[list[Mention]] = [[] for _ in documents]
+        by_corpus = defaultdict(list)
+        for number, document in enumerate(documents):
+            by_corpus[document.corpus].append(number)
+        for corpus, numbers in by_corpus.items():
+            tasks = self.predictor.model.tasks_for(corpus, self.mode)
+            predicted = self.predictor([documents[n].text for n in numbers], tasks)
+            for number, mentions in zip(numbers, predicted, strict=True):
+                found[number] = mentions
+        return found
+
+    def evaluate(self, documents: list[Document], tag_level: bool = False) -> tuple[dict, list[list[Mention]]]:
+        """Scores documents of one corpus.
+
+        Returns:
+            The report of `score_mentions` over the corpus's shared types (with `seqeval`'s figures if `tag_level`), and
+            the predictions of those types.
+        """
+        types = self.space.shared_types_of(documents[0].corpus)
+        gold = [in_shared_types(d, self.space).mentions for d in documents]
+        predicted = [[m for m in mentions if m.type in types] for mentions in self.predict(documents)]
+        report = score_mentions(gold, predicted, types)
+        report["documents"] = len(documents)
+        if tag_level:
+            texts = [d.text for d in documents]
+            report["seqeval"] = seqeval_report(texts, gold, predicted, self.predictor.windower, types)
+        return report, predicted
+
+
+class NERTrainer(Trainer):
+    """transformers' Trainer with the evaluation, the sampler and the parameter groups of this package.
+
+    Args:
+        evaluator: predicts and scores whole documents.
+        validation: corpus → validation documents.
+    """
+
+    def __init__(self, *args, evaluator: Evaluator, validation: dict[str, list[Document]], **kwargs):
+        # transformers wants an evaluation set to evaluate on; ours are whole documents.
+        super().__init__(*args, eval_dataset=[d for part in validation.values() for d in part], **kwargs)
+        self.evaluator = evaluator
+        self.validation = validation
+        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        if self.args.early_stopping_patience:
+            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs)
+        for name, value in (outputs.get("loss_terms") or {}).items():
+            self._terms[name].append(value)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, values in self._terms.items():
+                logs[f"loss_{name}"] = torch.stack(values).float().mean().item()
+            self._terms.clear()
+        super().log(logs, start_time)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Micro-F1 in characters on the validation documents: per corpus, and their mean as `<prefix>_f1`."""
+        metrics = {}
+        for corpus, documents in self.validation.items():
+            overall = self.evaluator.evaluate(documents)[0]["overall"]
+            for name in ("precision", "recall", "f1"):
+                metrics[f"{metric_key_prefix}_{corpus}_{name}"] = overall[name]
+        scores = [v for k, v in metrics.items() if k.endswith("_f1")]
+        metrics[f"{metric_key_prefix}_f1"] = sum(scores) / len(scores) if scores else 0.0
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
+        size = self.args.train_batch_size * self.args.world_size
+        return MixtureSampler(dataset.lengths, dataset.groups, size, self.args.sampling_rates, self.args.seed)
+
+    def create_optimizer(self, model=None):
+        """Two learning rates (encoder, everything else); no weight decay on biases, norms and the CRF's scores."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            decay = set(self.get_decay_parameter_names(model))
+            head_rate = self.args.head_learning_rate or self.args.learning_rate
+            # The baseline's encoder has its own name; it has no second learning rate to set.
+            groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    rate = self.args.learning_rate if "encoder." in name else head_rate
+                    plain = name not in decay or name.startswith("crf.")
+                    groups[rate, 0.0 if plain else self.args.weight_decay].append(parameter)
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            options.pop("lr", None)
+            self.optimizer = cls(
+                [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+                lr=self.args.learning_rate,
+                **options,
+            )
+        return self.optimizer

@@ -1,0 +1,282 @@
+"""Sentences, tokens, windows and what they can represent. Ships to the Hub.
+
+Every boundary is a token boundary of the *raw* text (the tokenizer's offset mapping); no text is ever re-spaced. Sentence
+ends only decide where a window may end. Training and prediction go through the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .document import Document, Mention
+
+# An end mark, optional closing brackets or quotes, white space, then what can begin a sentence. A single capital before
+# the full stop is an initial ("C. Elegans", "J. Smith") and ends none. A line break after white space-free text ends one.
+_SENTENCE_END = re.compile(
+    r"(?:(?<![^\w][A-Z])(?<!^[A-Z])[.!?][)\]\"'’”]*\s+(?=[A-Z0-9(\[\"'“‘]))|(?:\n\s*)", re.UNICODE
+)
+
+
+class Span(NamedTuple):
+    """Token positions inside a window, half-open."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of consecutive sentences that fits the encoder.
+
+    `input_ids` holds the tokens without special tokens; `offsets[i]` are the document characters of token i, half-open,
+    trimmed of white space. Windows of one document may overlap: the window *owns* the mentions whose first character is in
+    [own_start, own_end), and these intervals tile the document.
+    """
+
+    document: int
+    index: int
+    own_start: int
+    own_end: int
+    input_ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+
+    @property
+    def char_start(self) -> int:
+        """First document character inside the window."""
+        return self.offsets[0][0]
+
+    @property
+    def char_end(self) -> int:
+        """One past the last document character inside the window."""
+        return self.offsets[-1][1]
+
+    def owns(self, mention: Mention) -> bool:
+        """Whether this window answers for the mention."""
+        return self.own_start <= mention.start < self.own_end
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Cuts the text into sentences that tile it; trailing white space belongs to the sentence before it.
+
+    Args:
+        text: any text.
+    Returns:
+        Half-open character ranges, in order, without gaps.
+    """
+    ends = [m.end() for m in _SENTENCE_END.finditer(text)]
+    starts = [0, *ends]
+    return [(s, e) for s, e in zip(starts, [*ends, len(text)], strict=True) if s < e]
+
+
+@dataclass(frozen=True)
+class Windower:
+    """Turns texts into windows.
+
+    Args:
+        tokenizer: a fast tokenizer (offset mapping is needed).
+        max_tokens: tokens per window, special tokens included.
+        num_special_tokens: how many of them the model adds around a window.
+        overlap: tokens that two windows share when one sentence alone is too long; None: 48, or a quarter of the window.
+        packing: "packed" puts consecutive sentences into one window as long as they fit; "single" takes one at a time.
+    """
+
+    tokenizer: object
+    max_tokens: int = 256
+    num_special_tokens: int = 2
+    overlap: int | None = None
+    packing: str = "packed"
+
+    def __post_init__(self):
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise ValueError(
+                f"{type(self.tokenizer).__name__} is not a fast tokenizer; character offsets need one: load it with "
+                "AutoTokenizer, or convert it with transformers.convert_slow_tokenizer"
+            )
+        if self.packing not in ("packed", "single"):
+            raise ValueError(f"packing is {self.packing!r}; expected 'packed' or 'single'")
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", max(0, min(48, self.budget // 4)))
+        if self.overlap < 0 or self.budget < max(8, 4 * self.overlap):
+            raise ValueError(
+                f"max_tokens={self.max_tokens} with {self.num_special_tokens} special tokens leaves {self.budget} tokens of "
+                f"text, which must be at least 8 and four times the overlap ({self.overlap}); raise max_tokens or lower "
+                "window_overlap"
+            )
+
+    @property
+    def budget(self) -> int:
+        """Tokens of text per window."""
+        return self.max_tokens - self.num_special_tokens
+
+    def __call__(self, texts: list[str]) -> list[list[Window]]:
+        """Windows of each text, in reading order; a text without tokens has none."""
+        if not texts:
+            return []
+        # split_special_tokens: a text that happens to contain "[SEP]" or a task tag is text, not a control token.
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            split_special_tokens=True,
+            verbose=False,
+        )
+        out = []
+        for number, text in enumerate(texts):
+            offsets = _trim(text, encoded["offset_mapping"][number])
+            out.append(self._windows(number, text, encoded["input_ids"][number], offsets))
+        return out
+
+    def _windows(self, document: int, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[Window]:
+        if not ids:
+            return []
+        starts = [o[0] for o in offsets]
+        cuts = sorted({bisect_left(starts, s) for s, _ in split_sentences(text)} | {0, len(ids)})
+        pieces = self._pieces(cuts, offsets)
+        windows = []
+        for number, (start, end) in enumerate(pieces):
+            # Between overlapping windows the middle of the shared tokens divides what each one owns, so that a mention
+            # of up to half the overlap is seen whole by the window that owns it.
+            own_start = 0 if number == 0 else offsets[(start + max(start, pieces[number - 1][1])) // 2][0]
+            if number + 1 == len(pieces):
+                own_end = len(text) + 1
+            else:
+                following = pieces[number + 1][0]
+                own_end = offsets[(following + max(following, end)) // 2][0]
+            windows.append(
+                Window(document, number, own_start, own_end, tuple(ids[start:end]), tuple(offsets[start:end]))
+            )
+        return windows
+
+    def _pieces(self, cuts: list[int], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Token ranges of the windows: packed sentences; a sentence that is too long becomes overlapping pieces."""
+        pieces: list[tuple[int, int]] = []
+        begin = cuts[0]
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            if end - begin > self.budget or (self.packing == "single" and start > begin):
+                if start > begin:
+                    pieces.append((begin, start))
+                begin = start
+            while end - begin > self.budget:
+                stop = _word_start(offsets, begin + self.budget, begin + self.budget - self.overlap // 2)
+                pieces.append((begin, stop))
+                begin = _word_start(offsets, stop - self.overlap, max(begin + 1, stop - 2 * self.overlap))
+        if cuts[-1] > begin:
+            pieces.append((begin, cuts[-1]))
+        return pieces
+
+
+def _trim(text: str, offsets) -> list[tuple[int, int]]:
+    """Offsets without surrounding white space (SentencePiece and byte-level tokenizers keep the leading space)."""
+    out = []
+    for start, end in offsets:
+        if start < end and (text[start].isspace() or text[end - 1].isspace()):
+            piece = text[start:end]
+            stripped = piece.strip()
+            start, end = (end, end) if not stripped else (start + piece.index(stripped), start + len(piece.rstrip()))
+        out.append((start, end))
+    return out
+
+
+def _word_start(offsets, position: int, lowest: int) -> int:
+    """The last token at or before `position`, above `lowest`, that begins after a gap in the text; else `position`."""
+    for candidate in range(position, lowest, -1):
+        if offsets[candidate][0] > offsets[candidate - 1][1]:
+            return candidate
+    return position
+
+
+def align(window: Window, mentions) -> list[tuple[Span, Mention]]:
+    """The mentions that the window sees whole, between its token boundaries, as (span, mention) in the order given."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for position, (start, end) in enumerate(window.offsets):
+        if start < end:
+            starts.setdefault(start, position)
+            ends[end] = position + 1
+    return [
+        (Span(starts[m.start], ends[m.end]), m) for m in mentions if m.start in starts and m.end in ends and m.start < m.end
+    ]
+
+
+CAUSES = {
+    "token_boundary": "starts or ends inside a token",
+    "window_cut": "longer than what its window sees of it",
+    "nested": "overlaps a longer mention, and the model is flat",
+    "too_wide": "wider than the model's widest span",
+    "crossing": "crosses another mention of its type",
+}
+
+
+@dataclass
+class CoverageReport:
+    """How many gold mentions the windows and the model can represent, and the rest by cause (`CAUSES`), per corpus."""
+
+    mentions: Counter = field(default_factory=Counter)
+    lost: dict[str, Counter] = field(default_factory=dict)
+    unmapped: Counter = field(default_factory=Counter)
+
+    def add(self, corpus: str, mentions: int, lost: Counter) -> None:
+        """Counts one document's mentions and those that were lost, by cause."""
+        unknown = set(lost) - set(CAUSES)
+        if unknown:
+            raise ValueError(f"unknown cause of loss {sorted(unknown)}; known: {sorted(CAUSES)}")
+        self.mentions[corpus] += mentions
+        self.lost.setdefault(corpus, Counter()).update(lost)
+
+    def representable(self, corpus: str) -> float:
+        """Share of the corpus's gold mentions that can be represented, 0..1."""
+        return 1 - self.lost[corpus].total() / self.mentions[corpus] if self.mentions[corpus] else 1.0
+
+    def to_dict(self) -> dict:
+        """JSON form: per corpus mentions, represented, share, lost by cause, mentions of types outside the scheme."""
+        return {
+            corpus: {
+                "mentions": count,
+                "represented": count - self.lost[corpus].total(),
+                "share": self.representable(corpus),
+                "lost": dict(sorted(self.lost[corpus].items())),
+                "outside_scheme": self.unmapped[corpus],
+            }
+            for corpus, count in sorted(self.mentions.items())
+        }
+
+    def summary(self) -> str:
+        """A readable table, a line per corpus."""
+        lines = ["coverage: gold mentions that windows and labels can represent"]
+        for corpus, row in self.to_dict().items():
+            causes = ", ".join(f"{n} {cause} ({100 * n / row['mentions']:.2f}%)" for cause, n in row["lost"].items() if n)
+            outside = f"; {row['outside_scheme']} of types outside the scheme" if row["outside_scheme"] else ""
+            lines.append(
+                f"  {corpus:22s} {row['represented']:6d} of {row['mentions']:6d} ({100 * row['share']:6.2f}%)"
+                + (f"  lost: {causes}" if causes else "")
+                + outside
+            )
+        return "\n".join(lines)
+
+
+def lost_by_windows(document: Document, windows: list[Window]) -> dict[Mention, str]:
+    """The document's mentions that no window represents, with the cause."""
+    lost = {}
+    for mention in document.mentions:
+        owner = next((w for w in windows if w.owns(mention)), None)
+        if owner is None or not align(owner, [mention]):
+            inside = owner is not None and owner.char_start <= mention.start and mention.end <= owner.char_end
+            lost[mention] = "token_boundary" if inside or owner is None else "window_cut"
+    return lost
+
+
+def keep_flat(mentions) -> tuple[list[Mention], list[Mention]]:
+    """Splits mentions into (kept, dropped) so that none overlap: the longest wins, then the higher score, then the first."""
+    kept: list[Mention] = []
+    dropped: list[Mention] = []
+    for mention in sorted(mentions, key=lambda m: (m.start - m.end, -(m.score or 0.0), m.start, m.type)):
+        # `kept` of one window is short; a linear test is quicker than an interval tree.
+        clash = any(mention.start < k.end and k.start < mention.end for k in kept)
+        (dropped if clash else kept).append(mention)
+    kept.sort(key=lambda m: (m.start, m.end, m.type))
+    return kept, dropped
