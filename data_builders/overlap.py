@@ -1,0 +1,325 @@
+"""Leakage between corpora: training documents that are in an evaluation split are found, removed and reported.
+
+BioRED's articles are in many other corpora: the ten training files hold 72 of its 100 test documents, text for text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import LabelSpace
+
+logger = logging.getLogger(__name__)
+
+# Shorter stretches are headings and stock phrases ("Materials and methods"), which many articles share.
+MIN_CHARACTERS = 60
+# Ids of these kinds name an article wherever they occur.
+NAMESPACES = ("pmid", "pmcid", "medline")
+
+_SYNONYMS = {"pmc": "pmcid", "pubmed": "pmid"}
+_ID = re.compile(r"(?:([A-Za-z][\w.-]*):)?\s*(.+)", re.DOTALL)
+_PMC = re.compile(r"PMC(\d+)", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\W_]+")
+_WORD = re.compile(r"[^\W_]+")
+
+CAUSES = ("by_id", "by_text", "by_sentence")
+
+Place = tuple[str, int]
+"""(evaluation set, position of the document in it)"""
+
+
+@dataclass
+class TrainingOverlap:
+    """What was found in one training corpus.
+
+    `causes` counts documents under the first cause that applies; `found_mentions` are the mentions of all of them,
+    `articles` their article ids.
+    """
+
+    documents: int = 0
+    mentions: int = 0
+    causes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
+    found_mentions: int = 0
+    articles: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """Documents that are in some evaluation set."""
+        return sum(self.causes.values())
+
+
+@dataclass
+class EvaluationOverlap:
+    """How much of one evaluation set the training corpora contain, before removal.
+
+    `covered_by` counts per training corpus, `covered` counts documents once. `mentions` are those with a shared type;
+    `mentions_in_training` of them are annotated in a training document of the same text, at the same offsets, with the
+    same shared type: what a model gets right by copying.
+    """
+
+    documents: int = 0
+    covered: int = 0
+    covered_by: dict[str, int] = field(default_factory=dict)
+    mentions: int = 0
+    mentions_in_training: int = 0
+
+
+@dataclass
+class OverlapReport:
+    """What `remove_overlap` found, per training corpus and per evaluation set; `kept` if it removed nothing."""
+
+    kept: bool = False
+    training: dict[str, TrainingOverlap] = field(default_factory=dict)
+    evaluation: dict[str, EvaluationOverlap] = field(default_factory=dict)
+
+    @property
+    def found(self) -> int:
+        """Training documents, of all corpora, that are in some evaluation set."""
+        return sum(overlap.found for overlap in self.training.values())
+
+    def to_dict(self) -> dict:
+        """JSON form, for results.json."""
+        training = {
+            name: {
+                "documents": o.documents,
+                "mentions": o.mentions,
+                "found": o.found,
+                **o.causes,
+                "removed_documents": 0 if self.kept else o.found,
+                "removed_mentions": 0 if self.kept else o.found_mentions,
+                "articles": list(o.articles),
+            }
+            for name, o in self.training.items()
+        }
+        evaluation = {
+            name: {
+                "documents": o.documents,
+                "covered": o.covered,
+                "covered_by": dict(o.covered_by),
+                "mentions": o.mentions,
+                "mentions_in_training": o.mentions_in_training,
+            }
+            for name, o in self.evaluation.items()
+        }
+        return {"kept": self.kept, "training": training, "evaluation": evaluation}
+
+    def summary(self) -> str:
+        """Readable lines, one per training corpus and evaluation set."""
+        verb = "KEPT" if self.kept else "removed"
+        lines = [
+            f"{name}: {verb} {o.found:,} of {o.documents:,} documents ({o.found_mentions:,} of {o.mentions:,} "
+            f"mentions) that are in an evaluation set: {o.causes['by_id']:,} by article id, "
+            f"{o.causes['by_text']:,} by text, {o.causes['by_sentence']:,} by sentence"
+            for name, o in self.training.items()
+        ]
+        for name, o in self.evaluation.items():
+            corpora = ", ".join(f"{corpus} {count:,}" for corpus, count in o.covered_by.items() if count)
+            lines.append(
+                f"{name}: {o.covered:,} of {o.documents:,} documents and {o.mentions_in_training:,} of {o.mentions:,} "
+                f"mentions were in the training corpora" + (f" ({corpora})" if corpora else "")
+            )
+        return "\n".join(lines)
+
+
+def remove_overlap(
+    training: dict[str, list[Document]],
+    evaluation: dict[str, list[Document]],
+    *,
+    keep: bool = False,
+    labels: LabelSpace | None = None,
+    min_characters: int = MIN_CHARACTERS,
+) -> tuple[dict[str, list[Document]], OverlapReport]:
+    """The training documents that are in no evaluation set, and a report of the others.
+
+    A training document is in an evaluation set if one of its documents has
+    - the same article id. Ids of different namespaces (`pmid:1`, `pmcid:1`) differ; an id without one (a user's own
+      file) matches any;
+    - the same text, whole or a passage (e.g. the abstract alone), after NFKC and case folding and without white space
+      and punctuation, where that leaves at least `min_characters` characters;
+    - where one of the two is a record whose id is of none of `NAMESPACES` (e.g. a sentence of an IOB file): a text that
+      contains the record's text.
+
+    Args:
+        training: corpus name → documents.
+        evaluation: set name, e.g. `biored/test` → documents.
+        keep: remove nothing, but report the same, with a logged warning.
+        labels: maps native to shared types, to compare mentions across corpora; None compares the types as they are.
+    """
+    report = OverlapReport(kept=keep)
+    index = _Index(evaluation, min_characters)
+    copied: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
+    covered: dict[str, set[int]] = {name: set() for name in evaluation}
+    for name, documents in evaluation.items():
+        mentions = sum(len(_keys(document, labels)) for document in documents)
+        report.evaluation[name] = EvaluationOverlap(documents=len(documents), mentions=mentions)
+    remaining = {}
+    for corpus, documents in training.items():
+        remaining[corpus], places = _sift(documents, index, keep, report, corpus)
+        by_set: dict[str, set[int]] = defaultdict(set)
+        for document, (name, position) in places:
+            by_set[name].add(position)
+            twin = evaluation[name][position]
+            if document.text == twin.text:
+                common = _keys(document, labels) & _keys(twin, labels)
+                copied[name].update((position, key) for key in common)
+        for name, overlap in report.evaluation.items():
+            overlap.covered_by[corpus] = len(by_set[name])
+            covered[name] |= by_set[name]
+    for name, overlap in report.evaluation.items():
+        overlap.covered, overlap.mentions_in_training = len(covered[name]), len(copied[name])
+    if keep and report.found:
+        logger.warning(
+            "%d training documents are in an evaluation set and are KEPT: the scores will be too high", report.found
+        )
+    return remaining, report
+
+
+def _sift(documents: list[Document], index: _Index, keep: bool, report: OverlapReport, corpus: str):
+    """The documents to keep, and (document, place) for each match."""
+    overlap = report.training[corpus] = TrainingOverlap(
+        documents=len(documents), mentions=sum(len(document.mentions) for document in documents)
+    )
+    kept, matches, articles = [], [], {}
+    for document in documents:
+        causes = index.find(document)
+        first = next((cause for cause, places in causes.items() if places), None)
+        if first is None or keep:
+            kept.append(document)
+        if first is None:
+            continue
+        overlap.causes[first] += 1
+        overlap.found_mentions += len(document.mentions)
+        articles[document.article] = None
+        matches += [(document, place) for place in dict.fromkeys(p for places in causes.values() for p in places)]
+    overlap.articles = list(articles)
+    return kept, matches
+
+
+def _keys(document: Document, labels: LabelSpace | None) -> set[tuple[int, int, str]]:
+    """(start, end, shared type) of the mentions that have a shared type."""
+    if labels is None:
+        return {mention.key for mention in document.mentions}
+    types = {t: labels.shared(document.corpus, t) for t in {m.type for m in document.mentions}}
+    return {(m.start, m.end, types[m.type]) for m in document.mentions if types[m.type] is not None}
+
+
+def normalise(text: str) -> str:
+    """NFKC and case folded, without white space and punctuation."""
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+def article_key(article: str) -> tuple[str, str]:
+    """(namespace, id): `pmid:1` → (pmid, 1), `PMC1` → (pmcid, 1), `1` → ("", 1)."""
+    namespace, bare = _ID.fullmatch(article.strip()).groups() if article.strip() else ("", article)
+    namespace = (namespace or "").lower()
+    namespace = _SYNONYMS.get(namespace, namespace)
+    pmc = _PMC.fullmatch(bare)
+    if pmc and namespace in ("", "pmcid"):
+        return "pmcid", pmc.group(1)
+    return namespace, bare
+
+
+def _same_article(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    (namespace, bare), (namespace_2, bare_2) = one, other
+    if bare != bare_2:
+        return False
+    if namespace != namespace_2:
+        return not (namespace and namespace_2)
+    # Readers number records without ids, `file:1`, and two files may have the same name: their texts decide.
+    return namespace in ("", *NAMESPACES) or not bare.isdecimal()
+
+
+class _Index:
+    """The evaluation documents by article id, by text and by the words that records without an id start with."""
+
+    def __init__(self, evaluation: dict[str, list[Document]], min_characters: int):
+        self.min_characters = min_characters
+        self._ids: dict[str, list[tuple[tuple[str, str], Place]]] = defaultdict(list)
+        self._texts: dict[bytes, list[Place]] = defaultdict(list)
+        # first characters of a record without id → (its text, place)
+        self._records: dict[str, list[tuple[str, Place]]] = defaultdict(list)
+        # a run of characters of any evaluation text → places, filled when a record without an id asks
+        self._evaluation = evaluation
+        self._runs: dict[int, list[Place]] | None = None
+        for name, documents in evaluation.items():
+            for position, document in enumerate(documents):
+                self._add(document, (name, position))
+
+    def _add(self, document: Document, place: Place) -> None:
+        namespace, bare = key = article_key(document.article)
+        self._ids[bare].append((key, place))
+        for digest in _digests(document, self.min_characters):
+            self._texts[digest].append(place)
+        if namespace not in NAMESPACES:
+            text = normalise(document.text)
+            if len(text) >= self.min_characters:
+                self._records[text[: self.min_characters]].append((text, place))
+
+    def find(self, document: Document) -> dict[str, list[Place]]:
+        """Cause → places of the evaluation documents that match."""
+        namespace, bare = key = article_key(document.article)
+        by_id = [place for other, place in self._ids.get(bare, ()) if _same_article(key, other)]
+        by_text = [p for digest in _digests(document, self.min_characters) for p in self._texts.get(digest, ())]
+        by_sentence = self._contained_in(document) if self._records else []
+        if namespace not in NAMESPACES:
+            by_sentence = [*by_sentence, *self._containing(document)]
+        return {"by_id": by_id, "by_text": by_text, "by_sentence": by_sentence}
+
+    def _contained_in(self, document: Document) -> list[Place]:
+        """Evaluation records that the document contains."""
+        text, starts = _words(document.text)
+        found = []
+        for start in starts:
+            for record, place in self._records.get(text[start : start + self.min_characters], ()):
+                if text.startswith(record, start):
+                    found.append(place)
+        return found
+
+    def _containing(self, document: Document) -> list[Place]:
+        """Evaluation documents that contain the record."""
+        record = normalise(document.text)
+        if len(record) < self.min_characters:
+            return []
+        places = self._evaluation_runs().get(hash(record[: self.min_characters]), ())
+        return [place for place in dict.fromkeys(places) if record in normalise(self._document(place).text)]
+
+    def _evaluation_runs(self) -> dict[int, list[Place]]:
+        if self._runs is None:
+            self._runs = defaultdict(list)
+            for name, documents in self._evaluation.items():
+                for position, document in enumerate(documents):
+                    text, starts = _words(document.text)
+                    for start in starts:
+                        run = text[start : start + self.min_characters]
+                        if len(run) == self.min_characters:
+                            self._runs[hash(run)].append((name, position))
+        return self._runs
+
+    def _document(self, place: Place) -> Document:
+        return self._evaluation[place[0]][place[1]]
+
+
+def _words(text: str) -> tuple[str, Iterable[int]]:
+    """The normalised text and where its words begin in it."""
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    starts, position = [], 0
+    for word in words:
+        starts.append(position)
+        position += len(word)
+    return "".join(words), starts
+
+
+def _digests(document: Document, min_characters: int) -> Iterator[bytes]:
+    """Hashes of the normalised text and of each passage, those that are long enough, each once."""
+    stretches = {(0, len(document.text)), *((passage.start, passage.end) for passage in document.passages)}
+    for start, end in sorted(stretches):
+        text = normalise(document.text[start:end])
+        if len(text) >= min_characters:
+            yield hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,186 @@
+"""The corpora table, the statistics against the papers and ../shared/corpora/README.md, and the data card."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mosaic_ner.data_builders.builder import load_corpus
+from mosaic_ner.data_builders.corpora import (
+    AIONER_TABLE_1,
+    CARD_PATH,
+    CORPORA,
+    DEV_IDS_PATH,
+    EXPLAINED,
+    NOT_EXPLAINED,
+    TABLE_5,
+    TABLE_6,
+    TEN,
+    CorpusError,
+    built_statistics,
+    data_card,
+    get_corpus,
+    main,
+    read_split,
+    statistics,
+)
+from mosaic_ner.data_builders.formats import ReadReport
+from mosaic_ner.modeling.document import Document, Mention
+
+REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
+
+# ../shared/corpora/README.md: documents, mentions in the file, nested pairs, mentions whose offsets don't fit the text.
+README = {
+    ("biored", "train+validation"): (500, 16884, 0, 0),
+    ("biored", "test"): (100, 3535, 0, 0),
+    ("bc5cdr", "train"): (1000, 18974, 0, 0),
+    ("bc5cdr", "test"): (500, 9796, 0, 0),
+    ("bioid", "train"): (9704, 4137, 0, 1),
+    ("bioid", "test"): (3993, 1453, 0, 0),
+    ("gnormplus", "train"): (432, 5793, 0, 35),
+    ("gnormplus", "test"): (262, 4849, 2, 4),
+    ("linnaeus", "train"): (80, 2321, 0, 0),
+    ("linnaeus", "test"): (20, 576, 0, 0),
+    ("ncbi_disease", "train"): (693, 5932, 0, 1),
+    ("ncbi_disease", "test"): (100, 960, 0, 0),
+    ("nlm_chem", "test"): (3428, 12411, 0, 0),
+    ("nlm_gene", "train"): (450, 13797, 86, 11),
+    ("nlm_gene", "test"): (100, 3053, 18, 0),
+    ("s800", "train"): (639, 3053, 0, 0),
+    ("s800", "test"): (160, 739, 0, 0),
+    ("tmvar3", "train"): (342, 7957, 0, 21),
+    ("tmvar3", "test"): (158, 4625, 1, 0),
+    ("jnlpba", "train"): (2000, 51301, 0, 0),
+    ("jnlpba", "test"): (404, 8662, 0, 0),
+    ("genia", "validation"): (1765, 4714, 444, 0),
+}
+
+
+def test_the_ten_and_the_dev_ids():
+    assert [name for name in CORPORA if name in TEN] == list(TEN) == list(TABLE_6)
+    ids = DEV_IDS_PATH.read_text(encoding="ascii").split()
+    assert len(ids) == len(set(ids)) == 100
+    biored = get_corpus("biored")
+    assert biored.files["train"] == biored.files["validation"]
+    assert biored.has(ids[0], "validation")
+    assert not biored.has(ids[0], "train")
+    assert biored.has(ids[0], "test")
+
+
+def test_table_5_adds_up():
+    for row in TABLE_5.values():
+        assert sum(n for name, n in row.items() if name not in ("documents", "all")) == row["all"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "id", "article"),
+    [
+        ("biored", "10491763", "pmid:10491763"),
+        ("bioid", "43047311009", "pmcid:4304731"),
+        ("linnaeus", "2567314", "pmcid:2567314"),
+        ("nlm_chem", "16336672", "pmid:16336672"),
+        ("jnlpba", "98281994-2", "medline:98281994"),
+        ("genia", "MEDLINE:93061407", "medline:93061407"),
+        ("bc2gm", "BC2GM_train:7", "bc2gm.train:BC2GM_train:7#0"),
+    ],
+)
+def test_article_rules(corpus, id, article):
+    assert get_corpus(corpus).article(Document(id, corpus, "text"), "train") == article
+
+
+def test_unknown_corpus_gets_the_nearest():
+    with pytest.raises(CorpusError, match="did you mean 'ncbi_disease'"):
+        get_corpus("ncbi-disease")
+
+
+def test_statistics_count_nested_pairs():
+    mentions = [Mention(0, 10, "A"), Mention(0, 4, "B"), Mention(5, 10, "B"), Mention(6, 12, "A"), Mention(12, 13, "A")]
+    counts = statistics([Document("1", "c", "x" * 20, tuple(mentions)), Document("1", "c", "y", index=1)])
+    assert (counts.documents, counts.articles, counts.characters, counts.mentions) == (2, 1, 21, 5)
+    assert counts.nested_pairs == 2
+    assert counts.types == {"A": 3, "B": 2}
+
+
+@pytest.fixture(scope="module")
+def built():
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    return built_statistics(REAL)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "split"), README)
+def test_files_hold_what_their_readme_says(name, split):
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    corpus, report = get_corpus(name), ReadReport()
+    first, *rest = split.split("+")
+    path, format = corpus.files[first].find(REAL)
+    documents = list(read_split(corpus, first, path, format=format, report=report))
+    for other in rest:
+        documents += read_split(corpus, other, path, format=format)
+    counts = statistics(documents)
+    faults = report.counts["text_mismatch"] + report.counts["outside_text"]
+    assert (report.documents, report.mentions, counts.nested_pairs, faults) == README[name, split]
+    assert (counts.documents, counts.mentions + report.counts["outside_text"]) == README[name, split][:2]
+    assert set(counts.types) <= set(corpus.types)
+    assert not set(report.counts) - {"text_mismatch", "outside_text", "repeated_id"}
+
+
+@pytest.mark.real
+def test_biored_is_table_5(built):
+    splits, _ = built["biored"]
+    for split, published in TABLE_5.items():
+        counts = {"documents": splits[split].documents, "all": splits[split].mentions} | splits[split].types
+        assert counts == published
+
+
+@pytest.mark.real
+def test_sizes_are_table_6_or_explained(built):
+    for name, published in TABLE_6.items():
+        full = "full texts" in get_corpus(name).text
+        size = sum(s.articles if full else s.documents for s in built[name][0].values())
+        assert size == published or (name, published, size) in EXPLAINED
+    differ = {name for name, published, size in EXPLAINED if TABLE_6[name] == published}
+    assert differ == {"nlm_chem", "s800"}
+    assert len(AIONER_TABLE_1) == 11
+
+
+@pytest.mark.real
+def test_every_native_type_occurs_and_no_other(built):
+    for name, (splits, _) in built.items():
+        found = {t for counts in splits.values() for t in counts.types}
+        assert found == set(get_corpus(name).types)
+
+
+@pytest.mark.real
+def test_the_card_is_up_to_date_and_holds_no_path(built, monkeypatch, capsys):
+    monkeypatch.setattr("mosaic_ner.data_builders.corpora.built_statistics", lambda *_: built)
+    card = data_card(REAL)
+    assert card == CARD_PATH.read_text(encoding="utf-8")
+    assert NOT_EXPLAINED not in card
+    assert not re.search(r"(?<![\w/:.])/(work|tmp|home|root|usr)\b|\.\./", card)
+    assert main(["--data_dir", str(REAL)]) == 0
+    assert capsys.readouterr().out == card
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", CORPORA)
+def test_the_builder_gives_what_the_files_hold(name, tmp_path):
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    corpus = get_corpus(name)
+    documents = load_corpus(name, REAL, tmp_path)
+    assert documents
+    for split, docs in documents.items():
+        path, format = corpus.files[split].find(REAL)
+        assert docs == list(read_split(corpus, split, path, format=format))
+
+
+@pytest.mark.real
+def test_no_mention_of_bioid_s_revision_ends_in_cells(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    plain, clean = (load_corpus("bioid", REAL, tmp_path, clean_suffix=flag) for flag in (False, True))
+    assert plain == clean

@@ -1,0 +1,222 @@
+"""Overlap between training and evaluation: own small documents, and the published numbers on the real corpora."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mosaic_ner.data_builders.builder import load_corpus
+from mosaic_ner.data_builders.corpora import CORPORA, TEN, read_split
+from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.data_builders.overlap import article_key, normalise, remove_overlap
+from mosaic_ner.modeling.document import Document, Mention, Passage
+from mosaic_ner.modeling.label_space import LabelSpace
+
+REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
+TITLE = "A short title."
+ABSTRACT = (
+    "Patients with a rare deficiency of the enzyme were given the drug for twelve weeks, and most of them recovered."
+)
+OTHER = (
+    "Nothing in this sentence about the growth of yeast on plates without sugar occurs anywhere else in the test files."
+)
+
+
+def document(id: str, text: str, *mentions: Mention, corpus: str = "own", **fields) -> Document:
+    return Document(id, corpus, text, tuple(mentions), **fields)
+
+
+def removed(training: Document, evaluation: Document, **options) -> dict[str, int]:
+    kept, report = remove_overlap({"train": [training]}, {"own/test": [evaluation]}, **options)
+    found = report.training["train"]
+    assert len(kept["train"]) == 1 - found.found
+    assert report.evaluation["own/test"].covered == report.evaluation["own/test"].covered_by["train"] == found.found
+    return {cause: count for cause, count in found.causes.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "same"),
+    [
+        ("pmid:12", "pmid:12", True),
+        ("pmid:12", "pmid:13", False),
+        ("pmid:12", "pmcid:12", False),
+        ("12", "pmid:12", True),
+        ("pmcid:12", "12", True),
+        ("12", "12", True),
+        ("PMC12", "pmcid:12", True),
+        ("PMC12", "pmid:12", False),
+        ("PMID:12", "pmid: 12", True),
+        ("MEDLINE:93061407", "medline:93061407", True),
+        ("study:a", "study:a", True),
+        # Two files named train.tsv, whose records the reader numbered.
+        ("train:12", "train:12", False),
+        ("bc2gm.train:BC2GM_train:1#0", "bc2gm.test:BC2GM_test:1#0", False),
+    ],
+)
+def test_article_ids_match_within_their_namespace(training, evaluation, same):
+    found = removed(document("a", OTHER, article=training), document("b", ABSTRACT, article=evaluation))
+    assert found == ({"by_id": 1} if same else {})
+
+
+def test_article_key():
+    assert article_key("pmid:1") == ("pmid", "1")
+    assert article_key("PMC:1") == article_key("pmc1") == ("pmcid", "1")
+    assert article_key("10.1093/bib/bbac282") == ("", "10.1093/bib/bbac282")
+
+
+def test_text_matches_whatever_its_case_spacing_punctuation_and_width():
+    changed = ABSTRACT.upper().replace(" ", "\n  ").replace(",", " —").replace("DRUG", "ｄｒｕｇ")
+    assert normalise(changed) == normalise(ABSTRACT)
+    assert removed(document("pmid:1", changed), document("pmid:2", ABSTRACT)) == {"by_text": 1}
+    assert removed(document("pmid:1", OTHER), document("pmid:2", ABSTRACT)) == {}
+
+
+def test_short_texts_are_not_compared():
+    assert removed(document("pmid:1", "Materials and methods"), document("pmid:2", "Materials and methods")) == {}
+    assert removed(document("pmid:1", TITLE), document("pmid:2", TITLE), min_characters=5) == {"by_text": 1}
+
+
+def test_a_long_passage_alone_matches_and_a_short_one_does_not():
+    text = f"{TITLE} {ABSTRACT}"
+    passages = (Passage(0, len(TITLE), "title"), Passage(len(TITLE) + 1, len(text), "abstract"))
+    whole = document("pmid:1", text, passages=passages)
+    assert removed(whole, document("pmid:2", ABSTRACT)) == {"by_text": 1}
+    assert removed(document("pmid:2", ABSTRACT), whole) == {"by_text": 1}
+    other = f"{TITLE} {OTHER}"
+    passages = (Passage(0, len(TITLE), "title"), Passage(len(TITLE) + 1, len(other), "abstract"))
+    assert removed(whole, document("pmid:3", other, passages=passages)) == {}
+
+
+def test_a_sentence_without_article_id_is_found_inside_a_text_both_ways():
+    sentence = document("mtl.train:s:1#0", ABSTRACT.replace(",", " ,"))
+    article = document("pmid:1", f"{OTHER} {ABSTRACT} {OTHER}")
+    assert removed(sentence, article) == removed(article, sentence) == {"by_sentence": 1}
+    # Articles with ids of their own are compared whole: a shared sentence is no overlap.
+    assert removed(document("pmid:2", ABSTRACT), article) == {}
+
+
+def test_keep_removes_nothing_reports_the_same_and_warns(caplog):
+    training, evaluation = {"a": [document("1", ABSTRACT)]}, {"a/test": [document("1", ABSTRACT)]}
+    without, report = remove_overlap(training, evaluation)
+    assert without == {"a": []}
+    assert "keep" not in caplog.text.lower()
+    kept, kept_report = remove_overlap(training, evaluation, keep=True)
+    assert kept == training
+    assert "KEPT" in caplog.text
+    assert kept_report.kept
+    assert kept_report.training == report.training
+    assert kept_report.evaluation == report.evaluation
+    assert kept_report.to_dict()["training"]["a"]["removed_documents"] == 0
+    assert report.to_dict()["training"]["a"]["removed_documents"] == 1
+
+
+def test_mentions_are_compared_by_shared_type_in_documents_of_the_same_text():
+    labels = LabelSpace(
+        {"train": {"FamilyName": "Gene", "Motif": None}, "test": {"Gene": "Gene", "Species": "Species"}}
+    )
+    training = [
+        document("1", ABSTRACT, Mention(0, 8, "FamilyName"), Mention(16, 20, "Motif"), corpus="train"),
+        document("2", " " + OTHER, Mention(0, 7, "FamilyName"), corpus="train"),
+    ]
+    evaluation = [
+        document("1", ABSTRACT, Mention(0, 8, "Gene"), Mention(16, 20, "Species"), corpus="test"),
+        document("2", OTHER, Mention(0, 7, "Gene"), corpus="test"),
+    ]
+    _, report = remove_overlap({"train": training}, {"test/test": evaluation}, labels=labels)
+    found = report.evaluation["test/test"]
+    assert (found.documents, found.covered, found.mentions, found.mentions_in_training) == (2, 2, 3, 1)
+    assert report.training["train"].found_mentions == 3
+
+
+def test_report_is_json_and_its_summary_has_a_line_for_each_corpus_and_set():
+    training = {"a": [document("1", ABSTRACT, Mention(0, 8, "X")), document("2", OTHER)], "b": []}
+    _, report = remove_overlap(training, {"c/test": [document("1", ABSTRACT)], "c/validation": []})
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["training"]["a"] == {
+        "documents": 2,
+        "mentions": 1,
+        "found": 1,
+        "by_id": 1,
+        "by_text": 0,
+        "by_sentence": 0,
+        "removed_documents": 1,
+        "removed_mentions": 1,
+        "articles": ["1"],
+    }
+    assert data["evaluation"]["c/test"]["covered_by"] == {"a": 1, "b": 0}
+    lines = report.summary().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["a", "b", "c/test", "c/validation"]
+    assert "removed 1 of 2 documents" in lines[0]
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Corpus → split → documents of the ten."""
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    documents = {}
+    for name in TEN:
+        corpus = CORPORA[name]
+        found = {split: file.find(REAL) for split, file in corpus.files.items()}
+        documents[name] = {s: list(read_split(corpus, s, f[0], format=f[1])) for s, f in found.items() if f}
+    return documents
+
+
+@pytest.mark.real
+def test_biored_overlaps_with_each_file_as_measured(real):
+    others = {f"{name}/{split}": docs for name in TEN[1:] for split, docs in real[name].items()}
+    _, report = remove_overlap(others, {"biored/test": real["biored"]["test"]})
+    found = {name: count for name, count in report.evaluation["biored/test"].covered_by.items() if count}
+    assert found == {
+        "bc5cdr/train": 21,
+        "bc5cdr/test": 13,
+        "gnormplus/train": 5,
+        "ncbi_disease/train": 1,
+        "nlm_gene/train": 21,
+        "nlm_gene/test": 3,
+        "tmvar3/train": 24,
+        "tmvar3/test": 12,
+    }
+
+
+@pytest.mark.real
+def test_training_files_hold_72_test_and_64_dev_documents_and_1805_test_mentions(real):
+    training = {name: splits["train"] for name, splits in real.items() if "train" in splits}
+    evaluation = {f"biored/{split}": real["biored"][split] for split in ("validation", "test")}
+    kept, report = remove_overlap(training, evaluation, labels=load_label_mapping())
+    test, validation = report.evaluation["biored/test"], report.evaluation["biored/validation"]
+    assert (test.covered, test.documents) == (72, 100)
+    assert (validation.covered, validation.documents) == (64, 100)
+    assert (test.mentions_in_training, test.mentions) == (1805, 3535)
+    assert kept["biored"] == training["biored"]
+    assert sum(map(len, kept.values())) == sum(map(len, training.values())) - report.found
+    again, none = remove_overlap(kept, evaluation)
+    assert (again, none.found) == (kept, 0)
+
+
+@pytest.mark.real
+def test_removal_by_text_alone_finds_what_removal_by_id_finds(real):
+    """The ids are right: without them the texts say the same."""
+    training = {name: splits["train"] for name, splits in real.items() if "train" in splits}
+    nameless = {name: [_renamed(d) for d in docs] for name, docs in training.items()}
+    evaluation = {"biored/test": real["biored"]["test"]}
+    _, by_id = remove_overlap(training, evaluation)
+    _, by_text = remove_overlap(nameless, evaluation)
+    assert {n: o.found for n, o in by_text.training.items()} == {n: o.found for n, o in by_id.training.items()}
+    assert all(o.causes["by_id"] == 0 for o in by_text.training.values())
+
+
+def _renamed(document: Document) -> Document:
+    return Document(**{**vars(document), "article": f"pmid:none-{document.id}-{document.index}"})
+
+
+@pytest.mark.real
+def test_genia_and_jnlpba_share_their_articles(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip("no real corpora in ../shared")
+    jnlpba = load_corpus("jnlpba", REAL, tmp_path)
+    genia = load_corpus("genia", REAL, tmp_path)["validation"]
+    _, report = remove_overlap({"jnlpba": jnlpba["train"] + jnlpba["test"]}, {"genia/validation": genia})
+    assert report.evaluation["genia/validation"].covered == len(genia) == 1765
+    assert report.training["jnlpba"].causes["by_id"] >= 199
