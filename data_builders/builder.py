@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,10 +162,13 @@ class MosaicNERBuilder(datasets.GeneratorBasedBuilder):
         file = self.config.corpus.files[split]
         try:
             if file.member:
-                return Path(dl_manager.download_and_extract(file.url)) / file.member, file.member_format
+                path = Path(dl_manager.download_and_extract(file.url)) / file.member
+                if not path.exists():
+                    raise FileNotFoundError(f"{file.member} is not in it")
+                return path, file.member_format
             return Path(dl_manager.download(file.url)), file.format
-        except Exception as error:
-            # Whatever the HTTP library raises, the user needs to know which file, from where, and what else to do.
+        except (OSError, ValueError, asyncio.TimeoutError, zipfile.BadZipFile) as error:
+            # The user needs to know which file, from where, and what else to do.
             raise MissingFileError(
                 f"{self.config.name} ({split}): {file.name} could not be downloaded from {file.url} ({error!r}); "
                 "get the file and name its folder with --data_dir (data_dir=...)"

@@ -282,3 +282,20 @@ def test_cell_suffix_is_removed_on_demand_only(tmp_path):
     for clean, expected in ((False, ["HeLa cells", "MCF-7 cell", "cells"]), (True, ["HeLa", "MCF-7", "cells"])):
         (d,) = load_corpus("bioid", tmp_path, tmp_path / "cache", clean_suffix=clean)["test"]
         assert [d.surface(m) for m in d.mentions] == expected
+
+
+@pytest.mark.parametrize("failure", ["500", "refused", "no zip"])
+def test_a_failed_download_names_file_url_and_option(tmp_path, server, monkeypatch, failure):
+    folder, url = server
+    if failure == "500":
+        monkeypatch.setattr(SimpleHTTPRequestHandler, "do_GET", lambda self: self.send_error(500))
+        monkeypatch.setattr(SimpleHTTPRequestHandler, "do_HEAD", lambda self: self.send_error(500))
+    elif failure == "no zip":
+        (folder / "archive.zip").write_bytes(b"not found")
+    else:
+        url = "http://127.0.0.1:9/"
+    served(monkeypatch, get_corpus("jnlpba"), url)
+    with pytest.raises(MissingFileError) as error:
+        load_corpus("jnlpba", cache_dir=tmp_path / "cache")
+    assert f"JNLPBA_Train.PubTator could not be downloaded from {url}archive.zip" in str(error.value)
+    assert "--data_dir" in str(error.value)

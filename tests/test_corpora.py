@@ -7,22 +7,17 @@ from pathlib import Path
 
 import pytest
 from mosaic_ner.data_builders.builder import load_corpus
-from mosaic_ner.data_builders.corpora import (
+from mosaic_ner.data_builders.corpora import CORPORA, DEV_IDS_PATH, TEN, CorpusError, get_corpus, read_split
+from mosaic_ner.data_builders.data_card import (
     AIONER_TABLE_1,
     CARD_PATH,
-    CORPORA,
-    DEV_IDS_PATH,
     EXPLAINED,
     NOT_EXPLAINED,
     TABLE_5,
     TABLE_6,
-    TEN,
-    CorpusError,
     built_statistics,
     data_card,
-    get_corpus,
     main,
-    read_split,
     statistics,
 )
 from mosaic_ner.data_builders.formats import ReadReport
@@ -156,7 +151,7 @@ def test_every_native_type_occurs_and_no_other(built):
 
 @pytest.mark.real
 def test_the_card_is_up_to_date_and_holds_no_path(built, monkeypatch, capsys):
-    monkeypatch.setattr("mosaic_ner.data_builders.corpora.built_statistics", lambda *_: built)
+    monkeypatch.setattr("mosaic_ner.data_builders.data_card.built_statistics", lambda *_: built)
     card = data_card(REAL)
     assert card == CARD_PATH.read_text(encoding="utf-8")
     assert NOT_EXPLAINED not in card
