@@ -34,9 +34,9 @@ in the text                      demo_all                      the other corpus
 
 ``TOVB2 deficiency`` is a disease that holds a gene: the only nesting in demo_all, rare, and beyond a flat model.
 
-About a third of the names in validation and test texts are held out: no training text has them, but their form and
-their context give them away (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or
-a disease, depending on the context.
+About four in ten mentions of validation and test texts are names that no training text has: held-out names, told by their
+form and their context (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or a
+disease, depending on the context.
 
 No text is in two splits, but for one thing, done on purpose: the first two test documents of demo_all are also in the
 training split of demo_gene, with the same id and text (and demo_gene's annotations), as happens with published corpora.
