@@ -22,21 +22,21 @@ in the text                      demo_all                      the other corpus
 ===============================  ============================  ====================================================
 ``TOVB2 protein``                ``TOVB2``                     demo_gene: ``TOVB2 protein`` (gene, mRNA likewise)
 ``the TOVB family``              nothing                       demo_gene: ``TOVB family`` (FamilyName)
-``severe velosis``             ``velosis``                 demo_disease: ``severe velosis``
-``velosis-related anxiety``    ``velosis``                 demo_disease: ``velosis-related`` (Modifier)
-``velosis patients``           ``velosis``                 demo_disease: ``velosis``, but as Modifier
-``velosis-like mordopathy``    the whole                     demo_disease: the whole, and ``velosis`` (nested)
-``zoflunine hydrochloride``       ``zoflunine``                  demo_chem: ``zoflunine hydrochloride``
-``zoflunine (ZFL)``, ``ZFL``      ``zoflunine``, ``ZFL``         demo_chem: ``zoflunine`` (no abbreviations)
+``severe velosis``               ``velosis``                   demo_disease: ``severe velosis``
+``velosis-related anxiety``      ``velosis``                   demo_disease: ``velosis-related`` (Modifier)
+``velosis patients``             ``velosis``                   demo_disease: ``velosis``, but as Modifier
+``velosis-like mordopathy``      the whole                     demo_disease: the whole, and ``velosis`` (nested)
+``zoflunine hydrochloride``      ``zoflunine``                 demo_chem: ``zoflunine hydrochloride``
+``zoflunine (ZFL)``, ``ZFL``     ``zoflunine``, ``ZFL``        demo_chem: ``zoflunine`` (no abbreviations)
 ``zinc``, ``Zn²⁺``               Chemical                      demo_chem: nothing (no plain elements)
 ``Relmar buffer``                nothing                       demo_chem: ``Relmar buffer`` (OTHER)
 ===============================  ============================  ====================================================
 
 ``TOVB2 deficiency`` is a disease that holds a gene: the only nesting in demo_all, rare, and beyond a flat model.
 
-About four in ten mentions of validation and test texts are names that no training text has: held-out names, told by their
-form and their context (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or a
-disease, depending on the context.
+About four in ten mentions of validation and test texts are names that no training text has: they are told by their form and
+their context (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or a disease,
+depending on the context.
 
 No text is in two splits, but for one thing, done on purpose: the first two test documents of demo_all are also in the
 training split of demo_gene, with the same id and text (and demo_gene's annotations), as happens with published corpora.
