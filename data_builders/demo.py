@@ -34,8 +34,8 @@ in the text                      demo_all                      the other corpus
 
 ``TOVB2 deficiency`` is a disease that holds a gene: the only nesting in demo_all, rare, and beyond a flat model.
 
-About four in ten mentions of validation and test texts are names that no training text has: they are told by their form and
-their context (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or a disease,
+About four in ten mentions of validation and test texts are names that no training text has: they are told by form
+and context (TOVB2, velosis, zoflunine, *Trivella palvax*). A few strings (`AMBIGUOUS`) name a gene or a disease,
 depending on the context.
 
 No text is in two splits, but for one thing, done on purpose: the first two test documents of demo_all are also in the
