@@ -10,8 +10,6 @@ from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import set_seed
-
 from mosaic_ner.data_builders.builder import MissingFileError
 from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError, read_documents, write_documents
@@ -21,16 +19,16 @@ from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, parse
-from mosaic_ner.modeling.dataset import in_shared_types
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.prediction import annotate
-from mosaic_ner.modeling.sampler import padding_share
 from mosaic_ner.modeling.trainer import Evaluator, NERTrainer, share_of
+from transformers import set_seed
 
 logger = logging.getLogger("run_ner")
 
-USER_ERRORS = (ArgumentError, RunDataError, FormatError, JournalError, LabelError, CorpusError, MissingFileError, families.ModelError)  # fmt: skip
+USER_ERRORS = (ArgumentError, RunDataError, FormatError, JournalError, LabelError, CorpusError, MissingFileError)
+USER_ERRORS += (families.ModelError,)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,15 +55,12 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
     begin = time.perf_counter()
     set_seed(run.seed)
     data = load_run_data(options, run.seed)
-    report_data(data)
+    logger.info(data.summary())
     texts = (d.text for documents in data.train.values() for d in documents)
     bundle = families.build(model, data.space, texts)
     dataset = bundle.features.build([d for documents in data.train.values() for d in documents])
-    coverage = report_coverage(data, bundle.features)
-    predictor = MentionPredictor(
-        bundle.tagger, bundle.tokenizer, run.per_device_eval_batch_size, share_of(PartialState())
-    )
-    evaluator = Evaluator(predictor, data.space, model.prediction_mode)
+    coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
+    evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
     if not data.validation:
         run.eval_strategy, run.load_best_model_at_end, run.save_strategy = "no", False, "no"
         logger.warning("no validation documents: the last checkpoint is the model (see --validation_fraction)")
@@ -78,13 +73,12 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
         evaluator=evaluator,
         validation=data.validation,
     )
-    order = list(trainer._get_train_sampler())
-    padding = padding_share([dataset.lengths[i] for i in order], run.train_batch_size)
-    logger.info("training: %d windows an epoch, %.1f%% of the tokens are padding", len(order), 100 * padding)
+    windows, padding = trainer.describe_epoch()
+    logger.info("training: %d windows an epoch, %.1f%% of the tokens are padding", windows, 100 * padding)
     trained = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.resume_from_checkpoint)
     seconds = {"data": trained - begin, "train": time.perf_counter() - trained}
-    results = {"settings": without_local_paths(settings), "padding": padding, "history": history(trainer)}
+    results = {"settings": without_local_paths(settings), "padding": padding, "history": trainer.validation_history()}
     finish(evaluator, data, options, run, bundle, results | {"coverage": coverage}, seconds)
 
 
@@ -92,14 +86,19 @@ def evaluate(model: ModelArguments, options: DataArguments, run: RunArguments, s
     """Measures a trained model on the run's validation and test splits."""
     begin = time.perf_counter()
     data = load_run_data(options, run.seed)
-    report_data(data)
+    logger.info(data.summary())
     bundle = families.restore(model.model_name_or_path, data.space)
     bundle.model.to(run.device)
-    coverage = report_coverage(data, bundle.features)
-    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer, run.per_device_eval_batch_size, share_of(PartialState()))
-    evaluator = Evaluator(predictor, data.space, model.prediction_mode)
+    coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
+    evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
     results = {"settings": without_local_paths(settings), "coverage": coverage}
     finish(evaluator, data, options, run, None, results, {"data": time.perf_counter() - begin})
+
+
+def evaluator_for(tagger, tokenizer, data: RunData, model: ModelArguments, run: RunArguments) -> Evaluator:
+    """Whole documents through the model, on all processes together."""
+    predictor = MentionPredictor(tagger, tokenizer, run.per_device_eval_batch_size, share_of(PartialState()))
+    return Evaluator(predictor, data.space, model.prediction_mode)
 
 
 def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, bundle, results: dict, seconds: dict):
@@ -107,21 +106,19 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
     begin = time.perf_counter()
     out = Path(run.output_dir)
     tag_level = bundle is None or bundle.tag_level
+    by_document: dict[str, list[float]] = {}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         results[split] = {}
         for corpus, documents in corpora.items():
-            results[split][corpus], predicted = evaluator.evaluate(documents, tag_level)
-            row = results[split][corpus]["overall"]
-            logger.info(
-                "%s/%s: P %.2f  R %.2f  F1 %.2f  (%d gold, %d predicted)", corpus, split, 100 * row["precision"],
-                100 * row["recall"], 100 * row["f1"], row["support"], row["predicted"],
-            )  # fmt: skip
+            measured = evaluator.evaluate(documents, tag_level)
+            results[split][corpus] = measured.report
+            logger.info("%s/%s: %s", corpus, split, measured.summary())
+            if split == "test":
+                by_document[corpus] = measured.document_f1
             if options.write_predictions and split == "test" and run.should_save:
                 (out / "predictions").mkdir(parents=True, exist_ok=True)
-                gold = [in_shared_types(d, data.space) for d in documents]
-                own = [d.with_mentions(found) for d, found in zip(gold, predicted, strict=True)]
-                write_documents(gold, out / "predictions" / f"{corpus}.gold.PubTator")
-                write_documents(own, out / "predictions" / f"{corpus}.predicted.PubTator")
+                write_documents(measured.gold, out / "predictions" / f"{corpus}.gold.PubTator")
+                write_documents(measured.predicted, out / "predictions" / f"{corpus}.predicted.PubTator")
     if not run.should_save:
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -133,6 +130,7 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
     results |= {"overlap": data.overlap.to_dict(), "faults": data.faults.to_dict()}
     results |= {"versions": versions(), "seconds": seconds, "device": str(run.device)}
     write_json(out / "results.json", results)
+    write_json(out / "document_f1.json", by_document)
     write_card(out)
     logger.info("written to %s: %s", out, ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
 
@@ -162,30 +160,6 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
             logger.info("%d documents, %d mentions, %.1f documents/s", done + count, mentions, rate)
     if output and (lost := output.close()):
         logger.warning("%s could not hold everything: %s", options.predict_output, lost)
-
-
-def report_data(data: RunData) -> None:
-    """What was read, what was wrong with it, and what was taken out of training."""
-    for split, corpora in (("train", data.train), ("validation", data.validation), ("test", data.test)):
-        for corpus, documents in corpora.items():
-            logger.info("%s/%s: %d documents, %d mentions", corpus, split, len(documents), sum(len(d.mentions) for d in documents))  # fmt: skip
-    for text in (data.faults.summary(), data.overlap.summary()):
-        if text:
-            logger.info(text)
-
-
-def report_coverage(data: RunData, features) -> dict:
-    """Counts the evaluation documents too, and prints the report."""
-    for corpora in (data.validation, data.test):
-        for documents in corpora.values():
-            features.cover(documents)
-    logger.info(features.coverage.summary())
-    return features.coverage.to_dict()
-
-
-def history(trainer: NERTrainer) -> list[dict]:
-    """The validation figures of each evaluation."""
-    return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in trainer.state.log_history if "eval_f1" in row]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ class ResumableOutput:
                 )
             if state["key"] != key:
                 changed = [k for k in key if state["key"].get(k) != key[k]]
-                raise JournalError(f"{self.partial} was made with another {', '.join(changed)}; delete it to start again")
+                raise JournalError(
+                    f"{self.partial} was made with another {', '.join(changed)}; delete it to start again"
+                )
             self.done = state["documents"]
             kept = state["bytes"] if self.done else 0  # without a document the header is written again
             self.handle = self.partial.open("r+b")

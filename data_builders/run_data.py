@@ -38,6 +38,16 @@ class RunData:
     overlap: OverlapReport
     faults: ReadReport
 
+    def summary(self) -> str:
+        """What was read, what was wrong with it, and what was taken out of training, readable."""
+        lines = [
+            f"{corpus}/{split}: {len(documents)} documents, {sum(len(d.mentions) for d in documents)} mentions"
+            for split, part in ((TRAIN, self.train), (VALIDATION, self.validation), (TEST, self.test))
+            for corpus, documents in part.items()
+        ]
+        faults = [self.faults.summary()] if self.faults.counts else []
+        return "\n".join([*lines, *faults, self.overlap.summary()])
+
 
 def load_run_data(options, seed: int = 42) -> RunData:
     """Reads everything a run needs and takes overlapping documents out of training.
@@ -135,9 +145,7 @@ def _limit_types(space: LabelSpace, types: list[str] | None) -> LabelSpace:
     for name in types:
         if name not in space.shared_types:
             raise RunDataError(f"--types: no corpus of the run has type {name!r}{nearest(name, space.shared_types)}")
-    return LabelSpace(
-        {c: {n: s if s in types else None for n, s in own.items()} for c, own in space.corpora.items()}
-    )
+    return LabelSpace({c: {n: s if s in types else None for n, s in own.items()} for c, own in space.corpora.items()})
 
 
 def _chosen(documents: dict[str, Splits], names: list[str], split: str, options, own: bool) -> Splits:

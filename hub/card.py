@@ -100,7 +100,10 @@ def _coverage(coverage: dict) -> str:
 
 
 def _overlap(overlap: dict) -> str:
-    rows = [[c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"] for c, r in overlap["training"].items()]
+    rows = [
+        [c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"]
+        for c, r in overlap["training"].items()
+    ]
     return _table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
 
 

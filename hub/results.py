@@ -20,7 +20,9 @@ def without_local_paths(settings: dict) -> dict:
     """The settings with folders and files of this machine reduced to their last part."""
     out = {}
     for key, value in settings.items():
-        local = isinstance(value, str) and (os.path.isabs(value) or value.startswith((".", "~")) or os.path.exists(value))
+        local = isinstance(value, str) and (
+            os.path.isabs(value) or value.startswith((".", "~")) or os.path.exists(value)
+        )
         out[key] = Path(value).name if local and os.sep in value else value
     return out
 

@@ -19,7 +19,9 @@ from .label_space import nearest
 class ModelArguments:
     """Model."""
 
-    family: str = field(default="aioner", metadata={"help": "model family: aioner, or token_classification (the stock baseline)"})
+    family: str = field(
+        default="aioner", metadata={"help": "model family: aioner, or token_classification (the stock baseline)"}
+    )
     encoder: str = field(
         default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
         metadata={"help": "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'"},
@@ -32,14 +34,20 @@ class ModelArguments:
         default=None, metadata={"help": "corpora of the ALL task; default: those that annotate every type"}
     )
     classifier: str = field(default="crf", metadata={"help": "crf or softmax"})
-    hidden_size: int = field(default=0, metadata={"help": "units of the ReLU layer before the labels; 0: no such layer"})
-    restrict_labels: bool = field(default=False, metadata={"help": "keep other tasks' labels out of the loss and the search"})
+    hidden_size: int = field(
+        default=0, metadata={"help": "units of the ReLU layer before the labels; 0: no such layer"}
+    )
+    restrict_labels: bool = field(
+        default=False, metadata={"help": "keep other tasks' labels out of the loss and the search"}
+    )
     label_first_token_only: bool = field(default=False, metadata={"help": "tag only the first token of each word"})
     scores: str = field(default="marginal", metadata={"help": "confidence of a mention: marginal or emission"})
     prediction_mode: str | None = field(default=None, metadata={"help": "aio, ind or combined (aio scheme only)"})
     dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
     max_tokens: int = field(default=256, metadata={"help": "tokens per window, special tokens included"})
-    window_overlap: int | None = field(default=None, metadata={"help": "tokens shared by the windows of a sentence that is too long; default: 48"})
+    window_overlap: int | None = field(
+        default=None, metadata={"help": "tokens shared by the windows of a sentence that is too long; default: 48"}
+    )
     packing: str = field(default="packed", metadata={"help": "packed (several sentences a window) or single"})
     scratch_layers: int = field(default=2, metadata={"help": "layers of the encoder 'scratch'"})
     scratch_hidden_size: int = field(default=128, metadata={"help": "hidden size of the encoder 'scratch'"})
@@ -49,37 +57,60 @@ class ModelArguments:
 class DataArguments:
     """Data."""
 
-    corpora: list[str] = field(default_factory=list, metadata={"help": "corpora to train on, by name; 'demo' is the generated set"})
-    test_corpora: list[str] | None = field(default=None, metadata={"help": "corpora to test on; default: all corpora of the run"})
-    validation_corpora: list[str] | None = field(
-        default=None, metadata={"help": "corpora whose validation split chooses the checkpoint; default: all that have one"}
+    corpora: list[str] = field(
+        default_factory=list, metadata={"help": "corpora to train on, by name; 'demo' is the generated set"}
     )
-    data_dir: str | None = field(default=None, metadata={"help": "folder with the corpora's files; without it they are downloaded"})
-    cache_dir: str | None = field(default=None, metadata={"help": "cache of the built corpora; default: that of datasets"})
+    test_corpora: list[str] | None = field(
+        default=None, metadata={"help": "corpora to test on; default: all corpora of the run"}
+    )
+    validation_corpora: list[str] | None = field(
+        default=None,
+        metadata={"help": "corpora whose validation split chooses the checkpoint; default: all that have one"},
+    )
+    data_dir: str | None = field(
+        default=None, metadata={"help": "folder with the corpora's files; without it they are downloaded"}
+    )
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "cache of the built corpora; default: that of datasets"}
+    )
     mapping: str = field(default="shared", metadata={"help": "column of the label mapping: shared (Table 7) or aioner"})
-    types: list[str] | None = field(default=None, metadata={"help": "keep only these shared types (e.g. one type of a corpus)"})
-    train_file: str | None = field(default=None, metadata={"help": "your own training file; its format is told by its ending"})
+    types: list[str] | None = field(
+        default=None, metadata={"help": "keep only these shared types (e.g. one type of a corpus)"}
+    )
+    train_file: str | None = field(
+        default=None, metadata={"help": "your own training file; its format is told by its ending"}
+    )
     validation_file: str | None = field(default=None, metadata={"help": "your own validation file"})
     test_file: str | None = field(default=None, metadata={"help": "your own test file"})
     corpus_name: str = field(default="user", metadata={"help": "name of the corpus in your own files"})
     corpus_types: list[str] | None = field(
-        default=None, metadata={"help": "types your files annotate exhaustively; default: those found in the training file"}
+        default=None,
+        metadata={"help": "types your files annotate exhaustively; default: those found in the training file"},
     )
     extra_mapping: str | None = field(
-        default=None, metadata={"help": "a mapping table for your own types; without it each type is shared under its own name"}
+        default=None,
+        metadata={"help": "a mapping table for your own types; without it each type is shared under its own name"},
     )
     validation_fraction: float = field(
-        default=0.0, metadata={"help": "share of the training articles held out for validation where a run would have none"}
+        default=0.0,
+        metadata={"help": "share of the training articles held out for validation where a run would have none"},
     )
     max_train_documents: dict | None = field(
-        default=None, metadata={"help": "JSON: corpus → number of training documents (subset curves), drawn by the seed"}
+        default=None,
+        metadata={"help": "JSON: corpus → number of training documents (subset curves), drawn by the seed"},
     )
-    keep_overlap: bool = field(default=False, metadata={"help": "keep training documents that are in an evaluation split (not honest)"})
+    keep_overlap: bool = field(
+        default=False, metadata={"help": "keep training documents that are in an evaluation split (not honest)"}
+    )
     predict_input: str | None = field(default=None, metadata={"help": "file or folder to annotate (--do_predict)"})
-    predict_output: str | None = field(default=None, metadata={"help": "file or folder to write; its format is told by its ending"})
+    predict_output: str | None = field(
+        default=None, metadata={"help": "file or folder to write; its format is told by its ending"}
+    )
     predict_corpus: str | None = field(default=None, metadata={"help": "annotate under this corpus's guideline"})
     predict_chunk: int = field(default=64, metadata={"help": "documents read and predicted together"})
-    repeated_ids: str = field(default="error", metadata={"help": "records of your files that share an id: error, or index (number them)"})
+    repeated_ids: str = field(
+        default="error", metadata={"help": "records of your files that share an id: error, or index (number them)"}
+    )
     resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
     write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
 
@@ -88,25 +119,39 @@ class DataArguments:
 class RunArguments(TrainingArguments):
     """Training."""
 
-    output_dir: str | None = field(default="outputs/run", metadata={"help": "folder for the model, its card and results.json"})
+    output_dir: str | None = field(
+        default="outputs/run", metadata={"help": "folder for the model, its card and results.json"}
+    )
     num_train_epochs: float = field(default=5.0, metadata={"help": "epochs"})
     learning_rate: float = field(default=5e-5, metadata={"help": "learning rate of the encoder"})
-    head_learning_rate: float | None = field(default=None, metadata={"help": "learning rate of everything else; default: the same"})
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "learning rate of everything else; default: the same"}
+    )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per device and step"})
-    per_device_eval_batch_size: int = field(default=16, metadata={"help": "windows per device in evaluation and prediction"})
+    per_device_eval_batch_size: int = field(
+        default=16, metadata={"help": "windows per device in evaluation and prediction"}
+    )
     warmup_steps: float = field(default=0.1, metadata={"help": "warm-up steps, or below 1 a share of all steps"})
     weight_decay: float = field(default=0.01, metadata={"help": "weight decay of matrices"})
     sampling_rates: dict | None = field(
         default=None, metadata={"help": "JSON: task → share of its windows that an epoch draws (default 1)"}
     )
-    early_stopping_patience: int | None = field(default=None, metadata={"help": "stop after so many evaluations without progress"})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "stop after so many evaluations without progress"}
+    )
     eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on validation: epoch, steps or no"})
-    save_strategy: str = field(default="epoch", metadata={"help": "when to save a checkpoint: epoch, steps, best or no"})
+    save_strategy: str = field(
+        default="epoch", metadata={"help": "when to save a checkpoint: epoch, steps, best or no"}
+    )
     save_total_limit: int | None = field(default=1, metadata={"help": "checkpoints kept, beside the best"})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "end with the checkpoint that did best on validation"})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "end with the checkpoint that did best on validation"}
+    )
     metric_for_best_model: str | None = field(default="f1", metadata={"help": "validation figure that chooses it"})
     logging_steps: float = field(default=20, metadata={"help": "steps between log lines"})
-    report_to: str | None = field(default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"})
+    report_to: str | None = field(
+        default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"}
+    )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": SUPPRESS})
     average_tokens_across_devices: bool = field(default=False, metadata={"help": SUPPRESS})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 from torch.utils.data import Dataset
@@ -10,6 +11,8 @@ from .document import Document, Mention
 from .label_space import LabelSpace
 from .modeling_aioner import split_label
 from .windowing import CoverageReport, Window, align, keep_flat, lost_by_windows
+
+logger = logging.getLogger(__name__)
 
 IGNORE = -100
 
@@ -85,6 +88,13 @@ class TaggingFeatures:
             part = documents[begin : begin + chunk]
             for document, windows in zip(part, self.windower([d.text for d in part]), strict=True):
                 self._usable(document, windows)
+
+    def report(self, others: list[list[Document]]) -> dict:
+        """Counts further documents (of the evaluation splits), logs the report and returns it JSON-ready."""
+        for documents in others:
+            self.cover(documents)
+        logger.info(self.coverage.summary())
+        return self.coverage.to_dict()
 
     def _usable(self, document: Document, windows: list[Window]) -> tuple[dict[str, list[Mention]], list[Mention]]:
         """Task → the mentions it tags, and those that windows lose; everything that is not tagged is counted."""

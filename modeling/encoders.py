@@ -14,7 +14,13 @@ from .modeling_ner import build_encoder, load_encoder
 logger = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
-_SPECIAL = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_SPECIAL = {
+    "unk_token": "[UNK]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 
 @dataclass
@@ -92,7 +98,9 @@ def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
-    special = {k: str(v) for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str) or hasattr(v, "content")}
+    special = {
+        k: str(v) for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str) or hasattr(v, "content")
+    }
     special = {k: v for k, v in special.items() if k in (*_SPECIAL, "bos_token", "eos_token")}
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -132,7 +140,9 @@ def _around(tokenizer) -> tuple[list[int], list[int]]:
     for start in range(len(full) - len(bare) + 1):
         if full[start : start + len(bare)] == bare:
             return full[:start], full[start + len(bare) :]
-    raise ValueError(f"cannot tell which special tokens {type(tokenizer).__name__} puts around a text: {bare} in {full}")
+    raise ValueError(
+        f"cannot tell which special tokens {type(tokenizer).__name__} puts around a text: {bare} in {full}"
+    )
 
 
 def set_template(tokenizer: PreTrainedTokenizerFast, prefix: list[int], suffix: list[int]) -> None:

@@ -76,9 +76,7 @@ def restore(name_or_path: str, space: LabelSpace) -> Bundle:
 
 
 def _bundle(model, tagger, tokenizer, config: AIONERConfig, space: LabelSpace, keys=None) -> Bundle:
-    windower = Windower(
-        tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
-    )
+    windower = Windower(tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing)
     features = TaggingFeatures(tagger, windower, space)
     return Bundle(model, tagger, tokenizer, features, NERCollator(tokenizer.pad_token_id or 0, keys))
 

@@ -1,4 +1,4 @@
-"""Texts in, mentions in characters out: the one path of training-time evaluation, prediction and the pipeline. Ships to the Hub."""
+"""Texts in, mentions in characters out: the one path of evaluation, prediction and the pipeline. Ships to the Hub."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ class MentionPredictor:
         """The mentions of each text, in reading order, with scores."""
         return self._finish(texts, self.requests(texts, tasks))
 
-    def stream(self, chunks: Iterable[list[str]], tasks: list[str | None] | None = None) -> Iterator[list[list[Mention]]]:
+    def stream(
+        self, chunks: Iterable[list[str]], tasks: list[str | None] | None = None
+    ) -> Iterator[list[list[Mention]]]:
         """Predicts chunk after chunk; the next chunk is tokenised while the model works on this one."""
         chunks = iter(chunks)
         with ThreadPoolExecutor(max_workers=1) as worker:

@@ -161,7 +161,9 @@ def split_label(label: str) -> tuple[str, str]:
     return kind, name.partition("@")[0]
 
 
-def decode_tags(tags: Tensor, scores: Tensor, mask: Tensor, names: list[str]) -> list[list[tuple[int, int, str, float]]]:
+def decode_tags(
+    tags: Tensor, scores: Tensor, mask: Tensor, names: list[str]
+) -> list[list[tuple[int, int, str, float]]]:
     """Reads mentions off BIO tags, all windows at once.
 
     A mention starts at B, or at an I that continues no mention of its type, and goes on over I of its type. Positions

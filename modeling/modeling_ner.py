@@ -22,7 +22,7 @@ from .configuration_ner import NERConfig
 from .windowing import Span, Window
 
 PADDING = {"labels": -100}
-"""Padding value of a feature; the attention mask, the chain mask and everything else pad with 0, `input_ids` with the pad token."""
+"""Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
 
 
 @dataclass

@@ -27,7 +27,11 @@ class NERPipeline(Pipeline):
                 f"unknown argument {sorted(unknown)}; expected corpus, tasks, threshold or window_batch_size"
             )
         run = {"corpus": corpus, "tasks": tasks, "window_batch_size": window_batch_size}
-        return {}, {k: v for k, v in run.items() if v is not None}, {} if threshold is None else {"threshold": threshold}
+        return (
+            {},
+            {k: v for k, v in run.items() if v is not None},
+            {} if threshold is None else {"threshold": threshold},
+        )
 
     def preprocess(self, inputs):
         if not isinstance(inputs, str):

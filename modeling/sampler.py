@@ -24,7 +24,9 @@ class MixtureSampler(Sampler[int]):
         spread: batches whose windows are sorted together; larger means less padding and less random batches.
     """
 
-    def __init__(self, lengths, groups, batch_size: int, rates: dict[str, float] | None = None, seed: int = 0, spread=32):
+    def __init__(
+        self, lengths, groups, batch_size: int, rates: dict[str, float] | None = None, seed: int = 0, spread=32
+    ):
         unknown = set(rates or {}) - set(groups)
         if unknown:
             raise ValueError(f"sampling rates for {sorted(unknown)}, but the groups are {sorted(set(groups))}")
@@ -57,7 +59,9 @@ class MixtureSampler(Sampler[int]):
         begin, end = self._share(group, self.epoch)
         end = begin + math.floor(self.rates[group] * len(members) + 1e-9)
         out: list[int] = []
-        for turn in range(begin // len(members), -(-end // len(members))):  # each turn is one shuffle of the whole group
+        for turn in range(
+            begin // len(members), -(-end // len(members))
+        ):  # each turn is one shuffle of the whole group
             order = torch.randperm(len(members), generator=self._generator(turn, group)).tolist()
             low, high = max(begin - turn * len(members), 0), min(end - turn * len(members), len(members))
             out += [members[i] for i in order[low:high]]

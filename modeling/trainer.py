@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
@@ -15,8 +16,8 @@ from .dataset import FeatureDataset, in_shared_types
 from .document import Document, Mention
 from .inference import MentionPredictor, Share
 from .label_space import LabelSpace
-from .metrics import score_mentions, seqeval_report
-from .sampler import MixtureSampler
+from .metrics import document_f1, score_mentions, seqeval_report
+from .sampler import MixtureSampler, padding_share
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,23 @@ logger = logging.getLogger(__name__)
 def share_of(state: PartialState) -> Share:
     """The part of the prediction that this process does."""
     return Share(state.process_index, state.num_processes, gather_object if state.num_processes > 1 else None)
+
+
+@dataclass
+class Measured:
+    """The report of `score_mentions`, the documents with gold and with predicted mentions (shared types), and the F1 of each
+    document."""
+
+    report: dict
+    gold: list[Document]
+    predicted: list[Document]
+    document_f1: list[float]
+
+    def summary(self) -> str:
+        """Overall figures in one line, in percent."""
+        row = self.report["overall"]
+        figures = "  ".join(f"{k} {100 * row[n]:.2f}" for k, n in (("P", "precision"), ("R", "recall"), ("F1", "f1")))
+        return f"{figures}  ({row['support']} gold, {row['predicted']} predicted)"
 
 
 class Evaluator:
@@ -53,22 +71,24 @@ class Evaluator:
                 found[number] = mentions
         return found
 
-    def evaluate(self, documents: list[Document], tag_level: bool = False) -> tuple[dict, list[list[Mention]]]:
-        """Scores documents of one corpus.
+    def evaluate(self, documents: list[Document], tag_level: bool = False) -> Measured:
+        """Scores documents of one corpus over the shared types that it annotates.
 
-        Returns:
-            The report of `score_mentions` over the corpus's shared types (with `seqeval`'s figures if `tag_level`), and
-            the predictions of those types.
+        Args:
+            documents: with their gold mentions under native types.
+            tag_level: add `seqeval`'s figures on the model's tokens.
         """
         types = self.space.shared_types_of(documents[0].corpus)
-        gold = [in_shared_types(d, self.space).mentions for d in documents]
-        predicted = [[m for m in mentions if m.type in types] for mentions in self.predict(documents)]
-        report = score_mentions(gold, predicted, types)
+        gold = [in_shared_types(d, self.space) for d in documents]
+        found = [[m for m in mentions if m.type in types] for mentions in self.predict(documents)]
+        wanted = [d.mentions for d in gold]
+        report = score_mentions(wanted, found, types)
         report["documents"] = len(documents)
         if tag_level:
             texts = [d.text for d in documents]
-            report["seqeval"] = seqeval_report(texts, gold, predicted, self.predictor.windower, types)
-        return report, predicted
+            report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
+        predicted = [d.with_mentions(mentions) for d, mentions in zip(gold, found, strict=True)]
+        return Measured(report, gold, predicted, document_f1(wanted, found, types))
 
 
 class NERTrainer(Trainer):
@@ -105,7 +125,7 @@ class NERTrainer(Trainer):
         """Micro-F1 in characters on the validation documents: per corpus, and their mean as `<prefix>_f1`."""
         metrics = {}
         for corpus, documents in self.validation.items():
-            overall = self.evaluator.evaluate(documents)[0]["overall"]
+            overall = self.evaluator.evaluate(documents).report["overall"]
             for name in ("precision", "recall", "f1"):
                 metrics[f"{metric_key_prefix}_{corpus}_{name}"] = overall[name]
         scores = [v for k, v in metrics.items() if k.endswith("_f1")]
@@ -118,6 +138,17 @@ class NERTrainer(Trainer):
         dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
         size = self.args.train_batch_size * self.args.world_size
         return MixtureSampler(dataset.lengths, dataset.groups, size, self.args.sampling_rates, self.args.seed)
+
+    def describe_epoch(self) -> tuple[int, float]:
+        """Windows in the first epoch, and the share of padding among its tokens (0..1)."""
+        order = list(self._get_train_sampler())
+        lengths = self.train_dataset.lengths
+        return len(order), padding_share([lengths[i] for i in order], self.args.train_batch_size)
+
+    def validation_history(self) -> list[dict]:
+        """The validation figures of each evaluation."""
+        rows = [row for row in self.state.log_history if "eval_f1" in row]
+        return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in rows]
 
     def create_optimizer(self, model=None):
         """Two learning rates (encoder, everything else); no weight decay on biases, norms and the CRF's scores."""

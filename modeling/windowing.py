@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from .document import Document, Mention
@@ -156,7 +157,7 @@ class Windower:
         """Token ranges of the windows: packed sentences; a sentence that is too long becomes overlapping pieces."""
         pieces: list[tuple[int, int]] = []
         begin = cuts[0]
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             if end - begin > self.budget or (self.packing == "single" and start > begin):
                 if start > begin:
                     pieces.append((begin, start))
@@ -199,7 +200,9 @@ def align(window: Window, mentions) -> list[tuple[Span, Mention]]:
             starts.setdefault(start, position)
             ends[end] = position + 1
     return [
-        (Span(starts[m.start], ends[m.end]), m) for m in mentions if m.start in starts and m.end in ends and m.start < m.end
+        (Span(starts[m.start], ends[m.end]), m)
+        for m in mentions
+        if m.start in starts and m.end in ends and m.start < m.end
     ]
 
 
@@ -249,7 +252,9 @@ class CoverageReport:
         """A readable table, a line per corpus."""
         lines = ["coverage: gold mentions that windows and labels can represent"]
         for corpus, row in self.to_dict().items():
-            causes = ", ".join(f"{n} {cause} ({100 * n / row['mentions']:.2f}%)" for cause, n in row["lost"].items() if n)
+            causes = ", ".join(
+                f"{n} {cause} ({100 * n / row['mentions']:.2f}%)" for cause, n in row["lost"].items() if n
+            )
             outside = f"; {row['outside_scheme']} of types outside the scheme" if row["outside_scheme"] else ""
             lines.append(
                 f"  {corpus:22s} {row['represented']:6d} of {row['mentions']:6d} ({100 * row['share']:6.2f}%)"

@@ -1,0 +1,235 @@
+"""Prediction and training step as ratios to the bare encoder on the same batches, interleaved in one process.
+
+    python benchmarks/throughput.py                           # MiniLM and BERT-base shapes, random weights
+    python benchmarks/throughput.py --model outputs/aioner/biored --data_dir DIR
+
+Quoted are medians of ratios over the repetitions; absolute times depend on the machine, ratios hardly. The floor of
+prediction is the encoder's forward pass over the padded batches that prediction makes; end to end means text in, mentions in
+characters out. The floor of a training step is the encoder's forward and backward pass over the batch; both sides go
+without the optimizer. The labels of a random model are biased towards O until about one token in six is tagged, as in
+abstracts, so that reading mentions off costs what it costs in earnest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from mosaic_ner.data_builders.builder import load_corpus
+from mosaic_ner.data_builders.demo import load_demo_corpora
+from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.arguments import ModelArguments
+from mosaic_ner.modeling.encoders import SCRATCH, load_encoder_parts, plain_tokenizer
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.modeling_ner import build_encoder, pad_batch
+from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
+from transformers import AutoTokenizer, BertConfig
+
+SHAPES = {"minilm": (6, 384, 12, 1536), "bert-base": (12, 768, 12, 3072)}  # layers, hidden, heads, intermediate
+ABSTRACTS = 36_000_000
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    documents = _documents(arguments)
+    report = {
+        "machine": {"processor": platform.machine(), "threads": arguments.threads, "device": str(device)},
+        "torch": torch.__version__,
+        "documents": len(documents),
+        "characters": sum(len(d.text) for d in documents),
+        "repetitions": arguments.repetitions,
+        "shapes": {},
+    }
+    if device.type == "cuda":
+        report["machine"]["gpu"] = torch.cuda.get_device_name(device)
+    for shape in arguments.shapes:
+        bundle = _bundle(arguments, shape, documents)
+        bundle.model.to(device)
+        rows = {
+            "prediction": measure_prediction(bundle, [d.text for d in documents], arguments),
+            "training": measure_training(bundle, documents, arguments),
+        }
+        report["shapes"][shape] = rows
+        for kind, row in rows.items():
+            print(f"{shape} {kind}: " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+    report["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if device.type == "cuda":
+        report["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+    print(json.dumps(report, indent=1))
+    if arguments.output:
+        Path(arguments.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def measure_prediction(bundle, texts: list[str], arguments) -> dict:
+    """End-to-end prediction against the encoder's forward pass on the same batches."""
+    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer, arguments.batch_size)
+    device, model = bundle.model.device, bundle.model.eval()
+    requests = predictor.requests(texts)
+    batches = [
+        pad_batch([requests[i].features for i in numbers], predictor.pad_token_id)
+        for numbers in predictor.batches(requests)
+    ]
+    tokens = sum(len(r.features["input_ids"]) for r in requests)
+    padded = sum(b["input_ids"].numel() for b in batches)
+    chunks = [texts[i : i + arguments.chunk] for i in range(0, len(texts), arguments.chunk)]
+
+    def ours():
+        return sum(len(found) for part in predictor.stream(chunks) for found in part)
+
+    @torch.inference_mode()
+    def floor():
+        for batch in batches:
+            model.encoder(input_ids=batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
+
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=arguments.bf16):
+        ratios, times = _interleaved(ours, floor, arguments.repetitions, device)
+        mentions = sum(len(m) for m in predictor(texts))
+    seconds = statistics.median(times)
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(r, 3) for r in ratios],
+        "documents_per_second": round(len(texts) / seconds, 2),
+        "tokens_per_second": round(tokens / seconds),
+        "padding": round(1 - tokens / padded, 4),
+        "mentions": mentions,
+        "hours_for_36_million_abstracts": round(ABSTRACTS * seconds / len(texts) / 3600, 1),
+    }
+
+
+def measure_training(bundle, documents, arguments) -> dict:
+    """Forward, loss and backward against the encoder's forward and backward on the same batches."""
+    dataset = bundle.features.build(documents)
+    order = list(MixtureSampler(dataset.lengths, dataset.groups, arguments.batch_size))
+    groups = [order[i : i + arguments.batch_size] for i in range(0, len(order), arguments.batch_size)]
+    groups = groups[: arguments.steps]
+    device, model = bundle.model.device, bundle.model.train()
+    batches = [{k: v.to(device) for k, v in bundle.collator([dataset[i] for i in g]).items()} for g in groups]
+
+    def ours():
+        for batch in batches:
+            model(**batch).loss.backward()
+            model.zero_grad()
+
+    def floor():
+        for batch in batches:
+            hidden = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            hidden.last_hidden_state.float().square().mean().backward()
+            model.zero_grad()
+
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=arguments.bf16):
+        ratios, times = _interleaved(ours, floor, arguments.repetitions, device)
+    tokens = sum(int(b["attention_mask"].sum()) for b in batches)
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(r, 3) for r in ratios],
+        "tokens_per_second": round(tokens / statistics.median(times)),
+        "padding": round(padding_share([dataset.lengths[i] for i in order], arguments.batch_size), 4),
+    }
+
+
+def _interleaved(ours, floor, repetitions: int, device) -> tuple[list[float], list[float]]:
+    """Ratios pair by pair, the order alternating, after one warm-up of each; and our times in seconds."""
+
+    def timed(function) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begin
+
+    timed(floor)
+    timed(ours)
+    ratios, times = [], []
+    for turn in range(repetitions):
+        if turn % 2:
+            below, own = timed(floor), timed(ours)
+        else:
+            own, below = timed(ours), timed(floor)
+        ratios.append(own / below)
+        times.append(own)
+    return ratios, times
+
+
+def _bundle(arguments, shape: str, documents):
+    space = load_label_mapping(scheme="aioner").restricted_to(
+        ["biored", "gnormplus", "ncbi_disease", "bc5cdr", "linnaeus", "tmvar3", "bioid"]
+    )
+    if arguments.model:
+        return families.restore(arguments.model, space)
+    layers, hidden, heads, intermediate = SHAPES[shape]
+    if arguments.tokenizer:  # a real vocabulary: real numbers of tokens per word
+        tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(arguments.tokenizer))
+    else:
+        tokenizer = load_encoder_parts(SCRATCH, (d.text for d in documents)).tokenizer
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=intermediate,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        build_encoder(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        bundle = families.build(ModelArguments(encoder=folder, max_tokens=arguments.max_tokens), space, ())
+    _bias_towards_outside(bundle, documents[:8])
+    return bundle
+
+
+def _bias_towards_outside(bundle, documents, share: float = 1 / 6) -> None:
+    """Shifts the O label's score until about `share` of the tokens are tagged."""
+    config = bundle.model.config
+    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
+    outside = next(i for i, name in config.id2label.items() if name == "O-ALL")
+    low, high = -20.0, 20.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        with torch.no_grad():
+            bundle.model.classifier.bias[outside] = middle
+        found = predictor([d.text for d in documents])
+        tagged = sum(m.end - m.start for mentions in found for m in mentions)
+        if tagged > share * sum(len(d.text) for d in documents):
+            low = middle
+        else:
+            high = middle
+
+
+def _documents(arguments):
+    if arguments.data_dir:
+        documents = load_corpus("biored", data_dir=arguments.data_dir, splits=["test"])["test"]
+    else:
+        documents = [replace(d, corpus="biored") for d in load_demo_corpora()["demo_all"]["train"]]
+    return documents[: arguments.limit]
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--model", help="a trained model instead of random weights (name the one shape it has)")
+    parser.add_argument("--tokenizer", help="tokenizer of the random models; default: one learnt from the texts")
+    parser.add_argument("--data_dir", help="corpora folder: measure on the BioRED test set")
+    parser.add_argument("--limit", type=int, default=48, help="documents")
+    parser.add_argument("--chunk", type=int, default=64, help="documents predicted together")
+    parser.add_argument("--batch_size", type=int, default=16, help="windows per batch")
+    parser.add_argument("--max_tokens", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=3, help="training batches per repetition")
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--output", help="write the report as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
