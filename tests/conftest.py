@@ -1,0 +1,87 @@
+"""Shared fixtures: a tiny tokenizer and encoder, and small models on the label space of the generated corpora."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.arguments import ModelArguments
+from mosaic_ner.modeling.encoders import load_encoder_parts
+
+TINY = {"encoder": "scratch", "scratch_layers": 1, "scratch_hidden_size": 32, "max_tokens": 64}
+
+
+@pytest.fixture(scope="session")
+def demo_corpora():
+    """corpus → split → documents of the generated set."""
+    return load_demo_corpora()
+
+
+@pytest.fixture(scope="session")
+def demo_texts(demo_corpora):
+    """The training texts of the bridge corpus."""
+    return [d.text for d in demo_corpora["demo_all"]["train"]]
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(demo_texts):
+    """An `EncoderParts` from scratch: one layer of 32 units. Shared by all tests: copy before changing it."""
+    torch.manual_seed(0)
+    return load_encoder_parts("scratch", demo_texts, layers=1, hidden_size=32)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_dir(tiny_parts, tmp_path_factory):
+    """A folder that `--encoder` takes: the tiny encoder with its tokenizer."""
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_parts.encoder.save_pretrained(folder)
+    tiny_parts.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def build_bundle(demo_texts):
+    """Function: model options (and a label space) → a fresh `families.Bundle` with a tiny encoder, always the same one."""
+
+    def build(space=DEMO_LABEL_SPACE, **options):
+        torch.manual_seed(0)
+        return families.build(ModelArguments(**(TINY | options)), space, demo_texts)
+
+    return build
+
+
+def enliven(model, seed: int = 0):
+    """Gives the head larger random weights, so that an untrained model finds mentions of every type."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("encoder."):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.4)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def shared_bundle(build_bundle):
+    """A bundle of the aio scheme with a CRF, untrained but finding something everywhere. For reading only: shared by all
+    tests (`bundle` is a copy)."""
+    bundle = build_bundle()
+    enliven(bundle.model)
+    return bundle
+
+
+@pytest.fixture
+def bundle(shared_bundle):
+    """A copy of `shared_bundle` that a test may train or change."""
+    return copy.deepcopy(shared_bundle)
+
+
+@pytest.fixture(scope="session")
+def saved_model_dir(shared_bundle, tmp_path_factory):
+    """A folder with the (untrained) model of `shared_bundle`, its tokenizer and its code."""
+    folder = tmp_path_factory.mktemp("model")
+    shared_bundle.model.save_pretrained(folder)
+    shared_bundle.tokenizer.save_pretrained(folder)
+    return folder
