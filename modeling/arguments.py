@@ -44,6 +44,9 @@ class ModelArguments:
     scores: str = field(default="marginal", metadata={"help": "confidence of a mention: marginal or emission"})
     prediction_mode: str | None = field(default=None, metadata={"help": "aio, ind or combined (aio scheme only)"})
     dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
+    token_masking: float = field(
+        default=0.0, metadata={"help": "share of the training tokens hidden behind the mask token (regularisation)"}
+    )
     max_tokens: int = field(default=256, metadata={"help": "tokens per window, special tokens included"})
     window_overlap: int | None = field(
         default=None, metadata={"help": "tokens shared by the windows of a sentence that is too long; default: 48"}

@@ -75,10 +75,13 @@ def restore(name_or_path: str, space: LabelSpace) -> Bundle:
     return _bundle(model, model, tokenizer, model.config, space)
 
 
-def _bundle(model, tagger, tokenizer, config: AIONERConfig, space: LabelSpace, keys=None) -> Bundle:
+def _bundle(
+    model, tagger, tokenizer, config: AIONERConfig, space: LabelSpace, keys=None, masking: float = 0.0
+) -> Bundle:
     windower = Windower(tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing)
     features = TaggingFeatures(tagger, windower, space)
-    return Bundle(model, tagger, tokenizer, features, NERCollator(tokenizer.pad_token_id or 0, keys))
+    collator = NERCollator(tokenizer.pad_token_id or 0, keys, masking, tokenizer.mask_token_id)
+    return Bundle(model, tagger, tokenizer, features, collator)
 
 
 def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts) -> AIONERConfig:
@@ -139,7 +142,7 @@ def _aioner(arguments: ModelArguments, space: LabelSpace, texts) -> Bundle:
     config = _tagging_config(arguments, space, scheme, parts)
     model = AIONERForTokenClassification(config)
     model.encoder = parts.encoder
-    return _bundle(model, model, parts.tokenizer, config, space)
+    return _bundle(model, model, parts.tokenizer, config, space, masking=arguments.token_masking)
 
 
 class StockTagger:
