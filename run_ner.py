@@ -55,6 +55,7 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
     begin = time.perf_counter()
     set_seed(run.seed)
     data = load_run_data(options, run.seed)
+    data.check_trainable()
     logger.info(data.summary())
     texts = (d.text for documents in data.train.values() for d in documents)
     bundle = families.build(model, data.space, texts)
@@ -127,7 +128,7 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
         bundle.tokenizer.save_pretrained(out)
     seconds |= {"score": time.perf_counter() - begin}
     seconds["total"] = sum(seconds.values())
-    results |= {"overlap": data.overlap.to_dict(), "faults": data.faults.to_dict()}
+    results |= {"data": data.sizes(), "overlap": data.overlap.to_dict(), "faults": data.faults.to_dict()}
     results |= {"versions": versions(), "seconds": seconds, "device": str(run.device)}
     write_json(out / "results.json", results)
     write_json(out / "document_f1.json", by_document)
@@ -143,6 +144,8 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     network.to(run.device)
     state = PartialState()
     predictor = MentionPredictor(network, tokenizer, run.per_device_eval_batch_size, share_of(state))
+    if options.predict_corpus:
+        network.config.labels.native_types(options.predict_corpus)  # an unknown corpus is an error
     tasks = network.tasks_for(options.predict_corpus, model.prediction_mode)
     names = ("predict_input", "predict_corpus", "predict_chunk")
     key = {name: getattr(options, name) for name in names} | {"model": model.model_name_or_path, "tasks": tasks}

@@ -38,15 +38,32 @@ class RunData:
     overlap: OverlapReport
     faults: ReadReport
 
+    def sizes(self) -> dict:
+        """Documents and mentions (native types) of each split, JSON-ready."""
+        return {
+            split: {c: {"documents": len(d), "mentions": sum(len(x.mentions) for x in d)} for c, d in part.items()}
+            for split, part in ((TRAIN, self.train), (VALIDATION, self.validation), (TEST, self.test))
+        }
+
     def summary(self) -> str:
         """What was read, what was wrong with it, and what was taken out of training, readable."""
         lines = [
-            f"{corpus}/{split}: {len(documents)} documents, {sum(len(d.mentions) for d in documents)} mentions"
-            for split, part in ((TRAIN, self.train), (VALIDATION, self.validation), (TEST, self.test))
-            for corpus, documents in part.items()
+            f"{corpus}/{split}: {size['documents']} documents, {size['mentions']} mentions"
+            for split, part in self.sizes().items()
+            for corpus, size in part.items()
         ]
         faults = [self.faults.summary()] if self.faults.counts else []
         return "\n".join([*lines, *faults, self.overlap.summary()])
+
+    def check_trainable(self) -> None:
+        """Raises RunDataError if no document is left to train on."""
+        if not self.train:
+            raise RunDataError("nothing to train on: name --corpora with a training split, or give --train_file")
+        if not any(self.train.values()):
+            raise RunDataError(
+                "nothing to train on: every training document is in an evaluation split of the run (--keep_overlap keeps "
+                "them)"
+            )
 
 
 def load_run_data(options, seed: int = 42) -> RunData:
@@ -67,6 +84,10 @@ def load_run_data(options, seed: int = 42) -> RunData:
     for name in names:
         if name not in known:
             raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")
+    if own and options.corpus_name in known[:-1]:
+        raise RunDataError(
+            f"--corpus_name: {options.corpus_name!r} is a corpus of this package; name your files otherwise"
+        )
     documents: dict[str, Splits] = {}
     if set(names) & set(demo):
         generated = load_demo_corpora()
@@ -113,6 +134,8 @@ def _own_files(options, faults: ReadReport) -> Splits:
             splits[split] = list(
                 read_documents(path, corpus=options.corpus_name, report=faults, repeated_ids=options.repeated_ids)
             )
+            if not splits[split]:
+                raise RunDataError(f"--{split}_file: {path} holds no document")
             splits[split] = [replace(d, corpus=options.corpus_name) for d in splits[split]]
     return splits
 

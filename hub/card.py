@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 logger = logging.getLogger(__name__)
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
@@ -42,7 +44,7 @@ def build_card(results: dict, name: str) -> ModelCard:
         library_name="transformers",
         pipeline_tag="token-classification",
         tags=["biomedical", "named-entity-recognition", "mosaic-ner", results["settings"]["family"]],
-        base_model=encoder if "/" in encoder else None,
+        base_model=encoder if _HUB_ID.fullmatch(encoder) else None,
         metrics=["f1", "precision", "recall"],
         model_name=name,
         eval_results=evaluations or None,
@@ -56,6 +58,7 @@ def build_card(results: dict, name: str) -> ModelCard:
         seed=results["settings"]["seed"],
         scores=_scores(results["test"]),
         per_type=_per_type(results["test"]),
+        training=_training(results),
         coverage=_coverage(results["coverage"]),
         overlap=_overlap(results["overlap"]),
         settings=_pairs(results["settings"]),
@@ -89,6 +92,11 @@ def _per_type(test: dict) -> str:
         [corpus, name, *_percent(row)] for corpus, report in test.items() for name, row in report["per_type"].items()
     ]
     return _table(["corpus", "type", "P", "R", "F1", "gold", "predicted"], rows)
+
+
+def _training(results: dict) -> str:
+    rows = [[c, r["documents"], r["mentions"]] for c, r in results.get("data", {}).get("train", {}).items()]
+    return _table(["corpus", "training documents", "mentions"], rows) if rows else "Trained elsewhere."
 
 
 def _coverage(coverage: dict) -> str:

@@ -17,14 +17,16 @@ def versions() -> dict[str, str]:
 
 
 def without_local_paths(settings: dict) -> dict:
-    """The settings with folders and files of this machine reduced to their last part."""
-    out = {}
-    for key, value in settings.items():
-        local = isinstance(value, str) and (
-            os.path.isabs(value) or value.startswith((".", "~")) or os.path.exists(value)
-        )
-        out[key] = Path(value).name if local and os.sep in value else value
+    """The settings as they may be published: files and folders of this machine reduced to their last part."""
+    out = {k: _last_part(v) if isinstance(v, str) else v for k, v in settings.items()}
+    if "encoder_name" in out:
+        out["encoder"] = out.pop("encoder_name")
     return out
+
+
+def _last_part(value: str) -> str:
+    local = os.path.isabs(value) or value.startswith((".", "~")) or os.path.exists(value)
+    return Path(value).name if local and os.sep in value else value
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentTypeError
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -26,6 +26,9 @@ class ModelArguments:
         default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
         metadata={"help": "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'"},
     )  # fmt: skip
+    encoder_name: str | None = field(
+        default=None, metadata={"help": "what cards call an encoder that is a local folder; default: the folder's name"}
+    )
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "a trained model to evaluate or predict with (folder or Hub id)"}
     )
@@ -171,10 +174,25 @@ _DICTIONARIES = ("max_train_documents", "sampling_rates")
 
 
 def _json_mapping(text: str) -> dict:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
     if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object such as '{{\"name\": 1}}', got {text!r}")
+        raise ArgumentTypeError(f"expected a JSON object such as '{{\"name\": 1}}', got {text!r}")
     return value
+
+
+_ALWAYS = {
+    "family", "encoder", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_tokens",
+    "packing", "warmup_steps", "weight_decay",
+}  # fmt: skip
+_REPORTED = (
+    {f.name for group in (ModelArguments, DataArguments) for f in fields(group)}
+    | {"bf16", "fp16", "gradient_accumulation_steps", "max_steps", "head_learning_rate", "sampling_rates"}
+    | {"early_stopping_patience", "max_grad_norm", "optim"}
+    | _ALWAYS
+) - {"predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions"}
 
 
 class ArgumentError(ValueError):
@@ -198,23 +216,69 @@ def parse(argv: list[str]):
     parser = _parser(full="--help_all" in argv)
     if "--help_all" in argv:
         argv = ["--help"]
-    *groups, rest = parser.parse_args_into_dataclasses(_as_argv(recipe) + argv, return_remaining_strings=True)
+    try:
+        *groups, rest = parser.parse_args_into_dataclasses(_as_argv(recipe) + argv, return_remaining_strings=True)
+    except ValueError as error:  # transformers' own checks, e.g. strategies that don't go together
+        raise ArgumentError(str(error)) from error
     if rest:
         name = rest[0].lstrip("-").split("=")[0]
         raise ArgumentError(f"unknown option {rest[0]!r}{nearest(name, known)}; --help lists the options")
+    _check(*groups)
     return (*groups, settings(groups))
 
 
+_CHOICES = {
+    "scheme": ("aio", "mtl", "naive"),
+    "classifier": ("crf", "softmax"),
+    "scores": ("marginal", "emission"),
+    "packing": ("packed", "single"),
+    "repeated_ids": ("error", "index"),
+}
+
+
+def _check(model: ModelArguments, data: DataArguments, run: RunArguments) -> None:
+    """What can be told to be wrong before anything is read."""
+    for name, choices in _CHOICES.items():
+        value = getattr(model if name in {f.name for f in fields(model)} else data, name)
+        if value not in choices:
+            raise ArgumentError(f"--{name} is {value!r}; expected one of {', '.join(choices)}{nearest(value, choices)}")
+    for name in ("train_file", "validation_file", "test_file", "predict_input"):
+        path = getattr(data, name)
+        if path and not Path(path).exists():
+            folder = Path(path).parent
+            there = [str(folder / p.name) for p in folder.iterdir()] if folder.is_dir() else []
+            close = nearest(path, there)
+            raise ArgumentError(f"--{name}: no such file {path!r}" + (close if "did you mean" in close else ""))
+    if data.predict_chunk < 1:
+        raise ArgumentError(f"--predict_chunk is {data.predict_chunk}; expected 1 or more")
+    if not 0 <= data.validation_fraction < 1:
+        raise ArgumentError(f"--validation_fraction is {data.validation_fraction}; expected a share from 0 to below 1")
+    if (
+        data.predict_input
+        and data.predict_output
+        and Path(data.predict_input).resolve() == Path(data.predict_output).resolve()
+    ):
+        raise ArgumentError(f"--predict_output is the input {data.predict_input!r}; name another file")
+    if run.early_stopping_patience and (run.eval_strategy == "no" or not run.load_best_model_at_end):
+        raise ArgumentError(
+            "--early_stopping_patience needs --eval_strategy epoch or steps, and --load_best_model_at_end"
+        )
+    checkpoint = run.resume_from_checkpoint
+    if checkpoint and not Path(checkpoint).is_dir():
+        there = sorted(str(p) for p in Path(run.output_dir).glob("checkpoint-*"))
+        raise ArgumentError(
+            f"--resume_from_checkpoint: no folder {checkpoint!r}; {run.output_dir} has {', '.join(there) or 'no checkpoint'}"
+        )
+
+
 def settings(groups) -> dict:
-    """What the user can set, as JSON-ready values; secrets are left out."""
+    """What decides the run's result, JSON-ready: everything that departs from its default, and the main values anyway."""
     out = {}
     for group in groups:
         for f in fields(group):
             value = getattr(group, f.name)
-            if f.init and "token" not in f.name and value != f.default and value is not None:
-                out[f.name] = value if isinstance(value, (str, int, float, bool, list, dict)) else str(value)
-    for name in ("family", "encoder", "scheme", "seed", "learning_rate", "num_train_epochs", "max_tokens", "packing"):
-        out[name] = next(getattr(g, name) for g in groups if name in {f.name for f in fields(g)})
+            if f.init and f.name in _REPORTED and (f.name in _ALWAYS or value not in (f.default, None, [])):
+                out[f.name] = value
     return out
 
 
