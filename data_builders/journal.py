@@ -53,6 +53,12 @@ class ResumableOutput:
                 raise JournalError(
                     f"{self.partial} was made with another {', '.join(changed)}; delete it to start again"
                 )
+            size = self.partial.stat().st_size if self.partial.exists() else 0
+            if size < state["bytes"]:
+                raise JournalError(
+                    f"{self.partial} has {size} bytes, but {self.journal.name} says {state['bytes']}; delete both to start "
+                    "again"
+                )
             self.done = state["documents"]
             kept = state["bytes"] if self.done else 0  # without a document the header is written again
             self.handle = self.partial.open("r+b")

@@ -23,6 +23,10 @@ _SPECIAL = {
 }
 
 
+class ModelError(ValueError):
+    """A family, an encoder or a trained model that can't be used as asked."""
+
+
 @dataclass
 class EncoderParts:
     """A tokenizer without truncation or padding, an encoder with its weights, and the special tokens around a text."""
@@ -47,8 +51,8 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
         config = _scratch_config(tokenizer, layers, hidden_size)
         encoder = build_encoder(config)
     else:
+        config = load_config(name_or_path, "--encoder")
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
-        config = AutoConfig.from_pretrained(name_or_path)
         if isinstance(config, NERConfig):
             logger.info("taking the encoder out of the trained model %s", name_or_path)
             encoder = AutoModel.from_pretrained(name_or_path).encoder
@@ -56,6 +60,24 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
             encoder = load_encoder(name_or_path, config)
     cls_ids, sep_ids = _around(tokenizer)
     return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
+
+
+def load_config(name_or_path: str, option: str):
+    """The config of a folder or a Hub id.
+
+    Args:
+        name_or_path: what the user gave.
+        option: as the value of which option.
+    Raises:
+        ModelError: there is none.
+    """
+    try:
+        return AutoConfig.from_pretrained(name_or_path)
+    except OSError as error:
+        raise ModelError(
+            f"{option}: {name_or_path!r} is neither a folder with a config.json nor a model that can be had from the Hub "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _scratch_config(tokenizer, layers: int, hidden_size: int) -> ModernBertConfig:
@@ -88,10 +110,10 @@ def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:
     truncation (sentence-transformers saves 128 tokens) would cut documents without a word.
 
     Raises:
-        ValueError: the tokenizer has no fast version.
+        ModelError: the tokenizer has no fast version.
     """
     if not tokenizer.is_fast:
-        raise ValueError(
+        raise ModelError(
             f"{type(tokenizer).__name__} has no fast version; character offsets need one. Convert it with "
             "transformers.convert_slow_tokenizer, or choose another encoder"
         )
@@ -140,7 +162,7 @@ def _around(tokenizer) -> tuple[list[int], list[int]]:
     for start in range(len(full) - len(bare) + 1):
         if full[start : start + len(bare)] == bare:
             return full[:start], full[start + len(bare) :]
-    raise ValueError(
+    raise ModelError(
         f"cannot tell which special tokens {type(tokenizer).__name__} puts around a text: {bare} in {full}"
     )
 

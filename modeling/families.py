@@ -12,16 +12,12 @@ from .arguments import ModelArguments
 from .collator import NERCollator
 from .configuration_ner import AIONERConfig
 from .dataset import TaggingFeatures
-from .encoders import load_encoder_parts, set_template
+from .encoders import ModelError, load_config, load_encoder_parts, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_ner import NEROutput
 from .schemes import Scheme, build_scheme
 from .windowing import Windower
-
-
-class ModelError(ValueError):
-    """A family or a trained model that this package doesn't know."""
 
 
 @dataclass
@@ -59,7 +55,7 @@ def load(name_or_path: str):
     Raises:
         ModelError: the folder holds a model that is none of this package's.
     """
-    config = AutoConfig.from_pretrained(name_or_path)
+    config = load_config(name_or_path, "--model_name_or_path")
     known = {c.model_type for c in _REGISTERED}
     if config.model_type not in known:
         raise ModelError(
@@ -78,7 +74,12 @@ def restore(name_or_path: str, space: LabelSpace) -> Bundle:
 def _bundle(
     model, tagger, tokenizer, config: AIONERConfig, space: LabelSpace, keys=None, masking: float = 0.0
 ) -> Bundle:
-    windower = Windower(tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing)
+    try:
+        windower = Windower(
+            tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
+        )
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     features = TaggingFeatures(tagger, windower, space)
     collator = NERCollator(tokenizer.pad_token_id or 0, keys, masking, tokenizer.mask_token_id)
     return Bundle(model, tagger, tokenizer, features, collator)

@@ -8,6 +8,7 @@ from transformers import initialization as init
 
 from .configuration_ner import AIONERConfig
 from .crf import CRF
+from .label_space import LabelError, nearest
 from .modeling_ner import NEROutput, NERPreTrainedModel, build_encoder
 from .windowing import Span, Window
 
@@ -105,7 +106,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         if mode is None or own != self.config.default_tasks:
             return own
         if mode not in self.config.modes:
-            raise ValueError(f"unknown tagging mode {mode!r}; this model has {', '.join(self.config.modes) or 'none'}")
+            raise LabelError(f"unknown tagging mode {mode!r}{nearest(mode, self.config.modes)}")
         return self.config.modes[mode]
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:

@@ -39,6 +39,8 @@ class NERPipeline(Pipeline):
         return {"text": inputs}
 
     def _forward(self, model_inputs, corpus=None, tasks=None, window_batch_size=16):
+        if corpus is not None:
+            self.model.config.labels.native_types(corpus)  # an unknown corpus is an error, not the default guideline
         predictor = MentionPredictor(self.model, self.tokenizer, window_batch_size)
         text = model_inputs["text"]
         mentions = predictor([text], tasks or self.model.tasks_for(corpus))[0]

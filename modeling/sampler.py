@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+from .arguments import ArgumentError
+
 
 class MixtureSampler(Sampler[int]):
     """Draws from groups (tasks, corpora) at set rates and puts windows of like length into the same batch.
@@ -29,9 +31,9 @@ class MixtureSampler(Sampler[int]):
     ):
         unknown = set(rates or {}) - set(groups)
         if unknown:
-            raise ValueError(f"sampling rates for {sorted(unknown)}, but the groups are {sorted(set(groups))}")
+            raise ArgumentError(f"--sampling_rates names {sorted(unknown)}, but the groups are {sorted(set(groups))}")
         if any(rate < 0 for rate in (rates or {}).values()):
-            raise ValueError(f"sampling rates must not be negative: {rates}")
+            raise ArgumentError(f"--sampling_rates must not be negative: {rates}")
         self.lengths = lengths
         self.members: dict[str, list[int]] = {}
         for index, group in enumerate(groups):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .label_space import LabelSpace, nearest
+from .label_space import LabelError, LabelSpace, nearest
 
 ALL = "ALL"
 SCHEMES = ("aio", "naive", "mtl")
@@ -52,14 +52,14 @@ def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) 
         bridge: the corpora of the ALL task; by default those that annotate every shared type.
     """
     if name not in SCHEMES:
-        raise ValueError(f"unknown scheme {name!r}{nearest(name, SCHEMES)}")
+        raise LabelError(f"unknown scheme {name!r}{nearest(name, SCHEMES)}")
     corpora = [c for c in space.corpora if space.shared_types_of(c)]
     for corpus in bridge or []:
         if corpus not in corpora:
-            raise ValueError(f"bridge corpus {corpus!r} is not in the run{nearest(corpus, corpora)}")
+            raise LabelError(f"bridge corpus {corpus!r} is not in the run{nearest(corpus, corpora)}")
     everything = tuple(space.shared_types)
     if not everything:
-        raise ValueError("no corpus of the run has a type with a shared counterpart, so there is nothing to tag")
+        raise LabelError("no corpus of the run has a type with a shared counterpart, so there is nothing to tag")
     if name == "naive":
         task = _task(ALL, everything, tagged=False)
         return Scheme(name, (task,), task.labels, {c: [ALL] for c in corpora}, [ALL])

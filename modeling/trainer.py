@@ -57,6 +57,7 @@ class Evaluator:
         self.predictor = predictor
         self.space = space
         self.mode = mode
+        predictor.model.tasks_for(None, mode)  # an unknown mode fails here, not after the training
 
     def predict(self, documents: list[Document]) -> list[list[Mention]]:
         """Mentions of each document; every process returns all of them."""
