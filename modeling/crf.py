@@ -104,19 +104,27 @@ class CRF(nn.Module):
         """
         original = mask
         emissions, mask, order = _left_align(emissions, mask)
+        with torch.autocast(emissions.device.type, enabled=False):  # matrix products would be in half precision
+            product = self._chances(emissions, mask)
+        out = product.new_zeros(*original.shape, self.num_labels)
+        out = out.scatter(1, order.unsqueeze(2).expand_as(product), product)
+        return out * original.unsqueeze(2)
+
+    def _chances(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Marginals of left-aligned chains: (B, S, L)."""
         # In the probability domain, rescaled at each step, both recursions are matrix products; the rescaling cancels
         # in the normalised product. The largest score is taken out first so that exp can't overflow.
-        scale = self.transitions.max()
-        step = (self.transitions - scale).exp()
+        transitions, start, end = (p.to(emissions.dtype) for p in (self.transitions, self.start, self.end))
+        step = (transitions - transitions.max()).exp()
         emitted = (emissions - emissions.amax(2, keepdim=True)).exp()
         tiny = torch.finfo(emissions.dtype).tiny
         length = emissions.shape[1]
-        alpha = (self.start - self.start.max()).exp() * emitted[:, 0]
+        alpha = (start - start.max()).exp() * emitted[:, 0]
         alphas = [alpha]
         for t in range(1, length):
             alpha = (alpha / alpha.sum(1, keepdim=True).clamp(min=tiny)) @ step * emitted[:, t]
             alphas.append(alpha)
-        final = (self.end - self.end.max()).exp().expand_as(alpha)
+        final = (end - end.max()).exp().expand_as(alpha)
         beta = final
         betas = [beta]
         for t in range(length - 1, 0, -1):
@@ -125,10 +133,7 @@ class CRF(nn.Module):
             beta = torch.where(mask[:, t : t + 1], onward, final)
             betas.append(beta)
         product = torch.stack(alphas, 1) * torch.stack(betas[::-1], 1)
-        product = product / product.sum(2, keepdim=True).clamp(min=tiny)
-        out = product.new_zeros(*original.shape, self.num_labels)
-        out = out.scatter(1, order.unsqueeze(2).expand_as(product), product)
-        return out * original.unsqueeze(2)
+        return product / product.sum(2, keepdim=True).clamp(min=tiny)
 
 
 def _left_align(emissions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
