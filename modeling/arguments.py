@@ -7,6 +7,7 @@ from argparse import SUPPRESS, ArgumentTypeError
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -158,6 +159,7 @@ class RunArguments(TrainingArguments):
     report_to: str | None = field(
         default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"}
     )
+    dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": SUPPRESS})
     remove_unused_columns: bool | None = field(default=False, metadata={"help": SUPPRESS})
     average_tokens_across_devices: bool = field(default=False, metadata={"help": SUPPRESS})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel, AutoTokenizer, ModernBertConfig, PreTrainedTokenizerFast
 
@@ -165,6 +166,17 @@ def _around(tokenizer) -> tuple[list[int], list[int]]:
     raise ModelError(
         f"cannot tell which special tokens {type(tokenizer).__name__} puts around a text: {bare} in {full}"
     )
+
+
+def add_embeddings(encoder, size: int) -> None:
+    """Makes room for `size` tokens: new embeddings start near the mean of the old ones, each a little different."""
+    old = encoder.get_input_embeddings().weight.shape[0]
+    if size <= old:
+        return
+    encoder.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        weight = encoder.get_input_embeddings().weight
+        weight[old:] = weight[:old].mean(0) + 0.02 * torch.randn_like(weight[old:])
 
 
 def set_template(tokenizer: PreTrainedTokenizerFast, prefix: list[int], suffix: list[int]) -> None:

@@ -12,7 +12,7 @@ from .arguments import ModelArguments
 from .collator import NERCollator
 from .configuration_ner import AIONERConfig
 from .dataset import TaggingFeatures
-from .encoders import ModelError, load_config, load_encoder_parts, set_template
+from .encoders import ModelError, add_embeddings, load_config, load_encoder_parts, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_ner import NEROutput
@@ -91,8 +91,7 @@ def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme
     tags = [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]
     if tags:
         tokenizer.add_special_tokens({"additional_special_tokens": tags}, replace_extra_special_tokens=False)
-        if len(tokenizer) > parts.encoder.config.vocab_size:
-            parts.encoder.resize_token_embeddings(len(tokenizer))
+        add_embeddings(parts.encoder, len(tokenizer))
     numbers = {label: i for i, label in enumerate(scheme.labels)}
     tasks = []
     for task in scheme.tasks:

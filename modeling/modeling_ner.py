@@ -71,11 +71,6 @@ class NERPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value):
         self.encoder.set_input_embeddings(value)
 
-    def resize_encoder_embeddings(self, size: int) -> None:
-        """Makes room for `size` tokens and keeps the nested config's vocabulary size in step."""
-        self.encoder.resize_token_embeddings(size)
-        self.config.encoder_config.vocab_size = size
-
     def save_pretrained(self, save_directory, *args, **kwargs):
         """As transformers does, and the code files beside the weights, so that any saved folder loads by itself."""
         here = Path(inspect.getfile(type(self))).parent
