@@ -1,0 +1,113 @@
+"""Tasks and labels of the tagging schemes."""
+
+from __future__ import annotations
+
+import pytest
+from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.modeling.label_space import LabelError, LabelSpace
+from mosaic_ner.modeling.schemes import build_scheme
+
+TYPES = ["Gene", "Disease", "Chemical", "Species", "Variant", "CellLine"]
+SIX = LabelSpace(
+    {"bridge": {t: t for t in TYPES}}
+    | {f"only_{t.lower()}": {t: t} for t in TYPES}
+    | {"two": {"Drug": "Chemical", "Illness": "Disease", "Buffer": None}, "nothing": {"Buffer": None}}
+)
+
+
+def test_six_types_with_a_bridge_have_the_papers_nineteen_labels():
+    scheme = build_scheme("aio", SIX)
+    assert len(scheme.labels) == len(set(scheme.labels)) == 19
+    expected = [f"{kind}-{t}" for t in TYPES for kind in "BI"] + ["O-ALL"] + [f"O-{t}" for t in TYPES]
+    assert sorted(scheme.labels) == sorted(expected)
+    assert [t.name for t in scheme.tasks] == ["ALL", *TYPES]
+    assert all(t.tagged for t in scheme.tasks)
+
+
+def test_the_published_corpora_have_the_papers_nineteen_labels():
+    scheme = build_scheme("aio", load_label_mapping(scheme="aioner"))
+    assert len(scheme.labels) == 19
+    assert [corpus for corpus, tasks in scheme.corpus_tasks.items() if tasks == ["ALL"]] == ["biored"]
+
+
+def test_each_task_has_the_spans_of_its_types_and_an_outside_of_its_own():
+    scheme = build_scheme("aio", SIX)
+    assert set(scheme.task("Gene").labels) == {"B-Gene", "I-Gene", "O-Gene"}
+    assert set(scheme.task("ALL").labels) == {f"{kind}-{t}" for t in TYPES for kind in "BI"} | {"O-ALL"}
+    outside = [[label for label in t.labels if label[0] == "O"] for t in scheme.tasks]
+    assert outside == [[f"O-{t.name}"] for t in scheme.tasks]
+
+
+def test_a_corpus_has_a_copy_per_type_and_the_bridge_only_all():
+    scheme = build_scheme("aio", SIX)
+    assert scheme.corpus_tasks["bridge"] == ["ALL"]
+    assert scheme.corpus_tasks["only_gene"] == ["Gene"]
+    assert sorted(scheme.corpus_tasks["two"]) == ["Chemical", "Disease"]
+    assert "nothing" not in scheme.corpus_tasks
+    assert not any("Buffer" in label for label in scheme.labels)
+    assert scheme.default_tasks == ["ALL"]
+
+
+def test_tagging_modes():
+    modes = build_scheme("aio", SIX).modes
+    assert modes == {"aio": ["ALL"], "ind": TYPES, "combined": ["ALL", *TYPES]}
+    # Without a bridge the single tasks together answer for any text.
+    without = build_scheme("aio", SIX.restricted_to([c for c in SIX.corpora if c != "bridge"]))
+    assert "O-ALL" not in without.labels
+    assert without.default_tasks == without.modes["aio"] == without.modes["ind"] == [t.name for t in without.tasks]
+
+
+def test_the_bridge_can_be_named():
+    space = LabelSpace({**SIX.corpora, "second": {t: t for t in TYPES}})
+    assert build_scheme("aio", space).corpus_tasks["second"] == ["ALL"]
+    scheme = build_scheme("aio", space, bridge=["second"])
+    assert scheme.corpus_tasks["second"] == ["ALL"]
+    assert scheme.corpus_tasks["bridge"] == TYPES
+    with pytest.raises(ValueError, match="did you mean 'second'"):
+        build_scheme("aio", space, bridge=["secnd"])
+
+
+def test_one_type_alone_is_one_task():
+    space = LabelSpace({"a": {"Gene": "Gene"}, "b": {"FamilyName": "Gene"}})
+    scheme = build_scheme("aio", space)
+    assert [t.name for t in scheme.tasks] == scheme.default_tasks == ["Gene"]
+    assert sorted(scheme.labels) == ["B-Gene", "I-Gene", "O-Gene"]
+    assert scheme.corpus_tasks == {"a": ["Gene"], "b": ["Gene"]}
+
+
+def test_naive_is_one_untagged_task_for_all_corpora():
+    scheme = build_scheme("naive", SIX)
+    assert len(scheme.labels) == 13
+    (task,) = scheme.tasks
+    assert not task.tagged
+    assert set(scheme.corpus_tasks) == set(SIX.corpora) - {"nothing"}
+    assert all(tasks == [task.name] for tasks in scheme.corpus_tasks.values())
+
+
+def test_multi_task_labels_are_disjoint_and_every_corpus_answers_for_itself():
+    scheme = build_scheme("mtl", SIX)
+    assert scheme.restrict_labels
+    assert scheme.corpus_tasks == {t.name: [t.name] for t in scheme.tasks}
+    labels = [label for task in scheme.tasks for label in task.labels]
+    assert len(labels) == len(set(labels)) == len(scheme.labels)
+    assert scheme.default_tasks == ["bridge"]
+    assert set(scheme.task("two").types) == {"Chemical", "Disease"}
+    assert not any(t.tagged for t in scheme.tasks)
+
+
+def test_errors_name_what_is_known():
+    with pytest.raises(ValueError, match="did you mean 'naive'"):
+        build_scheme("naiv", SIX)
+    with pytest.raises(ValueError, match="nothing to tag"):
+        build_scheme("aio", SIX.restricted_to(["nothing"]))
+
+
+def test_an_unmapped_type_or_corpus_is_an_error_never_a_silent_drop():
+    assert SIX.shared("two", "Drug") == "Chemical"
+    assert SIX.shared("two", "Buffer") is None
+    with pytest.raises(LabelError, match="did you mean 'Drug'"):
+        SIX.shared("two", "Drugs")
+    with pytest.raises(LabelError, match="did you mean 'bridge'"):
+        SIX.native_types("bridges")
+    assert LabelSpace.from_dict(SIX.to_dict()) == SIX
+    assert SIX.shared_types_of("two") == ["Disease", "Chemical"]
