@@ -100,11 +100,13 @@ def _training(results: dict) -> str:
 
 
 def _coverage(coverage: dict) -> str:
-    rows = [
-        [c, r["mentions"], f"{100 * r['share']:.2f}%", ", ".join(f"{n} {k}" for k, n in r["lost"].items()) or "-"]
-        for c, r in coverage.items()
-    ]
-    return _table(["corpus", "mentions", "representable", "lost by cause"], rows)
+    header = ["corpus", "mentions", "representable by tokens and windows", "by the labels too", "lost by cause"]
+    rows = []
+    for corpus, row in coverage.items():
+        causes = ", ".join(f"{count} {cause}" for cause, count in row["lost"].items()) or "-"
+        shares = [f"{100 * row[key]:.2f}%" for key in ("share_in_windows", "share")]
+        rows.append([corpus, row["mentions"], *shares, causes])
+    return _table(header, rows)
 
 
 def _overlap(overlap: dict) -> str:
