@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import helpers_run
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
@@ -42,17 +43,6 @@ def tiny_encoder_dir(tiny_parts, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def build_bundle(demo_texts):
-    """Function: model options (and a label space) → a fresh `families.Bundle` with a tiny encoder, always the same one."""
-
-    def build(space=DEMO_LABEL_SPACE, **options):
-        torch.manual_seed(0)
-        return families.build(ModelArguments(**(TINY | options)), space, demo_texts)
-
-    return build
-
-
 def enliven(model, seed: int = 0):
     """Gives the head larger random weights, so that an untrained model finds mentions of every type."""
     generator = torch.Generator().manual_seed(seed)
@@ -64,12 +54,24 @@ def enliven(model, seed: int = 0):
 
 
 @pytest.fixture(scope="session")
+def build_bundle(demo_texts):
+    """Function: model options (and a label space) → a fresh `families.Bundle` with a tiny encoder, always the same one;
+    `lively=True`: untrained, but finding mentions of every type everywhere."""
+
+    def build(space=DEMO_LABEL_SPACE, lively=False, **options):
+        torch.manual_seed(0)
+        bundle = families.build(ModelArguments(**(TINY | options)), space, demo_texts)
+        if lively:
+            enliven(bundle.model)
+        return bundle
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def shared_bundle(build_bundle):
-    """A bundle of the aio scheme with a CRF, untrained but finding something everywhere. For reading only: shared by all
-    tests (`bundle` is a copy)."""
-    bundle = build_bundle()
-    enliven(bundle.model)
-    return bundle
+    """A lively bundle of the aio scheme with a CRF. For reading only: shared by all tests (`bundle` is a copy)."""
+    return build_bundle(lively=True)
 
 
 @pytest.fixture
@@ -84,4 +86,27 @@ def saved_model_dir(shared_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     shared_bundle.model.save_pretrained(folder)
     shared_bundle.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_dir(tmp_path_factory):
+    """Output folder of a real run on the generated corpora: scratch encoder, 120 small steps, evaluated twice, predictions
+    written. For reading only."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    argv = [
+        "--corpora",
+        "demo",
+        *helpers_run.TINY,
+        "--scratch_hidden_size",
+        "64",
+        "--dropout",
+        "0",
+        "--max_steps",
+        "120",
+    ]
+    argv += ["--learning_rate", "8e-3", "--per_device_train_batch_size", "8", "--eval_strategy", "steps"]
+    argv += ["--eval_steps", "60", "--save_strategy", "steps", "--save_steps", "60", "--save_total_limit", "2"]
+    argv += ["--validation_corpora", "demo_all", "--logging_steps", "30", "--disable_tqdm", "true"]
+    helpers_run.run(*argv, "--write_predictions", "--output_dir", folder)
     return folder
