@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoTokenizer, ModernBertConfig, PreTrainedTokenizerFast
 
 from .configuration_ner import NERConfig
@@ -134,7 +136,7 @@ def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:
 
 
 def _train_tokenizer(texts) -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend = Tokenizer(models.WordPiece({_SPECIAL["unk_token"]: 0}, unk_token=_SPECIAL["unk_token"]))
     # Cased: in gene symbols and species names case tells much, and a small model needs every hint.
     backend.normalizer = normalizers.BertNormalizer(lowercase=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -143,10 +145,14 @@ def _train_tokenizer(texts) -> PreTrainedTokenizerFast:
     backend.decoder = decoders.WordPiece()
     # So small a vocabulary cuts names into pieces, and new names have the pieces of known ones; with 4,000 entries the
     # names of the training texts become words, and F1 on the generated corpora falls by half.
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=1000, min_frequency=2, special_tokens=list(_SPECIAL.values()), show_progress=False
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
     )
-    backend.train_from_iterator(texts, trainer)
+    pieces = [*_SPECIAL.values(), *learn_pieces(words, 1000 - len(_SPECIAL))]
+    backend.model = models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=_SPECIAL["unk_token"])
+    backend.add_special_tokens(list(_SPECIAL.values()))
     cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
@@ -154,6 +160,51 @@ def _train_tokenizer(texts) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, model_max_length=512, model_input_names=["input_ids", "attention_mask"], **_SPECIAL
     )
+
+
+def learn_pieces(words: dict[str, int], size: int, min_count: int = 2) -> list[str]:
+    """The pieces of a WordPiece vocabulary: all characters, then the most frequent neighbours joined, again and again.
+
+    tokenizers' own trainer breaks ties by chance, even within one process: the same seed would not give the same model,
+    a resumed run would read its checkpoint with another vocabulary, and every process of a run would have its own.
+
+    Args:
+        words: word → how often it occurs.
+        size: pieces wanted, characters included.
+        min_count: neighbours that occur together less often are not joined.
+    Returns:
+        Pieces in the order they were found; those inside a word begin with `##`.
+    """
+    spelt = [([word[0], *(f"##{c}" for c in word[1:])], count) for word, count in sorted(words.items())]
+    pieces = dict.fromkeys(sorted({piece for symbols, _ in spelt for piece in symbols}))
+    pairs: Counter[tuple[str, str]] = Counter()
+    where: dict[tuple[str, str], set[int]] = {}
+    for number, (symbols, count) in enumerate(spelt):
+        for pair in pairwise(symbols):
+            pairs[pair] += count
+            where.setdefault(pair, set()).add(number)
+    while len(pieces) < size and pairs:
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        if pairs[best] < min_count:
+            break
+        joined = best[0] + best[1].removeprefix("##")
+        pieces[joined] = None
+        for number in where.pop(best):
+            symbols, count = spelt[number]
+            for pair in pairwise(symbols):
+                pairs[pair] -= count
+            merged: list[str] = []
+            for symbol in symbols:
+                if merged and (merged[-1], symbol) == best:
+                    merged[-1] = joined
+                else:
+                    merged.append(symbol)
+            spelt[number] = (merged, count)
+            for pair in pairwise(merged):
+                pairs[pair] += count
+                where.setdefault(pair, set()).add(number)
+        del pairs[best]
+    return list(pieces)
 
 
 def _around(tokenizer) -> tuple[list[int], list[int]]:
