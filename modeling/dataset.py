@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from .document import Document, Mention
 from .label_space import LabelSpace
-from .modeling_aioner import split_label
+from .modeling_aioner import first_tokens, split_label
 from .windowing import CoverageReport, Window, align, keep_flat, lost_by_windows
 
 logger = logging.getLogger(__name__)
@@ -97,11 +97,13 @@ class TaggingFeatures:
         return self.coverage.to_dict()
 
     def _usable(self, document: Document, windows: list[Window]) -> tuple[dict[str, list[Mention]], list[Mention]]:
-        """Task → the mentions it tags, and those that windows lose; everything that is not tagged is counted."""
+        """Task → the mentions it tags, and those that are lost, which are counted by cause."""
         mentions = shared_mentions(document, self.space)
         self.coverage.unmapped[document.corpus] += len({m.key for m in document.mentions}) - len(mentions)
         shared = document.with_mentions(mentions)
         lost: dict[Mention, str] = lost_by_windows(shared, windows)
+        if self.model.config.label_first_token_only:
+            lost |= _inside_words([m for m in mentions if m not in lost], windows)
         tasks = {t["name"]: set(t["types"]) for t in self.model.config.tasks}
         usable, nested = {}, []
         for name in self.model.tasks_for(document.corpus):
@@ -109,7 +111,7 @@ class TaggingFeatures:
             usable[name], dropped = keep_flat(own)
             nested += dropped
         self.coverage.add(document.corpus, len(mentions), Counter([*lost.values(), *("nested" for _ in nested)]))
-        return usable, list(lost)
+        return usable, [*lost, *nested]
 
     def _document(self, document: Document, windows: list[Window]):
         usable, lost = self._usable(document, windows)
@@ -126,7 +128,8 @@ class TaggingFeatures:
         ids = {split_label(n) if n[0] in "BI" else "O": self.label_ids[n] for n in names}
         tags = [ids["O"]] * len(window.input_ids)
         # A mention that this window sees in part, or whose borders fall inside tokens, is neither an entity nor outside
-        # here: its tokens are left out of the loss rather than taught as negatives.
+        # here, nor is what a mention that lost to a longer one has beyond it: these tokens are left out of the loss rather
+        # than taught as negatives.
         for mention in [*mentions, *(m for m in lost if m.type in own["types"])]:
             _fill(tags, window, mention, IGNORE)
         for span, mention in align(window, mentions):
@@ -135,6 +138,17 @@ class TaggingFeatures:
         before = len(own["prefix_ids"])
         labels = [IGNORE] * before + tags + [IGNORE] * (len(chain) - before - len(tags))
         return [label if inside else IGNORE for label, inside in zip(labels, chain, strict=True)]
+
+
+def _inside_words(mentions: list[Mention], windows: list[Window]) -> dict[Mention, str]:
+    """The mentions that tags on first tokens can't express, since they start or end inside a white-space word."""
+    lost = {}
+    for window in windows:
+        first = [*first_tokens(window), 1]
+        for span, mention in align(window, [m for m in mentions if window.owns(m)]):
+            if not (first[span.start] and first[span.end]):
+                lost[mention] = "token_boundary"
+    return lost
 
 
 def _fill(tags: list[int], window: Window, mention: Mention, value: int) -> None:

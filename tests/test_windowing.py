@@ -310,6 +310,7 @@ def test_coverage_report_adds_up():
     report.unmapped["a"] += 3
     row = report.to_dict()["a"]
     assert row.pop("share") == pytest.approx(11 / 15)
+    assert row.pop("share_in_windows") == pytest.approx(13 / 15)
     assert row == {
         "mentions": 15,
         "represented": 11,
