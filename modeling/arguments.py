@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import SUPPRESS, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentTypeError
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -160,13 +160,18 @@ class RunArguments(TrainingArguments):
         default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"}
     )
     dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": SUPPRESS})
+    do_train: bool = field(default=False, metadata={"help": SUPPRESS})
+    do_eval: bool = field(default=False, metadata={"help": SUPPRESS})
+    do_predict: bool = field(
+        default=False, metadata={"help": "annotate --predict_input with --model_name_or_path, write --predict_output"}
+    )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": SUPPRESS})
     average_tokens_across_devices: bool = field(default=False, metadata={"help": SUPPRESS})
 
 
 GROUPS = (ModelArguments, DataArguments, RunArguments)
 _SHOWN = {
-    "output_dir", "do_train", "do_eval", "do_predict", "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps",
+    "output_dir", "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps",
     "lr_scheduler_type", "use_cpu", "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers",
     "push_to_hub", "hub_model_id", "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
 } | set(RunArguments.__annotations__)  # fmt: skip
@@ -316,6 +321,23 @@ def _as_argv(recipe: dict) -> list[str]:
     return argv
 
 
+class _HelpFormatter(ArgumentDefaultsHelpFormatter):
+    """Wide; only the spelling with underscores; no "(default: None)"."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=34, width=110)
+
+    def _format_action_invocation(self, action):
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = "{…}" if action.choices else {"+": "A [B …]", "?": "[true]"}.get(action.nargs, "…")
+        return f"{action.option_strings[0]} {value}"
+
+    def _get_help_string(self, action):
+        empty = action.default is None or action.default == [] or action.default is False
+        return action.help if empty else super()._get_help_string(action)
+
+
 def _parser(full: bool) -> HfArgumentParser:
     parser = HfArgumentParser(
         GROUPS,
@@ -325,12 +347,19 @@ def _parser(full: bool) -> HfArgumentParser:
         "overridden: run_ner.py recipes/quickstart.yaml --num_train_epochs 2. --help_all adds every option of "
         "transformers.TrainingArguments.",
         allow_abbrev=False,
+        formatter_class=_HelpFormatter,
     )
-    for action in parser._actions:
+    sections = {}
+    for group in GROUPS:
+        section = parser.add_argument_group(group.__doc__.strip().rstrip(".").lower())
+        sections |= {f.name: section for f in fields(group)}
+    for action in [a for a in parser._actions if a.dest in sections]:
         if action.dest in _DICTIONARIES:
             action.type = _json_mapping
-        name = action.option_strings[0].lstrip("-") if action.option_strings else ""
-        training = name in {f.name for f in fields(TrainingArguments)} or name.startswith("no_")
-        if training and name not in _SHOWN and not full:
+        training = sections[action.dest] is sections["output_dir"]
+        if training and action.dest not in _SHOWN and not full:
             action.help = SUPPRESS
+        # The parser of transformers lists all options in one row; --help shows them by section.
+        parser._optionals._group_actions.remove(action)
+        sections[action.dest]._group_actions.append(action)
     return parser
