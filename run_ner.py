@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from mosaic_ner.data_builders.builder import MissingFileError
 from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError, read_documents, write_documents
-from mosaic_ner.data_builders.journal import JournalError, ResumableOutput
+from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
 from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
@@ -147,8 +147,10 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     if options.predict_corpus:
         network.config.labels.native_types(options.predict_corpus)  # an unknown corpus is an error
     tasks = network.tasks_for(options.predict_corpus, model.prediction_mode)
-    names = ("predict_input", "predict_corpus", "predict_chunk")
+    names = ("predict_input", "predict_corpus", "predict_chunk", "repeated_ids")
     key = {name: getattr(options, name) for name in names} | {"model": model.model_name_or_path, "tasks": tasks}
+    key |= {"content of the input": fingerprint(options.predict_input), "batch size": predictor.batch_size}
+    key |= {"content of the model": fingerprint(model.model_name_or_path)}
     output = None
     if state.is_main_process:
         output = ResumableOutput(options.predict_output, key, options.resume)

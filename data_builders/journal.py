@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,9 +11,30 @@ from mosaic_ner.modeling.document import Document
 
 from .formats import DocumentWriter, detect_format
 
+_SAMPLE = 1 << 20
+
 
 class JournalError(ValueError):
     """An interrupted output that can't be continued as asked."""
+
+
+def fingerprint(path: str | Path) -> str:
+    """A short digest of a file, or of a folder's files: names, sizes, and the first and last MiB of each.
+
+    Args:
+        path: what is not there (a Hub id) has an empty one.
+    """
+    path = Path(path)
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path] if path.exists() else []
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name}\0{size}\0".encode())
+        with file.open("rb") as handle:
+            digest.update(handle.read(_SAMPLE))
+            handle.seek(max(0, size - _SAMPLE))
+            digest.update(handle.read(_SAMPLE))
+    return digest.hexdigest()[:16] if files else ""
 
 
 class ResumableOutput:

@@ -65,12 +65,13 @@ class LabelSpace:
         return LabelSpace({c: dict(self._types(c)) for c in corpora})
 
     def to_dict(self) -> dict:
-        """JSON form, stored in a model's config."""
-        return {"corpora": {c: dict(types) for c, types in self.corpora.items()}}
+        """JSON form, stored in a model's config: lists of pairs, because configs are saved with their keys sorted."""
+        return {"corpora": [[c, [[native, s] for native, s in types.items()]] for c, types in self.corpora.items()]}
 
     @classmethod
     def from_dict(cls, data: dict) -> LabelSpace:
-        return cls({c: dict(types) for c, types in data.get("corpora", {}).items()})
+        """The label space of `to_dict`."""
+        return cls({c: dict(types) for c, types in dict(data.get("corpora", {})).items()})
 
 
 def nearest(name: str, known) -> str:
