@@ -1,0 +1,58 @@
+"""Runs against runs: means, spread and the paired test over documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mosaic_ner.hub.compare import ComparisonError, compare, main
+from scipy.stats import wilcoxon
+
+
+def run_folder(path, f1, documents):
+    path.mkdir()
+    (path / "results.json").write_text(json.dumps({"test": {"biored": {"overall": {"f1": f1}}}}), encoding="utf-8")
+    (path / "document_f1.json").write_text(json.dumps({"biored": documents}), encoding="utf-8")
+    return path
+
+
+OURS = [0.9, 0.8, 0.7, 0.95, 0.6, 0.85]
+OTHERS = [0.8, 0.75, 0.71, 0.9, 0.5, 0.8]
+
+
+def test_means_spread_and_the_paired_test(tmp_path):
+    ours = [run_folder(tmp_path / "a1", 0.80, OURS), run_folder(tmp_path / "a2", 0.84, OURS)]
+    others = [run_folder(tmp_path / "b1", 0.70, OTHERS)]
+    result = compare(ours, others, "biored")
+    assert result["ours"]["mean"] == pytest.approx(0.82)
+    assert result["ours"]["sd"] == pytest.approx(0.0282842712)
+    assert result["others"] == {"runs": 1, "mean": 0.70, "sd": None}
+    assert result["p"] == pytest.approx(wilcoxon(OURS, OTHERS).pvalue)
+    assert result["documents"] == 6
+
+
+def test_documents_are_averaged_over_the_runs_of_a_side(tmp_path):
+    swapped = [b for a, b in zip(OURS, OTHERS, strict=True)]
+    ours = [run_folder(tmp_path / "a1", 0.8, OURS), run_folder(tmp_path / "a2", 0.8, swapped)]
+    middle = [(a + b) / 2 for a, b in zip(OURS, OTHERS, strict=True)]
+    assert compare(ours, [run_folder(tmp_path / "b", 0.8, middle)], "biored")["p"] is None
+
+
+def test_one_seed_is_called_one_seed(tmp_path, capsys):
+    first, second = run_folder(tmp_path / "a", 0.8, OURS), run_folder(tmp_path / "b", 0.7, OTHERS)
+    main([str(first), "--against", str(second)])
+    printed = capsys.readouterr().out
+    assert "80.00 (one seed)" in printed
+    assert "over 6 documents" in printed
+
+
+def test_what_cannot_be_compared_is_said(tmp_path, capsys):
+    first = run_folder(tmp_path / "a", 0.8, OURS)
+    with pytest.raises(ComparisonError, match="different numbers"):
+        compare([first], [run_folder(tmp_path / "b", 0.7, OTHERS[:3])], "biored")
+    with pytest.raises(ComparisonError, match="not tested on 'bc5cdr'"):
+        compare([first], [first], "bc5cdr")
+    with pytest.raises(SystemExit) as stop:
+        main([str(first), "--against", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "not the folder of a finished run" in capsys.readouterr().err
