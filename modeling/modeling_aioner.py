@@ -191,7 +191,7 @@ def decode_tags(
     starts = (inside & ~joined).nonzero().flatten()
     ends = (inside & ~torch.cat([joined[1:], joined.new_zeros(1)])).nonzero().flatten()
     total = torch.cat([chance.new_zeros(1), chance.cumsum(0)])
-    means = (total[ends + 1] - total[starts]) / (ends + 1 - starts)
+    means = ((total[ends + 1] - total[starts]) / (ends + 1 - starts)).clamp(0, 1)  # differences of sums are rounded
     found: list[list[tuple[int, int, str, float]]] = [[] for _ in range(len(tags))]
     for row, first, last, name, score in zip(
         rows[starts].tolist(),

@@ -12,8 +12,6 @@ from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import ModelArguments
 from mosaic_ner.modeling.encoders import load_encoder_parts
 
-TINY = {"encoder": "scratch", "scratch_layers": 1, "scratch_hidden_size": 32, "max_tokens": 64}
-
 
 @pytest.fixture(scope="session")
 def demo_corpora():
@@ -54,13 +52,15 @@ def enliven(model, seed: int = 0):
 
 
 @pytest.fixture(scope="session")
-def build_bundle(demo_texts):
+def build_bundle(tiny_encoder_dir):
     """Function: model options (and a label space) → a fresh `families.Bundle` with a tiny encoder, always the same one;
     `lively=True`: untrained, but finding mentions of every type everywhere."""
 
     def build(space=DEMO_LABEL_SPACE, lively=False, **options):
         torch.manual_seed(0)
-        bundle = families.build(ModelArguments(**(TINY | options)), space, demo_texts)
+        bundle = families.build(
+            ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options)), space, ()
+        )
         if lively:
             enliven(bundle.model)
         return bundle

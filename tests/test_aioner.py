@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.label_space import LabelSpace
@@ -216,6 +216,7 @@ def tagged(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(tagged())
+@example((torch.zeros(2, 4, dtype=torch.long), torch.tensor([[1e-9, 1e-9, 1, 1], [1.0] * 4]), torch.ones(2, 4).bool()))
 def test_decode_tags_is_the_loop(case):
     tags, scores, mask = case
     got = decode_tags(tags, scores, mask, NAMES)

@@ -1,0 +1,195 @@
+"""The Trainer: gradients, named loss terms, parameter groups, evaluation in characters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.modeling.arguments import RunArguments
+from mosaic_ner.modeling.dataset import FeatureDataset
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
+from mosaic_ner.modeling.trainer import Evaluator, NERTrainer
+
+
+@pytest.fixture
+def trainer_for(tmp_path):
+    """Function: bundle, features, run options → a trainer that saves nothing."""
+
+    def make(bundle, dataset, validation=None, **options):
+        quiet = {"report_to": "none", "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+        quiet |= {"disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "warmup_steps": 0}
+        args = RunArguments(output_dir=str(tmp_path), **(quiet | options))
+        return NERTrainer(
+            bundle.model,
+            args=args,
+            train_dataset=dataset,
+            data_collator=bundle.collator,
+            processing_class=bundle.tokenizer,
+            evaluator=Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE),
+            validation=validation or {},
+        )
+
+    return make
+
+
+def first_features(bundle, demo_corpora, count: int) -> FeatureDataset:
+    documents = [*demo_corpora["demo_all"]["train"][:4], *demo_corpora["demo_gene"]["train"][:4]]
+    dataset = bundle.features.build(documents)
+    every = range(0, len(dataset), len(dataset) // count)
+    return FeatureDataset([dataset[i] for i in every][:count], [dataset.groups[i] for i in every][:count])
+
+
+def without_dropout(bundle):
+    """The same weights in a model that drops nothing."""
+    config = bundle.model.config
+    config.dropout = 0.0
+    for name in ("attention_dropout", "mlp_dropout", "embedding_dropout"):
+        setattr(config.encoder_config, name, 0.0)
+    model = AIONERForTokenClassification(config)
+    model.load_state_dict(bundle.model.state_dict())
+    bundle.model = bundle.tagger = model
+    return bundle
+
+
+@pytest.mark.parametrize("classifier", ["crf", "softmax"])
+def test_accumulating_eight_batches_of_one_equals_one_batch_of_eight(
+    build_bundle, demo_corpora, trainer_for, classifier
+):
+    after = []
+    for batch, steps in ((8, 1), (1, 8), (2, 4)):
+        bundle = without_dropout(build_bundle(lively=True, classifier=classifier))
+        before = {n: p.detach().clone() for n, p in bundle.model.named_parameters()}
+        dataset = first_features(bundle, demo_corpora, 8)
+        assert len(set(dataset.lengths)) > 2
+        trainer = trainer_for(
+            bundle, dataset, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, num_train_epochs=1,
+            optim="sgd", learning_rate=1.0, max_grad_norm=0.0, weight_decay=0.0, lr_scheduler_type="constant",
+        )  # fmt: skip
+        trainer.train()
+        assert trainer.state.global_step == 1
+        after.append({n: p.detach() for n, p in bundle.model.named_parameters()})
+        assert max((after[-1][n] - before[n]).abs().max() for n in before) > 1e-2  # the step did something
+    for other in after[1:]:
+        for name, value in after[0].items():
+            torch.testing.assert_close(other[name], value, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_loss_terms_are_logged_by_name_as_means_since_the_last_log(build_bundle, demo_corpora, trainer_for):
+    bundle = without_dropout(build_bundle(lively=True))
+    dataset = first_features(bundle, demo_corpora, 8)
+    trainer = trainer_for(
+        bundle, dataset, per_device_train_batch_size=2, num_train_epochs=1, learning_rate=1e-3, logging_steps=2
+    )
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["loss_nll"] > 0
+        assert row["loss_nll"] == pytest.approx(row["loss"], rel=1e-4)
+    assert rows[0]["loss_nll"] != rows[1]["loss_nll"]
+
+
+@pytest.mark.parametrize("options", [{}, {"classifier": "softmax", "hidden_size": 16}, {"hidden_size": 16}])
+def test_every_trainable_parameter_is_in_exactly_one_group(build_bundle, demo_corpora, trainer_for, options):
+    bundle = build_bundle(**options)
+    bundle.model.encoder.get_input_embeddings().weight.requires_grad_(False)
+    dataset = first_features(bundle, demo_corpora, 2)
+    trainer = trainer_for(bundle, dataset, learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.05)
+    groups = trainer.create_optimizer().param_groups
+    names = {id(p): n for n, p in bundle.model.named_parameters()}
+    placed = [names[id(p)] for g in groups for p in g["params"]]
+    trainable = [n for n, p in bundle.model.named_parameters() if p.requires_grad]
+    assert sorted(placed) == sorted(trainable)
+    assert len(trainable) == len(names) - 1
+    rates = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    for name, (rate, decay) in rates.items():
+        head = not name.startswith("encoder.")
+        assert rate == (1e-2 if head else 1e-4), name
+        free = name.endswith("bias") or "norm" in name or name.startswith("crf.")
+        assert decay == (0.0 if free else 0.05), name
+    assert {decay for _, decay in rates.values()} == {0.0, 0.05}
+    assert ("crf.transitions" in rates) == (options.get("classifier") != "softmax")
+
+
+def test_one_learning_rate_unless_a_second_is_given(build_bundle, demo_corpora, trainer_for):
+    bundle = build_bundle()
+    trainer = trainer_for(bundle, first_features(bundle, demo_corpora, 2), learning_rate=1e-4)
+    assert {g["lr"] for g in trainer.create_optimizer().param_groups} == {1e-4}
+
+
+def test_sampling_rates_reach_the_training_batches(build_bundle, demo_corpora, trainer_for):
+    bundle = build_bundle()
+    documents = [*demo_corpora["demo_all"]["train"][:4], *demo_corpora["demo_gene"]["train"][:6]]
+    dataset = bundle.features.build(documents)
+    share = dataset.groups.count("ALL")
+    trainer = trainer_for(bundle, dataset, sampling_rates={"Gene": 0}, per_device_train_batch_size=2)
+    windows, padding = trainer.describe_epoch()
+    assert windows == share < len(dataset)
+    assert 0 <= padding < 0.1
+    loader = trainer.get_train_dataloader()
+    seen = [i for batch in loader for i in batch["task_ids"].tolist()]
+    assert seen == [bundle.model.config.task_index("ALL")] * share
+
+
+class Parrot:
+    """A predictor that says what it is told, and notes which tasks it was asked for."""
+
+    def __init__(self, model, answers, windower=None):
+        self.model, self.answers, self.windower = model, answers, windower
+        self.asked = []
+
+    def __call__(self, texts, tasks=None):
+        self.asked.append((len(texts), tasks))
+        return [[m for m in self.answers[text]] for text in texts]
+
+
+def test_evaluation_is_in_shared_types_and_only_those_the_corpus_annotates(shared_bundle):
+    text = "BRCA1 was seen in aspirin and PBS."
+    gold = Document("1", "demo_gene", text, (Mention(0, 5, "FamilyName"),))
+    said = [Mention(0, 5, "Gene", score=0.9), Mention(18, 25, "Chemical", score=0.9)]
+    parrot = Parrot(shared_bundle.model, {text: said}, shared_bundle.features.windower)
+    measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold], tag_level=True)
+    assert parrot.asked == [(1, ["Gene"])]
+    assert measured.report["overall"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1, "predicted": 1}
+    assert measured.report["seqeval"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1}
+    assert measured.report["documents"] == 1
+    assert [m.key for m in measured.gold[0].mentions] == [m.key for m in measured.predicted[0].mentions]
+    assert measured.document_f1 == [1.0]
+    assert "F1 100.00" in measured.summary()
+
+
+def test_mentions_that_windows_lose_count_as_missed(shared_bundle):
+    text = "The study of the patient was in the end."
+    (window,) = shared_bundle.features.windower([text])[0]
+    start, end = next((s, e) for s, e in window.offsets if e - s > 2)
+    gold = Document("1", "demo_gene", text, (Mention(start, end - 1, "Gene"),))
+    parrot = Parrot(shared_bundle.model, {text: []}, shared_bundle.features.windower)
+    overall = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold]).report["overall"]
+    assert (overall["support"], overall["recall"]) == (1, 0)
+
+
+def test_each_corpus_is_answered_by_its_own_tasks_in_input_order(shared_bundle):
+    texts = {f"text {n}": [Mention(0, 4, "Gene", score=n / 10)] for n in range(4)}
+    corpora = ["demo_gene", "demo_all", "demo_gene", "demo_chem"]
+    documents = [Document(str(n), c, f"text {n}") for n, c in enumerate(corpora)]
+    parrot = Parrot(shared_bundle.model, texts)
+    found = Evaluator(parrot, DEMO_LABEL_SPACE, mode="combined").predict(documents)
+    assert [m[0].score for m in found] == [0.0, 0.1, 0.2, 0.3]
+    everything = ["ALL", "Gene", "Disease", "Chemical"]
+    assert parrot.asked == [(2, ["Gene"]), (1, everything), (1, ["Chemical"])]
+
+
+def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_for):
+    validation = {c: demo_corpora[c]["validation"][:2] for c in ("demo_all", "demo_chem")}
+    dataset = first_features(bundle, demo_corpora, 2)
+    trainer = trainer_for(bundle, dataset, validation)
+    answers = {d.text: [m for m in d.mentions if m.type != "OTHER"] for d in validation["demo_chem"]}
+    answers |= {d.text: [] for d in validation["demo_all"]}
+    trainer.evaluator.predictor = Parrot(bundle.tagger, answers)
+    metrics = trainer.evaluate()
+    assert metrics["eval_demo_chem_f1"] == 1
+    assert metrics["eval_demo_all_f1"] == 0
+    assert metrics["eval_f1"] == 0.5
+    assert [row["eval_f1"] for row in trainer.validation_history()] == [0.5]
