@@ -73,6 +73,10 @@ class NERPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """As transformers does, and the code files beside the weights, so that any saved folder loads by itself."""
+        # Not at the top, because it imports this module. The loader of remote code follows it nevertheless, so that a model
+        # that was loaded with its code has the pipeline's files beside it, to be saved again.
+        from .pipeline_ner import NERPipeline
+
         here = Path(inspect.getfile(type(self))).parent
         module = type(self).__module__.rsplit(".", 1)[-1]
         name = f"{module}.{type(self).__name__}"
@@ -81,7 +85,11 @@ class NERPreTrainedModel(PreTrainedModel):
             "AutoModel": name,
             "AutoModelForTokenClassification": name,
         }
-        pipeline = {"impl": "pipeline_ner.NERPipeline", "pt": ["AutoModelForTokenClassification"], "type": "text"}
+        pipeline = {
+            "impl": f"pipeline_ner.{NERPipeline.__name__}",
+            "pt": ["AutoModelForTokenClassification"],
+            "type": "text",
+        }
         self.config.custom_pipelines = {"token-classification": pipeline, "ner": pipeline}
         super().save_pretrained(save_directory, *args, **kwargs)
         for file in code_files(here, [f"{module}.py", "pipeline_ner.py"]):

@@ -42,9 +42,10 @@ class NERPipeline(Pipeline):
         if corpus is not None:
             self.model.config.labels.native_types(corpus)  # an unknown corpus is an error, not the default guideline
         predictor = MentionPredictor(self.model, self.tokenizer, window_batch_size)
-        text = model_inputs["text"]
-        mentions = predictor([text], tasks or self.model.tasks_for(corpus))[0]
-        return {"text": text, "mentions": mentions}
+        text = model_inputs["text"]  # with the pipeline's batch_size above 1, a list of texts
+        texts = [text] if isinstance(text, str) else text
+        mentions = predictor(texts, tasks or self.model.tasks_for(corpus))
+        return {"text": text, "mentions": mentions[0] if isinstance(text, str) else mentions}
 
     def postprocess(self, model_outputs, threshold=0.0):
         text = model_outputs["text"]

@@ -53,7 +53,13 @@ def environment(**more) -> dict[str, str]:
 def shell(argv, cwd, **more) -> subprocess.CompletedProcess:
     """Runs this Python with arguments, in a folder."""
     return subprocess.run(
-        [sys.executable, *map(str, argv)], cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300
+        [sys.executable, *map(str, argv)],
+        cwd=cwd,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
