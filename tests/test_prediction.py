@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 
 import pytest
-from helpers_run import ROOT, environment, fails, messages, run, shell
+from helpers_run import QUICK, ROOT, environment, fails, messages, results, run, shell
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.data_builders.journal import ResumableOutput
 from mosaic_ner.modeling import families
@@ -367,6 +367,22 @@ def test_two_processes_write_the_same_bytes(trained_dir, jsonl, reference, tmp_p
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
     lines = [line for line in done.stderr.splitlines() if "documents/s" in line]
     assert len(lines) == -(-len(reference.splitlines()) // 3)  # one process speaks, the other is silent
+
+
+def test_two_processes_train_and_measure_together(tmp_path, demo_corpora):
+    out = tmp_path / "out"
+    argv = [*QUICK, "--corpora", "demo_gene", "--learning_rate", "1e-2", "--use_cpu", "--output_dir", out]
+    done = launch(tmp_path, *argv, "--write_predictions")
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = results(out)
+    assert done.stderr.count("demo_gene/test: P ") == 1
+    # what both measured together is what one measures alone
+    run(
+        "--model_name_or_path", out, "--corpora", "demo_gene", "--report_to", "none", "--output_dir", tmp_path / "alone"
+    )
+    assert results(tmp_path / "alone")["test"] == together["test"]
+    assert together["test"]["demo_gene"]["overall"]["predicted"] > 0
+    assert len(list(read_documents(out / "predictions" / "demo_gene.predicted.PubTator"))) == 40
 
 
 def test_progress_is_logged(trained_dir, jsonl, tmp_path, caplog):
