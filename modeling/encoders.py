@@ -59,6 +59,8 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
         if isinstance(config, NERConfig):
             logger.info("taking the encoder out of the trained model %s", name_or_path)
             encoder = AutoModel.from_pretrained(name_or_path).encoder
+            # Its tokenizer puts its task tags around a text, which a new model must not inherit.
+            set_template(tokenizer, config.cls_ids, config.sep_ids)
         else:
             encoder = load_encoder(name_or_path, config)
     cls_ids, sep_ids = _around(tokenizer)
@@ -76,7 +78,7 @@ def load_config(name_or_path: str, option: str):
     """
     try:
         return AutoConfig.from_pretrained(name_or_path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter for a folder with something else in it
         raise ModelError(
             f"{option}: {name_or_path!r} is neither a folder with a config.json nor a model that can be had from the Hub "
             f"({str(error).splitlines()[0]})"
