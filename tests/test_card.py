@@ -85,7 +85,8 @@ def test_local_paths_are_reduced_to_their_last_part(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpora" / "pubtator").mkdir(parents=True)
     settings = {
-        "data_dir": str(tmp_path / "corpora"), "other": "corpora/pubtator", "gone": "/no/such/place", "home": "~/models/x", "up": "../a/b",
+        "data_dir": str(tmp_path / "corpora"), "other": "corpora/pubtator",
+        "gone": "/no/such/place", "home": "~/models/x", "up": "../a/b",
         "encoder": "someone/some-encoder", "corpora": ["demo"], "rate": 0.1, "scheme": "aio",
     }  # fmt: skip
     assert without_local_paths(settings) == {
