@@ -9,6 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.modeling.configuration_ner import AIONERConfig
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags, first_tokens
 from mosaic_ner.modeling.modeling_ner import pad_batch
@@ -327,6 +328,18 @@ def test_a_saved_model_gives_the_same_logits_and_keeps_every_parameter(build_bun
     assert again.config.id2label == model.config.id2label
     assert again.config.label2id == {v: k for k, v in model.config.id2label.items()}
     assert "tmp" not in (tmp_path / "config.json").read_text()  # no local path
+
+
+def test_parameters_that_a_checkpoint_lacks_are_initialised(build_bundle, tmp_path):
+    """from_pretrained builds on the meta device, where what is not loaded would hold whatever was in memory."""
+    build_bundle(classifier="softmax").model.save_pretrained(tmp_path)
+    config = AIONERConfig.from_pretrained(tmp_path, classifier="crf", hidden_size=16)
+    model = AIONERForTokenClassification.from_pretrained(tmp_path, config=config, ignore_mismatched_sizes=True)
+    for parameter in model.crf.parameters():
+        assert 0 < parameter.abs().max() <= 0.1
+        assert len(parameter.unique()) == parameter.numel()
+    assert 0.01 < model.hidden.weight.std() < 0.03
+    assert (model.hidden.bias == 0).all()
 
 
 def test_misspelt_config_options_fail(shared_bundle):

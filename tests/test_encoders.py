@@ -73,9 +73,10 @@ def test_stored_truncation_and_padding_are_removed(bert_dir):
     # What there is to remove: the saved tokenizer says truncate and pad.
     assert stored.backend_tokenizer.truncation["max_length"] == 8
     assert stored.backend_tokenizer.padding["length"] == 8
+    plain = plain_tokenizer(stored)
+    assert plain.backend_tokenizer.truncation is None
+    assert plain.backend_tokenizer.padding is None
     parts = load_encoder_parts(str(bert_dir))
-    assert parts.tokenizer.backend_tokenizer.truncation is None
-    assert parts.tokenizer.backend_tokenizer.padding is None
     assert len(parts.tokenizer(text)["input_ids"]) > 100
     assert parts.tokenizer("a")["input_ids"][-1] == parts.tokenizer.sep_token_id
     again = plain_tokenizer(parts.tokenizer)
