@@ -12,7 +12,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from mosaic_ner.data_builders.builder import MissingFileError
 from mosaic_ner.data_builders.corpora import CorpusError
-from mosaic_ner.data_builders.formats import FormatError, read_documents, write_documents
+from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents, write_documents
 from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
 from mosaic_ner.hub.card import write_card
@@ -21,6 +21,7 @@ from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, parse
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
+from mosaic_ner.modeling.memory import keep_freed_memory
 from mosaic_ner.modeling.prediction import annotate
 from mosaic_ner.modeling.trainer import Evaluator, NERTrainer, share_of
 from transformers import set_seed
@@ -33,6 +34,7 @@ USER_ERRORS += (families.ModelError,)
 
 def main(argv: list[str] | None = None) -> None:
     """Command line entry; a user's mistake ends with one message and exit code 2."""
+    keep_freed_memory()
     try:
         model, data, run, settings = parse(sys.argv[1:] if argv is None else argv)
         level = logging.INFO if PartialState().is_main_process else logging.ERROR
@@ -147,7 +149,7 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     if options.predict_corpus:
         network.config.labels.native_types(options.predict_corpus)  # an unknown corpus is an error
     tasks = network.tasks_for(options.predict_corpus, model.prediction_mode)
-    names = ("predict_input", "predict_corpus", "predict_chunk", "repeated_ids")
+    names = ("predict_input", "predict_corpus", "predict_chunk", "policy", "repeated_ids")
     key = {name: getattr(options, name) for name in names} | {"model": model.model_name_or_path, "tasks": tasks}
     key |= {"content of the input": fingerprint(options.predict_input), "batch size": predictor.batch_size}
     key |= {"content of the model": fingerprint(model.model_name_or_path)}
@@ -155,7 +157,10 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     if state.is_main_process:
         output = ResumableOutput(options.predict_output, key, options.resume)
     done = broadcast_object_list([output.done if output else 0])[0]
-    documents = read_documents(options.predict_input, repeated_ids=options.repeated_ids)
+    faults = ReadReport()
+    documents = read_documents(
+        options.predict_input, policy=options.policy, repeated_ids=options.repeated_ids, report=faults
+    )
     begin, count, mentions = time.perf_counter(), 0, 0
     for part in annotate(itertools.islice(documents, done, None), predictor, tasks, options.predict_chunk):
         count, mentions = count + len(part), mentions + sum(len(d.mentions) for d in part)
@@ -165,6 +170,8 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
             logger.info("%d documents, %d mentions, %.1f documents/s", done + count, mentions, rate)
     if output and (lost := output.close()):
         logger.warning("%s could not hold everything: %s", options.predict_output, lost)
+    if faults.counts:
+        logger.warning("%s: %s", options.predict_input, faults.summary())
 
 
 if __name__ == "__main__":

@@ -132,7 +132,13 @@ def _own_files(options, faults: ReadReport) -> Splits:
     for split, path in ((TRAIN, options.train_file), (VALIDATION, options.validation_file), (TEST, options.test_file)):
         if path:
             splits[split] = list(
-                read_documents(path, corpus=options.corpus_name, report=faults, repeated_ids=options.repeated_ids)
+                read_documents(
+                    path,
+                    corpus=options.corpus_name,
+                    policy=options.policy,
+                    report=faults,
+                    repeated_ids=options.repeated_ids,
+                )
             )
             if not splits[split]:
                 raise RunDataError(f"--{split}_file: {path} holds no document")

@@ -115,8 +115,17 @@ class DataArguments:
     )
     predict_corpus: str | None = field(default=None, metadata={"help": "annotate under this corpus's guideline"})
     predict_chunk: int = field(default=64, metadata={"help": "documents read and predicted together"})
-    repeated_ids: str = field(
-        default="error", metadata={"help": "records of your files that share an id: error, or index (number them)"}
+    policy: str = field(
+        default="strict",
+        metadata={
+            "help": "faults in your files: strict (an error) or published (counted and reported, see formats.py)"
+        },
+    )
+    repeated_ids: str | None = field(
+        default=None,
+        metadata={
+            "help": "records of your files that share an id: error, or index (number them); default: by the policy"
+        },
     )
     resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
     write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
@@ -197,7 +206,7 @@ _ALWAYS = {
 _REPORTED = (
     {f.name for group in (ModelArguments, DataArguments) for f in fields(group)}
     | {"bf16", "fp16", "gradient_accumulation_steps", "max_steps", "head_learning_rate", "sampling_rates"}
-    | {"early_stopping_patience", "max_grad_norm", "optim"}
+    | {"early_stopping_patience", "max_grad_norm", "optim", "resume_from_checkpoint"}
     | _ALWAYS
 ) - {"predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions"}
 
@@ -212,14 +221,15 @@ def parse(argv: list[str]):
     Raises:
         ArgumentError: an unknown key (with the nearest known one), a recipe that can't be read.
     """
-    recipe = {}
+    recipe, name = {}, ""
     if argv and not argv[0].startswith("-"):
-        recipe = read_recipe(argv[0])
+        name = argv[0]
+        recipe = read_recipe(name)
         argv = argv[1:]
     known = [f.name for group in GROUPS for f in fields(group) if f.init]
     for key in recipe:
         if key not in known:
-            raise ArgumentError(f"recipe: unknown key {key!r}{nearest(key, known)}")
+            raise ArgumentError(f"{name}: unknown key {key!r}{nearest(key, known)}")
     parser = _parser(full="--help_all" in argv)
     if "--help_all" in argv:
         argv = ["--help"]
@@ -240,6 +250,7 @@ _CHOICES = {
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),
     "repeated_ids": ("error", "index"),
+    "policy": ("strict", "published"),
 }
 
 
@@ -247,8 +258,10 @@ def _check(model: ModelArguments, data: DataArguments, run: RunArguments) -> Non
     """What can be told to be wrong before anything is read."""
     for name, choices in _CHOICES.items():
         value = getattr(model if name in {f.name for f in fields(model)} else data, name)
-        if value not in choices:
-            raise ArgumentError(f"--{name} is {value!r}; expected one of {', '.join(choices)}{nearest(value, choices)}")
+        if value is not None and value not in choices:
+            close = nearest(value, choices)
+            hint = close if "did you mean" in close else ""
+            raise ArgumentError(f"--{name} is {value!r}; expected one of {', '.join(choices)}{hint}")
     for name in ("train_file", "validation_file", "test_file", "predict_input"):
         path = getattr(data, name)
         if path and not Path(path).exists():

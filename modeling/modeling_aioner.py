@@ -135,18 +135,22 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2)}
 
     def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+        """Spans of the types that each window's task looks for: the single chain may choose a label of another task, but a
+        text asked for genes is not answered with chemicals."""
+        tasks = batch["task_ids"].tolist()
         names = [self.config.id2label[i] for i in range(self.config.num_labels)]
         prefix = [len(t["prefix_ids"]) for t in self.config.tasks]
-        starts = [prefix[t] for t in batch["task_ids"].tolist()]
+        starts = [prefix[t] for t in tasks]
         lengths = (batch["attention_mask"].sum(1)).tolist()
         suffix = [len(t["suffix_ids"]) for t in self.config.tasks]
-        stops = [n - suffix[t] for n, t in zip(lengths, batch["task_ids"].tolist(), strict=True)]
+        stops = [n - suffix[t] for n, t in zip(lengths, tasks, strict=True)]
         found = decode_tags(best["tags"], best["scores"], batch["chain_mask"], names)
         if self.config.label_first_token_only:
             found = _extend_to_words(found, batch["chain_mask"], stops)
+        types = [set(t["types"]) for t in self.config.tasks]
         return [
-            [(Span(s - first, e - first), kind, score) for s, e, kind, score in row]
-            for row, first in zip(found, starts, strict=True)
+            [(Span(s - first, e - first), kind, score) for s, e, kind, score in row if kind in types[task]]
+            for row, first, task in zip(found, starts, tasks, strict=True)
         ]
 
 

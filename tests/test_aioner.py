@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.configuration_ner import AIONERConfig
+from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags, first_tokens
 from mosaic_ner.modeling.modeling_ner import pad_batch
@@ -357,3 +358,21 @@ def test_tasks_for_a_corpus_and_a_mode(shared_bundle):
     assert model.tasks_for("demo_gene", "combined") == ["Gene"]
     with pytest.raises(ValueError, match="unknown tagging mode"):
         model.tasks_for(None, "all")
+
+
+@pytest.mark.parametrize("task", ["ALL", "Gene", "Chemical"])
+def test_a_text_is_answered_with_the_types_of_its_task_only(shared_bundle, demo_texts, task):
+    """The one chain may choose a label of another task: asked for genes, the model must not answer with chemicals."""
+    model = shared_bundle.model
+    predictor = MentionPredictor(model, shared_bundle.tokenizer)
+    requests = predictor.requests(demo_texts[:8], [task])
+    batch = pad_batch([r.features for r in requests], predictor.pad_token_id)
+    with torch.no_grad():
+        best = model.search(model(**batch), batch)
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    chosen = {m[2] for row in decode_tags(best["tags"], best["scores"], batch["chain_mask"], names) for m in row}
+    wanted = set(model.config.tasks[model.config.task_index(task)]["types"])
+    if task != "ALL":
+        assert chosen - wanted  # the untrained chain does choose other tasks' labels
+    predicted = {m.type for mentions in predictor(demo_texts[:8], [task]) for m in mentions}
+    assert predicted == chosen & wanted

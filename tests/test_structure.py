@@ -20,11 +20,11 @@ FOLDERS = (*ROOMS, "tests", "benchmarks")
 NOT_SHIPPED = {
     "__init__",
     "arguments",
-    "baseline",
     "collator",
     "dataset",
     "encoders",
     "families",
+    "memory",
     "metrics",
     "prediction",
     "sampler",
