@@ -30,6 +30,7 @@ from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import ModelArguments
 from mosaic_ner.modeling.encoders import SCRATCH, load_encoder_parts, plain_tokenizer
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.memory import keep_freed_memory
 from mosaic_ner.modeling.modeling_ner import build_encoder, pad_batch
 from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
 from transformers import AutoTokenizer, BertConfig
@@ -40,6 +41,7 @@ ABSTRACTS = 36_000_000
 
 def main() -> None:
     arguments = _arguments()
+    keep_freed_memory()  # as run_ner.py does; both sides of every ratio have it
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     documents = _documents(arguments)
@@ -182,7 +184,7 @@ def _bundle(arguments, shape: str, documents):
         build_encoder(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         bundle = families.build(ModelArguments(encoder=folder, max_tokens=arguments.max_tokens), space, ())
-    _bias_towards_outside(bundle, documents[:8])
+    _bias_towards_outside(bundle, documents[:4])
     return bundle
 
 
