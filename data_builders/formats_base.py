@@ -167,7 +167,9 @@ class Reading:
             FormatError: the policy is "strict".
         """
         if self.policy == "strict":
-            remedy = f"correct the file, or give policy 'published' (--policy published) to have it counted as {cause!r}"
+            remedy = (
+                f"correct the file, or give policy 'published' (--policy published) to have it counted as {cause!r}"
+            )
             raise self.error(expected, got, remedy, line=line, document=document)
         self.note(cause, got, line=line, document=document)
 

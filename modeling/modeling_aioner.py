@@ -103,7 +103,8 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             mode: one of `config.modes`, for corpora and texts that the default tasks answer for.
         """
         own = self.config.corpus_tasks.get(corpus, self.config.default_tasks)
-        if mode is None or own != self.config.default_tasks:
+        joint = {t["name"] for t in self.config.tasks if len(t["types"]) > 1}
+        if mode is None or (corpus in self.config.corpus_tasks and not joint & set(own)):
             return own
         if mode not in self.config.modes:
             raise LabelError(f"unknown tagging mode {mode!r}{nearest(mode, self.config.modes)}")

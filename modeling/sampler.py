@@ -48,18 +48,17 @@ class MixtureSampler(Sampler[int]):
         """Called by the Trainer before each epoch."""
         self.epoch = epoch
 
-    def _share(self, group: str, epoch: int) -> tuple[int, int]:
-        """First and last draw of an epoch, counted from the beginning of training."""
-        amount = self.rates[group] * len(self.members[group])
-        return math.floor(epoch * amount + 1e-9), math.floor((epoch + 1) * amount + 1e-9)
+    def _count(self, group: str) -> int:
+        """Windows that an epoch draws: rounded up, so that a small group at a low rate is drawn at all."""
+        return math.ceil(self.rates[group] * len(self.members[group]) - 1e-9)
 
     def __len__(self) -> int:
-        return sum(math.floor(self.rates[g] * len(m) + 1e-9) for g, m in self.members.items())
+        return sum(self._count(group) for group in self.members)
 
     def _drawn(self, group: str) -> list[int]:
         members = self.members[group]
-        begin, end = self._share(group, self.epoch)
-        end = begin + math.floor(self.rates[group] * len(members) + 1e-9)
+        begin = self.epoch * self._count(group)  # draws are counted from the beginning of training, without gaps
+        end = begin + self._count(group)
         out: list[int] = []
         for turn in range(
             begin // len(members), -(-end // len(members))

@@ -49,7 +49,11 @@ def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) 
             with several types but not all has a copy per type), "naive" (one task, unknown taken for negative: Table 2,
             w/o AIONER) or "mtl" (a task with labels of its own per corpus, no tags: section 3.1).
         space: the run's corpora and their types; corpora without any shared type are left out.
-        bridge: the corpora of the ALL task; by default those that annotate every shared type.
+        bridge: the corpora of the ALL task, which looks for their types; by default those that annotate every shared type.
+            Types beyond the bridge's (AIONER-Merged, section 3.4) have tasks of their own.
+
+    Raises:
+        LabelError: an unknown scheme or bridge corpus, bridge corpora with different types, nothing to tag.
     """
     if name not in SCHEMES:
         raise LabelError(f"unknown scheme {name!r}{nearest(name, SCHEMES)}")
@@ -70,19 +74,32 @@ def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) 
         return Scheme(name, tasks, labels, {c: [c] for c in corpora}, full[:1] or list(corpora), restrict_labels=True)
     if bridge is None:
         bridge = [c for c in corpora if set(space.shared_types_of(c)) == set(everything)]
-    single = len(everything) == 1
-    tasks = [] if single or not bridge else [_task(ALL, everything)]
-    corpus_tasks = {}
-    for corpus in corpora:
-        corpus_tasks[corpus] = [ALL] if corpus in bridge and not single else space.shared_types_of(corpus)
+    joint = _joint_types(space, bridge)
+    tasks = [_task(ALL, joint)] if len(joint) > 1 else []
+    corpus_tasks = {c: [ALL] if c in bridge and tasks else space.shared_types_of(c) for c in corpora}
     wanted = {t for names in corpus_tasks.values() for t in names}
     tasks += [_task(t, (t,)) for t in everything if t in wanted]
     spans = [f"{kind}-{t}" for t in everything for kind in "BI"]
     labels = tuple(spans + [f"O-{task.name}" for task in tasks])
     singles = [t.name for t in tasks if t.name != ALL]
-    default = [ALL] if any(t.name == ALL for t in tasks) else singles
+    default = [ALL, *(t for t in singles if t not in joint)] if len(joint) > 1 else singles
     modes = {"aio": default, "ind": singles or default, "combined": list(dict.fromkeys([*default, *singles]))}
     return Scheme(name, tuple(tasks), labels, corpus_tasks, default, modes=modes)
+
+
+def _joint_types(space: LabelSpace, bridge: list[str]) -> tuple[str, ...]:
+    """The types of the ALL task: those that every bridge corpus annotates, for under ALL all of them are exhaustive."""
+    if not bridge:
+        return ()
+    types = space.shared_types_of(bridge[0])
+    for corpus in bridge[1:]:
+        if set(space.shared_types_of(corpus)) != set(types):
+            raise LabelError(
+                f"bridge corpora {bridge[0]!r} ({', '.join(types)}) and {corpus!r} "
+                f"({', '.join(space.shared_types_of(corpus))}) annotate different types, so under one ALL task some would be "
+                "taught as negative; name corpora with the same types, or restrict the run with --types"
+            )
+    return tuple(types)
 
 
 def _task(name: str, types: tuple[str, ...], tagged: bool = True, suffix: str = "") -> Task:

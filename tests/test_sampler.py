@@ -122,3 +122,14 @@ def test_errors():
         MixtureSampler(LENGTHS, GROUPS, 4, {"d": 1})
     with pytest.raises(ValueError, match="must not be negative"):
         MixtureSampler(LENGTHS, GROUPS, 4, {"a": -1})
+
+
+def test_a_small_group_at_a_low_rate_is_drawn_and_none_is_skipped():
+    sampler = MixtureSampler([5] * 47, ["a"] * 40 + ["b"] * 7, 4, {"a": 1.0, "b": 0.1})
+    seen = []
+    for epoch in range(7):
+        sampler.set_epoch(epoch)
+        drawn = list(sampler)
+        assert len(drawn) == len(sampler) == 41
+        seen += [i for i in drawn if i >= 40]
+    assert sorted(seen) == list(range(40, 47))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.modeling.label_space import LabelError, LabelSpace
 from mosaic_ner.modeling.schemes import build_scheme
@@ -111,3 +112,20 @@ def test_an_unmapped_type_or_corpus_is_an_error_never_a_silent_drop():
         SIX.native_types("bridges")
     assert LabelSpace.from_dict(SIX.to_dict()) == SIX
     assert SIX.shared_types_of("two") == ["Disease", "Chemical"]
+
+
+def test_new_types_have_tasks_of_their_own_beside_the_bridges():
+    """AIONER-Merged: ALL looks for what the bridge annotates; the negative of a new type is never taught by the bridge."""
+    space = LabelSpace({**DEMO_LABEL_SPACE.corpora, "plants": {"Plant": "Plant", "Fungus": "Fungus"}})
+    scheme = build_scheme("aio", space, ["demo_all"])
+    assert scheme.task("ALL").types == ("Gene", "Disease", "Chemical", "Species")
+    assert scheme.corpus_tasks["demo_all"] == ["ALL"]
+    assert scheme.corpus_tasks["plants"] == ["Plant", "Fungus"]
+    assert scheme.default_tasks == ["ALL", "Plant", "Fungus"]
+    assert scheme.modes["ind"] == ["Gene", "Disease", "Chemical", "Plant", "Fungus"]
+
+
+def test_bridge_corpora_must_annotate_the_same_types():
+    space = LabelSpace({**DEMO_LABEL_SPACE.corpora, "half": {"Gene": "Gene", "Disease": "Disease"}})
+    with pytest.raises(LabelError, match="annotate different types"):
+        build_scheme("aio", space, ["demo_all", "half"])
