@@ -63,6 +63,7 @@ def build_card(results: dict, name: str) -> ModelCard:
         overlap=_overlap(results["overlap"]),
         settings=_pairs(results["settings"]),
         versions=_pairs(results["versions"]),
+        resumed="resume_from_checkpoint" in results["settings"],
         seconds=_pairs({k: round(v, 1) for k, v in results["seconds"].items()}),
     )
 
