@@ -115,7 +115,8 @@ class CRF(nn.Module):
         # In the probability domain, rescaled at each step, both recursions are matrix products; the rescaling cancels
         # in the normalised product. The largest score is taken out first so that exp can't overflow.
         transitions, start, end = (p.to(emissions.dtype) for p in (self.transitions, self.start, self.end))
-        step = (transitions - transitions.max()).exp()
+        # Never quite 0: a transition that the scores rule out must not wipe out a whole chain in float32.
+        step = (transitions - transitions.max()).exp().clamp(min=1e-30)
         emitted = (emissions - emissions.amax(2, keepdim=True)).exp()
         tiny = torch.finfo(emissions.dtype).tiny
         length = emissions.shape[1]

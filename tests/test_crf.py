@@ -230,3 +230,15 @@ def test_a_confident_chain_has_likelihood_near_one():
     mask = torch.ones(1, 4, dtype=torch.bool)
     assert crf.log_likelihood(emissions, labels, mask).item() == pytest.approx(0, abs=1e-6)
     assert crf.log_likelihood(emissions, (labels + 1) % LABELS, mask).item() < -100
+
+
+def test_marginals_survive_emissions_that_contradict_the_transitions():
+    """float32: a transition ruled out by 300, demanded by the emissions."""
+    crf = CRF(2)
+    with torch.no_grad():
+        crf.transitions.copy_(torch.tensor([[0.0, -300.0], [-300.0, 0.0]]))
+        crf.start.zero_()
+        crf.end.zero_()
+    emissions = torch.tensor([[[200.0, 0.0], [0.0, 400.0]]])
+    chances = crf.marginals(emissions, torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(chances.sum(2), torch.ones(1, 2))
