@@ -168,7 +168,7 @@ class Reading:
         """
         if self.policy == "strict":
             remedy = (
-                f"correct the file, or give policy 'published' (--policy published) to have it counted as {cause!r}"
+                f"correct the file, or pass policy='published' (--policy published) to have it counted as {cause!r}"
             )
             raise self.error(expected, got, remedy, line=line, document=document)
         self.note(cause, got, line=line, document=document)
