@@ -60,7 +60,6 @@ from mosaic_ner.data_builders.formats_base import (
     FormatError,
     Reading,
     ReadReport,
-    nearest,
     open_binary,
 )
 from mosaic_ner.data_builders.formats_bioc import (
@@ -78,6 +77,7 @@ from mosaic_ner.data_builders.formats_iob2 import iob2_record, read_iob2
 from mosaic_ner.data_builders.formats_jsonl import jsonl_record, read_genia_jsonl, read_jsonl, read_text_files
 from mosaic_ner.data_builders.formats_pubtator import pubtator_record, read_pubtator
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import nearest
 
 __all__ = [
     "CAUSES",
@@ -137,7 +137,10 @@ _CODECS = {
 def _choice(value: str, known: Iterable[str], what: str, path) -> str:
     if value not in known:
         raise FormatError(
-            path, f"a {what} of {', '.join(known)}", repr(value), f"pass one of these{nearest(value, known)}"
+            path,
+            f"a {what} of {', '.join(known)}",
+            repr(value),
+            f"pass one of these{nearest(value, known, listing=False)}",
         )
     return value
 
@@ -169,7 +172,7 @@ def detect_format(path: str | Path) -> str:
             return format
     known = [ending for ending, _ in _endings()]
     got = Path(name).suffix
-    remedy = f"rename the file or pass format= (one of {', '.join(FORMATS)}){nearest(got, known)}"
+    remedy = f"rename the file or pass format= (one of {', '.join(FORMATS)}){nearest(got, known, listing=False)}"
     raise FormatError(path, f"a file ending of {', '.join(sorted(known))}", repr(got) if got else "none", remedy)
 
 

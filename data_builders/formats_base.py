@@ -5,7 +5,6 @@ Use `mosaic_ner.data_builders.formats`; this file is its foundation.
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import logging
 import re
@@ -123,12 +122,6 @@ class ReadReport:
             share = f" ({100 * count / total:.2f}% of {total:,} {unit}s)" if total else ""
             lines.append(f"  {cause}: {count:,}{share}: {meaning}; e.g. {self.examples[cause][0]}")
         return "\n".join(lines)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; the nearest is 'x'"`, or nothing when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 @dataclass

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mosaic_ner.data_builders.formats_base import Reading, ReadReport, nearest, read_lines, read_text, write_error
+from mosaic_ner.data_builders.formats_base import Reading, ReadReport, read_lines, read_text, write_error
 from mosaic_ner.modeling.document import Document, Mention, Passage
+from mosaic_ner.modeling.label_space import nearest
 
 # key → (type of its value, whether it must be there)
 _RECORD = {
@@ -51,7 +52,9 @@ def _checked(value, keys: dict, what: str, reading: Reading, line: int, id: str 
     for key, item in value.items():
         if key not in keys:
             expected = f"only the keys {', '.join(keys)} in {what}"
-            raise reading.error(expected, repr(key), f"rename or remove it{nearest(key, keys)}", line=line, document=id)
+            raise reading.error(
+                expected, repr(key), f"rename or remove it{nearest(key, keys, listing=False)}", line=line, document=id
+            )
         if not isinstance(item, keys[key][0]) or isinstance(item, bool):
             expected = f"{key!r} of {what} of type {_type_names(keys[key][0])}"
             raise reading.error(expected, f"{item!r:.80}", "correct the value", line=line, document=id)

@@ -259,16 +259,14 @@ def _check(model: ModelArguments, data: DataArguments, run: RunArguments) -> Non
     for name, choices in _CHOICES.items():
         value = getattr(model if name in {f.name for f in fields(model)} else data, name)
         if value is not None and value not in choices:
-            close = nearest(value, choices)
-            hint = close if "did you mean" in close else ""
+            hint = nearest(value, choices, listing=False)
             raise ArgumentError(f"--{name} is {value!r}; expected one of {', '.join(choices)}{hint}")
     for name in ("train_file", "validation_file", "test_file", "predict_input"):
         path = getattr(data, name)
         if path and not Path(path).exists():
             folder = Path(path).parent
             there = [str(folder / p.name) for p in folder.iterdir()] if folder.is_dir() else []
-            close = nearest(path, there)
-            raise ArgumentError(f"--{name}: no such file {path!r}" + (close if "did you mean" in close else ""))
+            raise ArgumentError(f"--{name}: no such file {path!r}{nearest(path, there, listing=False)}")
     if data.predict_chunk < 1:
         raise ArgumentError(f"--predict_chunk is {data.predict_chunk}; expected 1 or more")
     if not 0 <= data.validation_fraction < 1:

@@ -74,10 +74,10 @@ class LabelSpace:
         return cls({c: dict(types) for c, types in dict(data.get("corpora", {})).items()})
 
 
-def nearest(name: str, known) -> str:
-    """`; did you mean 'x'?` or the list of known names, for error messages."""
+def nearest(name: str, known, listing: bool = True) -> str:
+    """`; did you mean 'x'?`, for error messages; where nothing is near, the list of known names (nothing if not `listing`)."""
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(sorted(known)) or 'none'}"
+    return f"; known: {', '.join(sorted(known)) or 'none'}" if listing else ""

@@ -61,7 +61,7 @@ DAMAGE = {
     "late docstart": ("x.tsv", "a\tO\n\n-DOCSTART-\n", 3, None, ["-DOCSTART- from the first line"]),
     "json": ("x.jsonl", '{"id": "1",\n', 1, None, ["a JSON object", "column", "one complete JSON object a line"]),
     "array": ("x.jsonl", "[]\n", 1, None, ["as a JSON object", "[]"]),
-    "key": ("x.jsonl", '{"id": "1", "text": "", "mention": []}', 1, "1", ["'mention'", "nearest is 'mentions'"]),
+    "key": ("x.jsonl", '{"id": "1", "text": "", "mention": []}', 1, "1", ["'mention'", "did you mean 'mentions'"]),
     "mention key": (
         "x.jsonl", '{"id": "1", "text": "a", "mentions": [{"start": 0, "end": 1, "label": "G", "type": "G"}]}', 1, "1",
         ["only the keys start, end", "'label'"],
@@ -248,12 +248,12 @@ def test_formats_follow_from_the_ending(name, format):
 
 def test_wrong_arguments_fail_at_once_and_name_the_nearest(tmp_path):
     path = file(tmp_path, "x.pubtater", "")
-    with pytest.raises(FormatError, match=r"'\.pubtater'.*nearest is '\.pubtator'") as caught:
+    with pytest.raises(FormatError, match=r"'\.pubtater'.*did you mean '\.pubtator'") as caught:
         read_documents(path)
     assert all(ending in str(caught.value) for endings, _ in FORMATS.values() for ending in endings)
-    with pytest.raises(FormatError, match="nearest is 'pubtator'"):
+    with pytest.raises(FormatError, match="did you mean 'pubtator'"):
         read_documents(path, "pubtatr")
-    with pytest.raises(FormatError, match="nearest is 'published'"):
+    with pytest.raises(FormatError, match="did you mean 'published'"):
         read_documents(path, "pubtator", policy="publish")
     with pytest.raises(FormatError, match="error, index"):
         read_documents(path, "pubtator", repeated_ids="both")
