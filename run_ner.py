@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         logging.basicConfig(level=level, format="%(message)s")
         for chatty in ("httpx", "datasets", "filelock"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        if PartialState().num_processes > 1:
+            logger.info("on %d processes", PartialState().num_processes)
         if run.do_predict:
             predict(model, data, run)
         elif model.model_name_or_path:

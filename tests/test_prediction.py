@@ -330,26 +330,10 @@ def free_port() -> int:
 
 
 def launch(cwd, *argv) -> subprocess.CompletedProcess:
+    # accelerate's launcher starts several processes for GPUs only; on a CPU torchrun does.
     port = str(free_port())
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += [
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        port,
-        str(ROOT / "run_ner.py"),
-    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
+    command.append(str(ROOT / "run_ner.py"))
     return subprocess.run(
         [*command, *map(str, argv)], cwd=cwd, env=environment(MASTER_PORT=port), capture_output=True, text=True,
         timeout=300,
@@ -365,6 +349,7 @@ def test_two_processes_write_the_same_bytes(trained_dir, jsonl, reference, tmp_p
     assert done.returncode == 0, done.stderr[-3000:]
     assert target.read_bytes() == reference
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
+    assert "2 processes" in done.stderr
     lines = [line for line in done.stderr.splitlines() if "documents/s" in line]
     assert len(lines) == -(-len(reference.splitlines()) // 3)  # one process speaks, the other is silent
 
@@ -374,6 +359,7 @@ def test_two_processes_train_and_measure_together(tmp_path, demo_corpora):
     argv = [*QUICK, "--corpora", "demo_gene", "--learning_rate", "1e-2", "--use_cpu", "--output_dir", out]
     done = launch(tmp_path, *argv, "--write_predictions")
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 processes" in done.stderr
     together = results(out)
     assert done.stderr.count("demo_gene/test: P ") == 1
     # what both measured together is what one measures alone
