@@ -16,7 +16,8 @@ def keep_freed_memory() -> bool:
     """Makes glibc keep freed blocks for reuse instead of handing them back to the kernel.
 
     Every step frees and asks again for the same tens of MiB; by default glibc returns them to the kernel each time, and half
-    of the time of a training step on two cores went into mapping pages. The process keeps the memory of its largest step.
+    of the processor time of a training run on two cores was the kernel's, mapping pages. The process keeps the memory of its
+    largest step.
 
     Returns:
         Whether it was set: False where the C library isn't glibc.

@@ -47,7 +47,6 @@ class NERPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False  # losses are means over windows, so the Trainer divides by the accumulation steps
     _supports_sdpa = True
     _supports_flash_attn = True
-    _keys_to_ignore_at_inference = ("loss_terms",)
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
         """The model's input for one window, unpadded."""

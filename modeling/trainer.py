@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ from .inference import MentionPredictor, Share
 from .label_space import LabelSpace
 from .metrics import document_f1, score_mentions, seqeval_report
 from .sampler import MixtureSampler, padding_share
-
-logger = logging.getLogger(__name__)
 
 
 def share_of(state: PartialState) -> Share:
