@@ -10,6 +10,8 @@ from collections import Counter
 import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader
+from hypothesis import given
+from hypothesis import strategies as st
 from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
 from torch.utils.data import DataLoader
 
@@ -122,6 +124,8 @@ def test_errors():
         MixtureSampler(LENGTHS, GROUPS, 4, {"d": 1})
     with pytest.raises(ValueError, match="must not be negative"):
         MixtureSampler(LENGTHS, GROUPS, 4, {"a": -1})
+    with pytest.raises(ValueError, match=r"per_update.* must be at least 1, but is 0"):
+        MixtureSampler(LENGTHS, GROUPS, 4, grouped=True, per_update=0)
 
 
 def test_a_small_group_at_a_low_rate_is_drawn_and_none_is_skipped():
@@ -133,3 +137,143 @@ def test_a_small_group_at_a_low_rate_is_drawn_and_none_is_skipped():
         assert len(drawn) == len(sampler) == 41
         seen += [i for i in drawn if i >= 40]
     assert sorted(seen) == list(range(40, 47))
+
+
+def cut(indices: list, size: int) -> list[list]:
+    return [indices[i : i + size] for i in range(0, len(indices), size)]
+
+
+def batch_groups(drawn: list[int], groups: list[str], batch_size: int) -> list[str]:
+    """Each batch's group; fails if a batch is short or mixed."""
+    batches = cut(drawn, batch_size)
+    assert all(len(batch) == batch_size and len({groups[i] for i in batch}) == 1 for batch in batches)
+    return [groups[batch[0]] for batch in batches]
+
+
+def grouped(
+    batches: dict[str, int], per_update: int, batch_size: int = 2, number: int = 0, seed: int = 0
+) -> list[list]:
+    """The groups of each update, of groups with so many batches."""
+    groups = [group for group, count in batches.items() for _ in range(count * batch_size)]
+    sampler = MixtureSampler([1] * len(groups), groups, batch_size, seed=seed, grouped=True, per_update=per_update)
+    sampler.set_epoch(number)
+    drawn = list(sampler)
+    assert len(drawn) == len(sampler)
+    assert sorted(drawn) == list(range(len(groups)))  # whole batches, rate 1: each window once
+    return cut(batch_groups(drawn, groups, batch_size), per_update)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    rates=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0]), min_size=6, max_size=6),
+    batch_size=st.integers(1, 5),
+    per_update=st.integers(1, 4),
+)
+def test_grouped_batches_are_pure_and_nothing_is_lost(sizes, rates, batch_size, per_update):
+    names = "abcdef"[: len(sizes)]
+    groups = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
+    rates = dict(zip(names, rates, strict=False))
+    lengths = [(7 * i) % 11 for i in range(len(groups))]
+    sampler = MixtureSampler(lengths, groups, batch_size, rates, grouped=True, per_update=per_update)
+    seen: Counter[int] = Counter()
+    for number in range(1, 4):
+        sampler.set_epoch(number - 1)
+        drawn = list(sampler)
+        assert len(drawn) == len(sampler)
+        batches = Counter(batch_groups(drawn, groups, batch_size))
+        seen.update(drawn)
+        for name, size in zip(names, sizes, strict=True):
+            windows = batches[name] * batch_size
+            assert rates[name] * size <= windows < rates[name] * size + 1 + batch_size
+            assert (windows == 0) == (rates[name] == 0)
+            # Epochs follow one another without gaps: no window is a whole turn ahead of another.
+            times = [seen[i] for i, group in enumerate(groups) if group == name]
+            assert sum(times) == number * windows
+            assert max(times) - min(times) <= 1
+
+
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=8),
+    per_update=st.integers(1, 6),
+    seed=st.integers(0, 3),
+)
+def test_the_groups_of_an_update_differ_wherever_they_can(counts, per_update, seed):
+    updates = grouped(dict(zip("abcdefgh", counts, strict=False)), per_update, seed=seed)
+    different = [len(set(update)) for update in updates]
+    sizes = [len(update) for update in updates]
+    assert sizes[:-1] == [per_update] * (len(updates) - 1)
+    # Maximum flow from the groups through at most one batch of each to the updates, by its minimum cut.
+    cuts = [
+        sum(part[:j]) + sum(min(count, len(updates) - j) for count in counts)
+        for part in (sizes, sizes[::-1])
+        for j in range(len(updates) + 1)
+    ]
+    assert sum(different) == min(cuts)
+    if max(counts) <= len(updates) and (sizes[-1] == per_update or counts.count(len(updates)) <= sizes[-1]):
+        assert different == sizes
+
+
+def test_where_groups_are_too_few_the_largest_come_again():
+    assert [Counter(update) for update in grouped({"a": 9, "b": 3}, 4)] == [Counter(a=3, b=1)] * 3
+    assert grouped({"a": 3}, 2) == [["a", "a"], ["a"]]
+    assert grouped({}, 2) == []
+
+
+def test_a_small_group_does_not_always_come_at_the_same_end_of_an_epoch():
+    for large in (20, 21):
+        epochs = [grouped({"a": large, "b": 1}, 3, number=n) for n in range(12)]
+        assert len({n for updates in epochs for n, update in enumerate(updates) if "b" in update}) > 2
+
+
+def test_grouped_order_is_set_by_seed_and_epoch_alone():
+    counts = {"a": 9, "b": 7, "c": 5, "d": 2}
+    orders = [grouped(counts, 3, seed=s, number=n) for s in (0, 1) for n in (0, 1)]
+    assert len({str(order) for order in orders}) == 4
+    torch.manual_seed(99)
+    assert grouped(counts, 3, seed=1, number=1) == orders[-1]
+    sampler = MixtureSampler(LENGTHS, GROUPS, 4, grouped=True, per_update=2)
+    state = torch.random.get_rng_state()
+    first = list(sampler)
+    assert list(sampler) == first
+    assert torch.equal(torch.random.get_rng_state(), state)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_a_group_smaller_than_a_batch_fills_one_from_its_next_turn():
+    groups = ["a"] * 32 + ["b"] * 3
+    drawn = list(MixtureSampler([5] * 35, groups, 16, grouped=True, per_update=3))
+    assert Counter(batch_groups(drawn, groups, 16)) == {"a": 2, "b": 1}
+    assert sorted(Counter(i for i in drawn if i >= 32).values()) == [5, 5, 6]
+
+
+def test_grouped_batches_are_of_like_length():
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(5, 257, (960,), generator=generator).tolist()
+    groups = ["a", "b", "c"] * 320
+    drawn = list(MixtureSampler(lengths, groups, 16, grouped=True, per_update=3))
+    assert padding_share([lengths[i] for i in drawn], 16) < 0.1
+    longest = [max(lengths[i] for i in batch) for batch in cut(drawn, 16)]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_two_processes_take_batches_of_different_groups_in_each_step(more):
+    batches = {"a": 4, "b": 4, "c": 3, "d": 3, "e": 2 + more}
+    groups = [group for group, count in batches.items() for _ in range(4 * count)]
+    lengths = [5 + (7 * i) % 23 for i in range(len(groups))]
+    parts = []
+    for process in (0, 1):
+        sampler = MixtureSampler(lengths, groups, 4, grouped=True, per_update=4)
+        loader = DataLoader(list(range(len(groups))), batch_size=4, sampler=sampler, collate_fn=list)
+        loader = prepare_data_loader(loader, num_processes=2, process_index=process, put_on_device=False)
+        parts.append([batch_groups(batch, groups, 4)[0] for batch in loader])
+    steps = list(zip(*parts, strict=True))
+    assert len(steps) == 8 + more  # accelerate fills an odd step with the epoch's first batch, which is pure too
+    assert all(one != other for one, other in steps[:8])
+    updates = [[*one, *other] for one, other in zip(steps[:8:2], steps[1:8:2], strict=True)]
+    assert all(len(set(update)) == 4 for update in updates)
+    seen = [group for step in steps for group in step]
+    assert Counter(seen[: len(seen) - more]) == batches
+    assert seen[len(seen) - more :] == seen[:more]
