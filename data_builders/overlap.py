@@ -61,7 +61,8 @@ class EvaluationOverlap:
 
     `covered_by` counts per training corpus, `covered` counts documents once. `mentions` are those with a shared type;
     `mentions_in_training` of them are annotated in a training document of the same text, at the same offsets, with the
-    same shared type: what a model gets right by copying.
+    same shared type: what a model gets right by copying. `copied` is what it would predict by copying: the distinct
+    annotations of training documents of the same text, of the shared types that the document's own corpus annotates.
     """
 
     documents: int = 0
@@ -69,6 +70,17 @@ class EvaluationOverlap:
     covered_by: dict[str, int] = field(default_factory=dict)
     mentions: int = 0
     mentions_in_training: int = 0
+    copied: int = 0
+
+    def copying(self) -> dict[str, float | int]:
+        """Exact-match scores (0..1) of predicting the training annotations of the same text and nothing else."""
+        right = self.mentions_in_training
+        return {
+            "precision": right / self.copied if self.copied else 0.0,
+            "recall": right / self.mentions if self.mentions else 0.0,
+            "f1": 2 * right / (self.copied + self.mentions) if right else 0.0,
+            "predicted": self.copied,
+        }
 
 
 @dataclass
@@ -105,6 +117,7 @@ class OverlapReport:
                 "covered_by": dict(o.covered_by),
                 "mentions": o.mentions,
                 "mentions_in_training": o.mentions_in_training,
+                "copying": o.copying(),
             }
             for name, o in self.evaluation.items()
         }
@@ -121,10 +134,14 @@ class OverlapReport:
         ]
         for name, o in self.evaluation.items():
             corpora = ", ".join(f"{corpus} {count:,}" for corpus, count in o.covered_by.items() if count)
-            lines.append(
+            line = (
                 f"{name}: {o.covered:,} of {o.documents:,} documents and {o.mentions_in_training:,} of {o.mentions:,} "
                 f"mentions were in the training corpora" + (f" ({corpora})" if corpora else "")
             )
+            if o.covered:
+                precision, recall, f1 = (100 * o.copying()[key] for key in ("precision", "recall", "f1"))
+                line += f"; copying them alone scores P {precision:.1f}, R {recall:.1f}, F1 {f1:.1f}"
+            lines.append(line)
         return "\n".join(lines)
 
 
@@ -154,6 +171,7 @@ def remove_overlap(
     """
     report = OverlapReport(kept=keep)
     index = _Index(evaluation, min_characters)
+    right: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     copied: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     covered: dict[str, set[int]] = {name: set() for name in evaluation}
     for name, documents in evaluation.items():
@@ -167,13 +185,16 @@ def remove_overlap(
             by_set[name].add(position)
             twin = evaluation[name][position]
             if document.text == twin.text:
-                common = _keys(document, labels) & _keys(twin, labels)
-                copied[name].update((position, key) for key in common)
+                keys = _keys(document, labels)
+                right[name].update((position, key) for key in keys & _keys(twin, labels))
+                annotated = None if labels is None else labels.shared_types_of(twin.corpus)
+                copied[name].update((position, key) for key in keys if annotated is None or key[2] in annotated)
         for name, overlap in report.evaluation.items():
             overlap.covered_by[corpus] = len(by_set[name])
             covered[name] |= by_set[name]
     for name, overlap in report.evaluation.items():
-        overlap.covered, overlap.mentions_in_training = len(covered[name]), len(copied[name])
+        overlap.covered, overlap.mentions_in_training = len(covered[name]), len(right[name])
+        overlap.copied = len(copied[name])
     if keep and report.found:
         logger.warning(
             "%d training documents are in an evaluation set and are KEPT: the scores will be too high", report.found

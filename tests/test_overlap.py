@@ -129,6 +129,44 @@ def test_mentions_are_compared_by_shared_type_in_documents_of_the_same_text():
     assert report.training["train"].found_mentions == 3
 
 
+def test_copying_scores_the_training_annotations_of_the_same_text():
+    labels = LabelSpace(
+        {
+            "one": {"FamilyName": "Gene", "Motif": None, "Cell": "CellLine"},
+            "two": {"Gene": "Gene"},
+            "test": {"Gene": "Gene", "Species": "Species"},
+        }
+    )
+    right, wrong = Mention(0, 8, "FamilyName"), Mention(9, 13, "FamilyName")
+    unshared, not_in_test = Mention(16, 20, "Motif"), Mention(21, 26, "Cell")
+    one = [
+        document("1", ABSTRACT, right, wrong, unshared, not_in_test, corpus="one"),
+        document("2", " " + OTHER, Mention(1, 8, "FamilyName"), corpus="one"),  # covered, but another text
+    ]
+    two = [document("1", ABSTRACT, Mention(0, 8, "Gene"), Mention(30, 35, "Gene"), corpus="two")]
+    evaluation = [
+        document("1", ABSTRACT, Mention(0, 8, "Gene"), Mention(16, 20, "Species"), corpus="test"),
+        document("2", OTHER, Mention(0, 7, "Gene"), corpus="test"),
+    ]
+    _, report = remove_overlap({"one": one, "two": two}, {"test/test": evaluation}, labels=labels)
+    found = report.evaluation["test/test"]
+    assert (found.covered, found.mentions, found.mentions_in_training, found.copied) == (2, 3, 1, 3)
+    scores = {"precision": 1 / 3, "recall": 1 / 3, "f1": pytest.approx(1 / 3), "predicted": 3}
+    assert found.copying() == report.to_dict()["evaluation"]["test/test"]["copying"] == scores
+    assert "copying them alone scores P 33.3, R 33.3, F1 33.3" in report.summary().splitlines()[-1]
+    # Without a mapping all types count, as they are called.
+    _, report = remove_overlap({"one": one, "two": two}, {"test/test": evaluation})
+    found = report.evaluation["test/test"]
+    assert (found.mentions, found.mentions_in_training, found.copied) == (3, 1, 6)
+    assert found.copying()["f1"] == pytest.approx(2 / 9)
+
+
+def test_copying_nothing_scores_nothing():
+    _, report = remove_overlap({"a": [document("1", ABSTRACT, Mention(0, 8, "X"))]}, {"b/test": [document("2", OTHER)]})
+    assert report.evaluation["b/test"].copying() == {"precision": 0, "recall": 0, "f1": 0, "predicted": 0}
+    assert "copying" not in report.summary()
+
+
 def test_report_is_json_and_its_summary_has_a_line_for_each_corpus_and_set():
     training = {"a": [document("1", ABSTRACT, Mention(0, 8, "X")), document("2", OTHER)], "b": []}
     _, report = remove_overlap(training, {"c/test": [document("1", ABSTRACT)], "c/validation": []})
@@ -189,6 +227,8 @@ def test_training_files_hold_72_test_and_64_dev_documents_and_1805_test_mentions
     assert (test.covered, test.documents) == (72, 100)
     assert (validation.covered, validation.documents) == (64, 100)
     assert (test.mentions_in_training, test.mentions) == (1805, 3535)
+    copying = [round(100 * test.copying()[key], 1) for key in ("precision", "recall", "f1")]
+    assert copying == [96.8, 51.1, 66.9]
     assert kept["biored"] == training["biored"]
     assert sum(map(len, kept.values())) == sum(map(len, training.values())) - report.found
     again, none = remove_overlap(kept, evaluation)
