@@ -112,7 +112,21 @@ def _overlap(overlap: dict) -> str:
         [c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"]
         for c, r in overlap["training"].items()
     ]
-    return _table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
+    training = _table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
+    rows = []
+    for name, row in overlap["evaluation"].items():
+        scores = row.get("copying", {})  # results of earlier versions have none
+        figures = [f"{100 * scores[key]:.2f}" if scores else "-" for key in ("precision", "recall", "f1")]
+        counts = [row[key] for key in ("documents", "covered", "mentions", "mentions_in_training")]
+        rows.append([name, *counts, *figures])
+    header = ["evaluation split", "documents", "in a training corpus", "mentions", "annotated alike there"]
+    evaluation = _table([*header, "copying: P", "R", "F1"], rows)
+    return f"""{training}
+
+What the training files hold of each evaluation split, before anything was removed. *Copying* is what one would score there
+without a model, by repeating the annotations of training documents with the identical text.
+
+{evaluation}"""
 
 
 def _pairs(values: dict) -> str:

@@ -50,6 +50,24 @@ def test_the_tables_hold_the_results(trained_dir):
     assert "nested" in text  # what the model cannot represent, by cause
 
 
+def test_the_overlap_of_each_evaluation_split_is_shown_with_what_copying_would_score(trained_dir):
+    found = results(trained_dir)
+    for name, row in found["overlap"]["evaluation"].items():
+        scores = [f"{100 * row['copying'][k]:.2f}" for k in ("precision", "recall", "f1")]
+        counts = [row[k] for k in ("documents", "covered", "mentions", "mentions_in_training")]
+        line = " | ".join(map(str, [name, *counts, *scores]))
+        assert f"| {line} |" in str(card_module.build_card(found, "name"))
+    row = found["overlap"]["evaluation"]["demo_gene/test"] = {
+        "documents": 10, "covered": 7, "mentions": 35, "mentions_in_training": 18, "covered_by": {},
+        "copying": {"precision": 0.9683, "recall": 0.5106, "f1": 0.6686, "predicted": 19},
+    }  # fmt: skip
+    text = str(card_module.build_card(found, "name"))
+    assert "| demo_gene/test | 10 | 7 | 35 | 18 | 96.83 | 51.06 | 66.86 |" in text
+    del row["copying"]  # as in results of earlier versions
+    text = str(card_module.build_card(found, "name"))
+    assert "| demo_gene/test | 10 | 7 | 35 | 18 | - | - | - |" in text
+
+
 def test_the_card_has_no_holes(trained_dir):
     text = (trained_dir / "README.md").read_text(encoding="utf-8")
     assert not re.search(r"\{\{|\}\}|\bNone\b|nan", text)
