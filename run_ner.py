@@ -62,7 +62,7 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
     data.check_trainable()
     logger.info(data.summary())
     texts = (d.text for documents in data.train.values() for d in documents)
-    bundle = families.build(model, data.space, texts)
+    bundle = families.build(model, data.space, texts, list(data.train))
     dataset = bundle.features.build([d for documents in data.train.values() for d in documents])
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)

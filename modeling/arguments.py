@@ -21,7 +21,8 @@ class ModelArguments:
     """Model."""
 
     family: str = field(
-        default="aioner", metadata={"help": "model family: aioner, or token_classification (the stock baseline)"}
+        default="aioner",
+        metadata={"help": "model family: aioner, span_cvae, or token_classification (the stock baseline)"},
     )
     encoder: str = field(
         default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
@@ -33,20 +34,55 @@ class ModelArguments:
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "a trained model to evaluate or predict with (folder or Hub id)"}
     )
-    scheme: str = field(default="aio", metadata={"help": "how corpora are combined: aio (task tags), mtl or naive"})
-    bridge: list[str] | None = field(
-        default=None, metadata={"help": "corpora of the ALL task; default: those that annotate every type"}
+    scheme: str = field(
+        default="aio", metadata={"help": "aioner: how corpora are combined: aio (task tags), mtl or naive"}
     )
-    classifier: str = field(default="crf", metadata={"help": "crf or softmax"})
-    hidden_size: int = field(
-        default=0, metadata={"help": "units of the ReLU layer before the labels; 0: no such layer"}
+    bridge: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "corpora whose guideline answers for any text (aioner: those of the ALL task); default: those that "
+            "annotate every type"
+        },
+    )
+    classifier: str = field(default="crf", metadata={"help": "aioner: crf or softmax"})
+    hidden_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "units of the ReLU layer before the labels; default: aioner has no such layer, span_cvae 150"
+        },
+    )
+    max_span_width: int = field(default=10, metadata={"help": "span_cvae: units of the widest span"})
+    boundaries: str = field(
+        default="word", metadata={"help": "span_cvae: what a span is made of: word (pieces of words) or token"}
+    )
+    span_size: int | None = field(
+        default=None, metadata={"help": "span_cvae: size of a span's embedding; default: the encoder's hidden size"}
+    )
+    labels_per: str = field(
+        default="corpus", metadata={"help": "span_cvae: outputs per corpus, or shared between corpora"}
+    )
+    alpha: float = field(default=1e-4, metadata={"help": "span_cvae: weight of the CVAE's loss; 0: no CVAE"})
+    prior: str = field(
+        default="full",
+        metadata={
+            "help": "span_cvae: initial prior distribution vectors: full, fixed (not trained), unshared, shared or random"
+        },
+    )
+    latent_size: int = field(default=150, metadata={"help": "span_cvae: size of the latent variable"})
+    threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
+    flat: bool = field(default=True, metadata={"help": "no overlapping mentions (span_cvae; taggers are always flat)"})
+    inference_only: bool = field(
+        default=False, metadata={"help": "save the final model without the parts that only training needs"}
     )
     restrict_labels: bool = field(
-        default=False, metadata={"help": "keep other tasks' labels out of the loss and the search"}
+        default=False, metadata={"help": "aioner: keep other tasks' labels out of the loss and the search"}
     )
     label_first_token_only: bool = field(default=False, metadata={"help": "tag only the first token of each word"})
-    scores: str = field(default="marginal", metadata={"help": "confidence of a mention: marginal or emission"})
-    prediction_mode: str | None = field(default=None, metadata={"help": "aio, ind or combined (aio scheme only)"})
+    scores: str = field(default="marginal", metadata={"help": "aioner: confidence of a mention: marginal or emission"})
+    prediction_mode: str | None = field(
+        default=None,
+        metadata={"help": "aioner: aio, ind or combined; span_cvae: shared, or native to get a corpus's own types"},
+    )
     dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
     token_masking: float = field(
         default=0.0, metadata={"help": "share of the training tokens hidden behind the mask token (regularisation)"}
@@ -150,7 +186,11 @@ class RunArguments(TrainingArguments):
     warmup_steps: float = field(default=0.1, metadata={"help": "warm-up steps, or below 1 a share of all steps"})
     weight_decay: float = field(default=0.01, metadata={"help": "weight decay of matrices"})
     sampling_rates: dict | None = field(
-        default=None, metadata={"help": "JSON: task → share of its windows that an epoch draws (default 1)"}
+        default=None, metadata={"help": "JSON: task or corpus → share of its windows that an epoch draws (default 1)"}
+    )
+    grouped_batches: bool = field(
+        default=False,
+        metadata={"help": "each batch from one task or corpus, and those of one update from different ones"},
     )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "stop after so many evaluations without progress"}
@@ -205,7 +245,15 @@ _ALWAYS = {
 }  # fmt: skip
 _REPORTED = (
     {f.name for group in (ModelArguments, DataArguments) for f in fields(group)}
-    | {"bf16", "fp16", "gradient_accumulation_steps", "max_steps", "head_learning_rate", "sampling_rates"}
+    | {
+        "bf16",
+        "fp16",
+        "gradient_accumulation_steps",
+        "max_steps",
+        "head_learning_rate",
+        "sampling_rates",
+        "grouped_batches",
+    }
     | {"early_stopping_patience", "max_grad_norm", "optim", "resume_from_checkpoint"}
     | _ALWAYS
 ) - {"predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions"}
@@ -247,6 +295,9 @@ def parse(argv: list[str]):
 _CHOICES = {
     "scheme": ("aio", "mtl", "naive"),
     "classifier": ("crf", "softmax"),
+    "boundaries": ("word", "token"),
+    "labels_per": ("corpus", "shared"),
+    "prior": ("full", "fixed", "unshared", "shared", "random"),
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),
     "repeated_ids": ("error", "index"),

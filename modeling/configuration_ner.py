@@ -22,6 +22,10 @@ class NERConfig(PreTrainedConfig):
         flat: whether overlapping predictions are resolved (the longest wins) or all kept.
         cls_ids, sep_ids: the special tokens the tokenizer puts before and after a text, without any task tag.
         dropout: dropout probability on the encoder's output.
+        inference_only: the model lacks the parts that only training needs.
+        tasks: the passes over a text that the model can be asked for, in order, each a dict with at least `"name"`,
+            `"prefix_ids"` and `"suffix_ids"`: the special tokens around its windows. Empty: one pass without a name.
+        default_tasks: names of the tasks that answer for a text of no training corpus; default: all.
 
     Raises:
         ValueError: a keyword argument that is a near miss of one of these.
@@ -40,6 +44,9 @@ class NERConfig(PreTrainedConfig):
         cls_ids: list[int] | None = None,
         sep_ids: list[int] | None = None,
         dropout: float = 0.1,
+        inference_only: bool = False,
+        tasks: list[dict] | None = None,
+        default_tasks: list[str] | None = None,
         **kwargs,
     ):
         self._reject_misspelt(kwargs)
@@ -52,6 +59,9 @@ class NERConfig(PreTrainedConfig):
         self.cls_ids = list(cls_ids or [])
         self.sep_ids = list(sep_ids or [])
         self.dropout = dropout
+        self.inference_only = inference_only
+        self.tasks = tasks or []
+        self.default_tasks = default_tasks or [t["name"] for t in self.tasks]
         super().__init__(**kwargs)
 
     def _reject_misspelt(self, kwargs: dict) -> None:
@@ -69,8 +79,20 @@ class NERConfig(PreTrainedConfig):
 
     @property
     def num_special_tokens(self) -> int:
-        """Tokens a window gets beside its text."""
-        return len(self.cls_ids) + len(self.sep_ids)
+        """Tokens a window gets beside its text, those of its task included."""
+        around = [len(t["prefix_ids"]) + len(t["suffix_ids"]) for t in self.tasks]
+        return max(around, default=len(self.cls_ids) + len(self.sep_ids))
+
+    def task_index(self, name: str) -> int:
+        """Number of a task.
+
+        Raises:
+            ValueError: no task has this name.
+        """
+        names = [t["name"] for t in self.tasks]
+        if name not in names:
+            raise ValueError(f"unknown task {name!r}; this model has {', '.join(names)}")
+        return names.index(name)
 
     @property
     def labels(self) -> LabelSpace:
@@ -93,10 +115,9 @@ class AIONERConfig(NERConfig):
     """AIONER: one tagger for many corpora, told by task tags what to look for (section 2.2).
 
     Args:
-        tasks: the tasks in order, each `{"name", "types", "labels", "prefix_ids", "suffix_ids"}`: the shared types it
-            looks for, its label numbers, and the special tokens around its windows, task tags included.
+        tasks: `{"name", "types", "labels", "prefix_ids", "suffix_ids"}`: also the shared types that the task looks for and
+            its label numbers; task tags are among the special tokens.
         corpus_tasks: corpus → names of the tasks whose union answers for that corpus.
-        default_tasks: names of the tasks used on any other text.
         modes: ways to answer for texts of the default tasks (Table S3): "aio" (the ALL task), "ind" (each type's own task,
             results united) and "combined" (both), each a list of task names.
         classifier: "crf" or "softmax" (Table 4).
@@ -111,9 +132,7 @@ class AIONERConfig(NERConfig):
 
     def __init__(
         self,
-        tasks: list[dict] | None = None,
         corpus_tasks: dict[str, list[str]] | None = None,
-        default_tasks: list[str] | None = None,
         modes: dict[str, list[str]] | None = None,
         classifier: str = "crf",
         hidden_size: int = 0,
@@ -122,13 +141,9 @@ class AIONERConfig(NERConfig):
         scores: str = "marginal",
         **kwargs,
     ):
-        if classifier not in ("crf", "softmax"):
-            raise ValueError(f"classifier is {classifier!r}; expected 'crf' or 'softmax'")
-        if scores not in ("marginal", "emission"):
-            raise ValueError(f"scores is {scores!r}; expected 'marginal' or 'emission'")
-        self.tasks = tasks or []
+        _expect("classifier", classifier, ("crf", "softmax"))
+        _expect("scores", scores, ("marginal", "emission"))
         self.corpus_tasks = corpus_tasks or {}
-        self.default_tasks = default_tasks or [t["name"] for t in self.tasks]
         self.modes = modes or {}
         self.classifier = classifier
         self.hidden_size = hidden_size
@@ -137,18 +152,98 @@ class AIONERConfig(NERConfig):
         self.scores = scores
         super().__init__(**kwargs)
 
+
+class SpanCVAEConfig(NERConfig):
+    """CVAE-NER: spans classified by a softmax per corpus, shaped by a conditional VAE over label relations.
+
+    Args:
+        tasks: the corpora; a corpus's own token is among the special tokens around its windows.
+        max_span_width: units of the widest span (Table 4: 10).
+        boundaries: where a span may begin and end: "word" (see spans.py) or "token".
+        width_size: size of the embedding of a span's width (Table 4: 150).
+        span_size: size of a span's embedding h (eq. 1); None: the encoder's hidden size.
+        hidden_size: units of the classifier's first layer.
+        labels_per: "corpus" (each corpus has its own outputs) or "shared" (types with the same shared type have the same
+            output: the paper's "Multi (Shared label)").
+        alpha: weight of L_CVAE; 0 builds no CVAE.
+        prior: initialisation of the prior distribution vectors: "full", "fixed" (full, and never trained), "unshared",
+            "shared" or "random" (section 4.3).
+        cvae_hidden_size, latent_size: sizes of the CVAE's layers and of z (Table 4: 150).
+        threshold: least probability of a predicted mention (0..1); 0: more probable than every other label is enough.
+    """
+
+    model_type = "mosaic_span_cvae"
+
+    def __init__(
+        self,
+        max_span_width: int = 10,
+        boundaries: str = "word",
+        width_size: int = 150,
+        span_size: int | None = None,
+        hidden_size: int = 150,
+        labels_per: str = "corpus",
+        alpha: float = 1e-4,
+        prior: str = "full",
+        cvae_hidden_size: int = 150,
+        latent_size: int = 150,
+        threshold: float = 0.0,
+        **kwargs,
+    ):
+        _expect("boundaries", boundaries, ("word", "token"))
+        _expect("labels_per", labels_per, ("corpus", "shared"))
+        _expect("prior", prior, ("full", "fixed", "unshared", "shared", "random"))
+        if max_span_width < 1:
+            raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
+        if alpha < 0:
+            raise ValueError(f"alpha is {alpha}; expected 0 or more")
+        self.max_span_width = max_span_width
+        self.boundaries = boundaries
+        self.width_size = width_size
+        self.hidden_size = hidden_size
+        self.labels_per = labels_per
+        self.alpha = alpha
+        self.prior = prior
+        self.cvae_hidden_size = cvae_hidden_size
+        self.latent_size = latent_size
+        self.threshold = threshold
+        super().__init__(**kwargs)
+        self.span_size = span_size or (self.encoder_config.hidden_size if self.encoder_config else None)
+        # Always made from the label space, so that names and numbers can't disagree.
+        names = dict.fromkeys(":".join(key) for key in self._output_keys())
+        self.id2label = dict(enumerate(names)) or self.id2label
+        self.label2id = {name: number for number, name in self.id2label.items()}
+
+    def _output_keys(self) -> list[tuple[str, ...]]:
+        """For each of `labels.labels` what names its output; labels of the same output have the same."""
+        space = self.labels
+        keys: list[tuple[str, ...]] = []
+        for corpus, native in space.labels:
+            negative = native not in space.native_types(corpus)
+            shared = None if negative else space.shared(corpus, native)
+            if self.labels_per == "shared" and (negative or shared is not None):
+                keys.append(("O",) if negative else (shared,))
+            else:
+                keys.append((corpus, "O" if negative else native))
+        return keys
+
     @property
-    def num_special_tokens(self) -> int:
-        """Tokens a window gets beside its text, task tags included."""
-        return max((len(t["prefix_ids"]) + len(t["suffix_ids"]) for t in self.tasks), default=0)
+    def outputs(self) -> tuple[list[tuple[str, str] | None], list[int]]:
+        """What the classifier's outputs stand for.
 
-    def task_index(self, name: str) -> int:
-        """Number of a task.
-
-        Raises:
-            ValueError: no task has this name.
+        Returns:
+            per output (shared type or else the native one, native type), None for a negative; and the output of each of
+            `labels.labels`. Where outputs are shared, the shared type stands for the native one.
         """
-        names = [t["name"] for t in self.tasks]
-        if name not in names:
-            raise ValueError(f"unknown task {name!r}; this model has {', '.join(names)}")
-        return names.index(name)
+        space, keys = self.labels, self._output_keys()
+        order = list(dict.fromkeys(keys))
+        names: list[tuple[str, str] | None] = [None] * len(order)
+        for (corpus, native), key in zip(space.labels, keys, strict=True):
+            if native in space.native_types(corpus):
+                shared = space.shared(corpus, native) or native
+                names[order.index(key)] = (shared, native if self.labels_per == "corpus" else shared)
+        return names, [order.index(key) for key in keys]
+
+
+def _expect(name: str, value, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

@@ -1,16 +1,19 @@
-"""Documents → windows → training features of the tagging family, with the report of what could not be represented."""
+"""Documents → windows → training features, with the report of what could not be represented."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 
 from torch.utils.data import Dataset
 
 from .document import Document, Mention
 from .label_space import LabelSpace
 from .modeling_aioner import first_tokens, split_label
-from .windowing import CoverageReport, Window, align, keep_flat, lost_by_windows
+from .spans import find_units
+from .windowing import CoverageReport, Span, Window, align, keep_flat, lost_by_windows
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def shared_mentions(document: Document, space: LabelSpace) -> list[Mention]:
     for m in document.mentions:
         shared = space.shared(document.corpus, m.type)
         if shared is not None:
-            out.setdefault((m.start, m.end, shared), Mention(m.start, m.end, shared, m.identifiers))
+            out.setdefault((m.start, m.end, shared), replace(m, type=shared))
     return list(out.values())
 
 
@@ -55,11 +58,11 @@ def in_shared_types(document: Document, space: LabelSpace) -> Document:
     return document.with_mentions(shared_mentions(document, space))
 
 
-class TaggingFeatures:
-    """Builds tagging features and keeps count of what is lost.
+class Features:
+    """Builds a family's training features and keeps count of what is lost.
 
     Args:
-        model: gives `features`, `config` (tasks, id2label) and `tasks_for`.
+        model: gives `features`, `config` and `tasks_for`.
         windower: cuts the texts.
         space: the run's label space.
     """
@@ -69,10 +72,17 @@ class TaggingFeatures:
         self.windower = windower
         self.space = space
         self.coverage = CoverageReport()
-        self.label_ids = {model.config.id2label[i]: i for i in range(model.config.num_labels)}
+
+    def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
+        """(group of the mixture, feature) of each training example, what is lost being counted."""
+        raise NotImplementedError
+
+    def _count(self, document: Document, windows: list[Window]) -> None:
+        """Only counts what is lost."""
+        raise NotImplementedError
 
     def build(self, documents: list[Document], chunk: int = 256) -> FeatureDataset:
-        """Features of all windows under all tasks of their corpus."""
+        """Features of all windows, under all tasks of their corpus."""
         features, groups = [], []
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
@@ -87,7 +97,7 @@ class TaggingFeatures:
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
             for document, windows in zip(part, self.windower([d.text for d in part]), strict=True):
-                self._usable(document, windows)
+                self._count(document, windows)
 
     def report(self, others: list[list[Document]]) -> dict:
         """Counts further documents (of the evaluation splits), logs the report and returns it JSON-ready."""
@@ -95,6 +105,17 @@ class TaggingFeatures:
             self.cover(documents)
         logger.info(self.coverage.summary())
         return self.coverage.to_dict()
+
+
+class TaggingFeatures(Features):
+    """A label per token, for each task of the document's corpus; `config` has tasks and id2label."""
+
+    def __init__(self, model, windower, space: LabelSpace):
+        super().__init__(model, windower, space)
+        self.label_ids = {model.config.id2label[i]: i for i in range(model.config.num_labels)}
+
+    def _count(self, document: Document, windows: list[Window]) -> None:
+        self._usable(document, windows)
 
     def _usable(self, document: Document, windows: list[Window]) -> tuple[dict[str, list[Mention]], list[Mention]]:
         """Task → the mentions it tags, and those that are lost, which are counted by cause."""
@@ -138,6 +159,99 @@ class TaggingFeatures:
         before = len(own["prefix_ids"])
         labels = [IGNORE] * before + tags + [IGNORE] * (len(chain) - before - len(tags))
         return [label if inside else IGNORE for label, inside in zip(labels, chain, strict=True)]
+
+
+class SpanFeatures(Features):
+    """Gold cells of the span grid, under the corpus's own types; every other span of the grid is the corpus's negative."""
+
+    def __init__(self, model, windower, space: LabelSpace):
+        super().__init__(model, windower, space)
+        self.numbers = {label: number for number, label in enumerate(model.config.labels.labels)}
+
+    def _count(self, document: Document, windows: list[Window]) -> None:
+        self._lost(_without_repeats(document), windows)
+
+    def _lost(self, document: Document, windows: list[Window]) -> dict[Mention, str]:
+        """The mentions that aren't in the grid of the window that owns them, with the cause; they are counted."""
+        config = self.model.config
+        lost: dict[Mention, str] = lost_by_windows(document, windows)
+        spans: dict[tuple[int, int], Mention] = {}
+        for window in windows:
+            own = [m for m in document.mentions if m not in lost and window.owns(m)]
+            grid = _Grid(window, config.boundaries) if own else None
+            for span, mention in align(window, own):
+                width = grid.width(span)
+                if width is None:
+                    lost[mention] = "unit_boundary"
+                elif width > config.max_span_width:
+                    lost[mention] = "too_wide"
+                elif spans.setdefault((mention.start, mention.end), mention).type != mention.type:
+                    lost[mention] = "second_type"
+        nested = keep_flat([m for m in document.mentions if m not in lost])[1] if config.flat else []
+        self.coverage.add(
+            document.corpus, len(document.mentions), Counter([*lost.values(), *("nested" for _ in nested)])
+        )
+        return lost
+
+    def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
+        document = _without_repeats(document)
+        lost = self._lost(document, windows)
+        usable = [m for m in document.mentions if m not in lost]
+        # Spans beside a border that can't be had are neither mentions nor negatives; those inside a mention that is only
+        # too wide are negatives indeed.
+        unclear = [m for m, cause in lost.items() if cause not in ("too_wide", "second_type")]
+        for window in windows:
+            feature = self.model.features(window, document.corpus)
+            feature |= self._cells(document.corpus, window, usable, unclear)
+            yield document.corpus, feature
+
+    def _cells(
+        self, corpus: str, window: Window, usable: list[Mention], unclear: list[Mention]
+    ) -> dict[str, list[int]]:
+        grid, widest = _Grid(window, self.model.config.boundaries), self.model.config.max_span_width
+        gold: dict[int, int] = {}
+        for span, mention in align(window, usable):
+            width = grid.width(span)
+            if width is not None and width <= widest:
+                gold[grid.starts[span.start] * widest + width - 1] = self.numbers[corpus, mention.type]
+                usable = [m for m in usable if m is not mention]
+        cells = {cell: IGNORE for m in [*unclear, *usable] for cell in grid.overlapping(m, widest)} | gold
+        return {"cells": list(cells), "cell_labels": list(cells.values())}
+
+
+class _Grid:
+    """Where token spans lie among a window's units."""
+
+    def __init__(self, window: Window, boundaries: str):
+        self.window = window
+        self.units = find_units(window, boundaries)
+        self.starts = {start: number for number, (start, _) in enumerate(self.units)}
+        self.ends = {end: number for number, (_, end) in enumerate(self.units)}
+
+    def width(self, span: Span) -> int | None:
+        """Units of the span; None if it begins or ends inside one."""
+        if span.start not in self.starts or span.end not in self.ends:
+            return None
+        return self.ends[span.end] - self.starts[span.start] + 1
+
+    def overlapping(self, mention: Mention, widest: int) -> list[int]:
+        """Cells of the spans of up to `widest` units that overlap the mention."""
+        touched = [
+            number
+            for number, (start, end) in enumerate(self.units)
+            if self.window.offsets[start][0] < mention.end and mention.start < self.window.offsets[end - 1][1]
+        ]
+        if not touched:
+            return []
+        return [
+            first * widest + last - first
+            for first in range(max(0, touched[0] - widest + 1), touched[-1] + 1)
+            for last in range(max(first, touched[0]), min(first + widest, len(self.units)))
+        ]
+
+
+def _without_repeats(document: Document) -> Document:
+    return document.with_mentions({m.key: m for m in reversed(document.mentions)}.values())
 
 
 def _inside_words(mentions: list[Mention], windows: list[Window]) -> dict[Mention, str]:

@@ -10,12 +10,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 
 from .arguments import ModelArguments
 from .collator import NERCollator
-from .configuration_ner import AIONERConfig
-from .dataset import TaggingFeatures
-from .encoders import ModelError, add_embeddings, load_config, load_encoder_parts, set_template
+from .configuration_ner import AIONERConfig, NERConfig, SpanCVAEConfig
+from .dataset import Features, SpanFeatures, TaggingFeatures
+from .encoders import EncoderParts, ModelError, add_embeddings, load_config, load_encoder_parts, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_ner import NEROutput
+from .modeling_span_cvae import SpanCVAEForNER
 from .schemes import Scheme, build_scheme
 from .windowing import Windower
 
@@ -31,22 +32,23 @@ class Bundle:
     model: object
     tagger: object
     tokenizer: PreTrainedTokenizerFast
-    features: TaggingFeatures
+    features: Features
     collator: NERCollator
     tag_level: bool = True
 
 
-def build(arguments: ModelArguments, space: LabelSpace, texts) -> Bundle:
+def build(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str] | None = None) -> Bundle:
     """Builds the model of `arguments.family` for the label space.
 
     Args:
         arguments: the run's model options.
         space: corpora and types of the run.
         texts: training texts, for an encoder from scratch.
+        trained: the corpora that the model will be trained on; default: all of `space`.
     """
     if arguments.family not in FAMILIES:
         raise ModelError(f"unknown family {arguments.family!r}{nearest(arguments.family, FAMILIES)}")
-    return FAMILIES[arguments.family](arguments, space, texts)
+    return FAMILIES[arguments.family](arguments, space, texts, list(space.corpora) if trained is None else trained)
 
 
 def load(name_or_path: str):
@@ -71,73 +73,96 @@ def restore(name_or_path: str, space: LabelSpace) -> Bundle:
     return _bundle(model, model, tokenizer, model.config, space)
 
 
-def _bundle(
-    model, tagger, tokenizer, config: AIONERConfig, space: LabelSpace, keys=None, masking: float = 0.0
-) -> Bundle:
+def _bundle(model, tagger, tokenizer, config: NERConfig, space: LabelSpace, keys=None, masking: float = 0.0) -> Bundle:
     try:
         windower = Windower(
             tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
         )
     except ValueError as error:
         raise ModelError(str(error)) from error
-    features = TaggingFeatures(tagger, windower, space)
+    tagging = isinstance(config, AIONERConfig)
+    features = (TaggingFeatures if tagging else SpanFeatures)(tagger, windower, space)
     collator = NERCollator(tokenizer.pad_token_id or 0, keys, masking, tokenizer.mask_token_id)
-    return Bundle(model, tagger, tokenizer, features, collator)
+    return Bundle(model, tagger, tokenizer, features, collator, tagging)
+
+
+def _common(arguments: ModelArguments, space: LabelSpace, parts: EncoderParts) -> dict:
+    """The options that every family's config has, for an encoder whose tokens are complete."""
+    limit = parts.encoder.config.to_dict().get("max_position_embeddings")
+    if limit and limit > 0 and arguments.max_tokens > limit:
+        raise ModelError(
+            f"max_tokens={arguments.max_tokens}, but the encoder has {limit} positions; lower --max_tokens"
+        )
+    return {
+        "encoder_config": parts.encoder.config,
+        "label_space": space.to_dict(),
+        "max_tokens": arguments.max_tokens,
+        "window_overlap": arguments.window_overlap,
+        "packing": arguments.packing,
+        "cls_ids": parts.cls_ids,
+        "sep_ids": parts.sep_ids,
+        "dropout": arguments.dropout,
+        "pad_token_id": parts.tokenizer.pad_token_id,
+    }
+
+
+def _numbered(labels) -> dict:
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+
+
+def _add_tags(parts: EncoderParts, tags: list[str]) -> dict[str, int]:
+    """Makes special tokens of the tags and room for them in the encoder; their numbers."""
+    if tags:
+        parts.tokenizer.add_special_tokens({"additional_special_tokens": tags}, replace_extra_special_tokens=False)
+        add_embeddings(parts.encoder, len(parts.tokenizer))
+    return {tag: parts.tokenizer.convert_tokens_to_ids(tag) for tag in tags}
 
 
 def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts) -> AIONERConfig:
     """The config with its tasks; puts the task tags into the tokenizer and makes room for them in the encoder."""
-    tokenizer = parts.tokenizer
-    tags = [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]
-    if tags:
-        tokenizer.add_special_tokens({"additional_special_tokens": tags}, replace_extra_special_tokens=False)
-        add_embeddings(parts.encoder, len(tokenizer))
+    ids = _add_tags(
+        parts, [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]
+    )
     numbers = {label: i for i, label in enumerate(scheme.labels)}
-    tasks = []
-    for task in scheme.tasks:
-        tag = [tokenizer.convert_tokens_to_ids(f"<{task.name}>")] if task.tagged else []
-        close = [tokenizer.convert_tokens_to_ids(f"</{task.name}>")] if task.tagged else []
-        tasks.append(
-            {
-                "name": task.name,
-                "types": list(task.types),
-                "labels": [numbers[label] for label in task.labels],
-                "prefix_ids": [*parts.cls_ids, *tag],
-                "suffix_ids": [*close, *parts.sep_ids],
-            }
-        )
+    tasks = [
+        {
+            "name": task.name,
+            "types": list(task.types),
+            "labels": [numbers[label] for label in task.labels],
+            "prefix_ids": [*parts.cls_ids, *([ids[f"<{task.name}>"]] if task.tagged else [])],
+            "suffix_ids": [*([ids[f"</{task.name}>"]] if task.tagged else []), *parts.sep_ids],
+        }
+        for task in scheme.tasks
+    ]
     config = AIONERConfig(
-        encoder_config=parts.encoder.config,
-        label_space=space.to_dict(),
-        max_tokens=arguments.max_tokens,
-        window_overlap=arguments.window_overlap,
-        packing=arguments.packing,
-        cls_ids=parts.cls_ids,
-        sep_ids=parts.sep_ids,
-        dropout=arguments.dropout,
         tasks=tasks,
         corpus_tasks=scheme.corpus_tasks,
         default_tasks=scheme.default_tasks,
         modes=scheme.modes,
         classifier=arguments.classifier,
-        hidden_size=arguments.hidden_size,
+        hidden_size=arguments.hidden_size or 0,
         restrict_labels=scheme.restrict_labels or arguments.restrict_labels,
         label_first_token_only=arguments.label_first_token_only,
         scores=arguments.scores,
-        id2label=dict(enumerate(scheme.labels)),
-        label2id=numbers,
-        pad_token_id=tokenizer.pad_token_id,
+        **_common(arguments, space, parts),
+        **_numbered(scheme.labels),
     )
-    limit = parts.encoder.config.to_dict().get("max_position_embeddings")
-    if limit and limit > 0 and config.max_tokens > limit:
-        raise ModelError(f"max_tokens={config.max_tokens}, but the encoder has {limit} positions; lower --max_tokens")
-    default = config.tasks[config.task_index(config.default_tasks[0])]
-    set_template(tokenizer, default["prefix_ids"], default["suffix_ids"])
+    _set_default_template(parts.tokenizer, config)
     return config
 
 
-def _aioner(arguments: ModelArguments, space: LabelSpace, texts) -> Bundle:
-    parts = load_encoder_parts(arguments.encoder, texts, arguments.scratch_layers, arguments.scratch_hidden_size)
+def _set_default_template(tokenizer: PreTrainedTokenizerFast, config: NERConfig) -> None:
+    """The tokenizer alone puts the special tokens of the model's first default task around a text."""
+    default = config.tasks[config.task_index(config.default_tasks[0])]
+    set_template(tokenizer, default["prefix_ids"], default["suffix_ids"])
+
+
+def _parts(arguments: ModelArguments, texts) -> EncoderParts:
+    return load_encoder_parts(arguments.encoder, texts, arguments.scratch_layers, arguments.scratch_hidden_size)
+
+
+def _aioner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+    parts = _parts(arguments, texts)
     scheme = build_scheme(arguments.scheme, space, arguments.bridge)
     config = _tagging_config(arguments, space, scheme, parts)
     model = AIONERForTokenClassification(config)
@@ -156,6 +181,7 @@ class StockTagger:
     features = AIONERForTokenClassification.features
     decode = AIONERForTokenClassification.decode
     tasks_for = AIONERForTokenClassification.tasks_for
+    knows_native_types = AIONERForTokenClassification.knows_native_types
 
     def __init__(self, model, config: AIONERConfig):
         self.model = model
@@ -183,9 +209,40 @@ class StockTagger:
         return {"tags": tags, "scores": scores}
 
 
-def _baseline(arguments: ModelArguments, space: LabelSpace, texts) -> Bundle:
+def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+    """A token and outputs per trained corpus; other corpora are answered under the default corpora's guidelines."""
+    parts = _parts(arguments, texts)
+    own = space.restricted_to(trained)
+    default = arguments.bridge or [c for c in trained if set(own.shared_types_of(c)) == set(own.shared_types)][:1]
+    for corpus in default:
+        own.native_types(corpus)  # an unknown corpus is an error
+    ids = _add_tags(parts, [f"<{corpus}>" for corpus in trained])
+    config = SpanCVAEConfig(
+        tasks=[
+            {"name": c, "prefix_ids": [*parts.cls_ids, ids[f"<{c}>"]], "suffix_ids": parts.sep_ids} for c in trained
+        ],
+        default_tasks=default,
+        flat=arguments.flat,
+        max_span_width=arguments.max_span_width,
+        boundaries=arguments.boundaries,
+        span_size=arguments.span_size,
+        hidden_size=arguments.hidden_size or 150,
+        labels_per=arguments.labels_per,
+        alpha=arguments.alpha,
+        prior=arguments.prior,
+        latent_size=arguments.latent_size,
+        threshold=arguments.threshold,
+        **_common(arguments, own, parts),
+    )
+    _set_default_template(parts.tokenizer, config)
+    model = SpanCVAEForNER(config)
+    model.encoder = parts.encoder
+    return _bundle(model, model, parts.tokenizer, config, space)
+
+
+def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
     """`AutoModelForTokenClassification`, unchanged, over the union of the corpora's shared types."""
-    parts = load_encoder_parts(arguments.encoder, texts, arguments.scratch_layers, arguments.scratch_hidden_size)
+    parts = _parts(arguments, texts)
     config = _tagging_config(arguments, space, build_scheme("naive", space), parts)
     model = AutoModelForTokenClassification.from_pretrained(
         arguments.encoder, num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id
@@ -194,12 +251,13 @@ def _baseline(arguments: ModelArguments, space: LabelSpace, texts) -> Bundle:
     return _bundle(model, tagger, parts.tokenizer, config, space, keys=("input_ids", "labels"))
 
 
-FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, object], Bundle]] = {
+FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, object, list[str]], Bundle]] = {
     "aioner": _aioner,
+    "span_cvae": _span_cvae,
     "token_classification": _baseline,
 }
 
-_REGISTERED = {AIONERConfig: AIONERForTokenClassification}
+_REGISTERED = {AIONERConfig: AIONERForTokenClassification, SpanCVAEConfig: SpanCVAEForNER}
 for _config, _model in _REGISTERED.items():
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)

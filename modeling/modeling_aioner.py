@@ -9,7 +9,7 @@ from transformers import initialization as init
 from .configuration_ner import AIONERConfig
 from .crf import CRF
 from .label_space import LabelError, nearest
-from .modeling_ner import NEROutput, NERPreTrainedModel, build_encoder
+from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
 from .windowing import Span, Window
 
 _FORBIDDEN = -1e4  # a score that no other can make up for, finite so that no inf - inf arises
@@ -78,7 +78,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             return NEROutput(logits=logits)
         mask = labels >= 0 if chain_mask is None else chain_mask & (labels >= 0)
         with torch.autocast(logits.device.type, enabled=False):
-            loss = self._loss(logits.float() if logits.dtype != torch.float64 else logits, labels, mask)
+            loss = self._loss(at_least_float32(logits), labels, mask)
         return NEROutput(loss=loss, loss_terms={"nll": loss.detach()}, logits=logits)
 
     def _loss(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from transformers.utils import ModelOutput
 from .configuration_ner import NERConfig
 from .windowing import Span, Window
 
-PADDING = {"labels": -100}
+PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
 """Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
 
 
@@ -30,7 +30,7 @@ class NEROutput(ModelOutput):
     """What every family returns.
 
     `loss`: scalar float or None without labels. `loss_terms`: name → detached scalar, for the logs. `logits`: float, the
-    family's scores (AIONER: (B, S, L)).
+    family's scores (AIONER: (B, S, L); spans: (B, U, W, L), units by widths).
     """
 
     loss: Tensor | None = None
@@ -47,6 +47,8 @@ class NERPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False  # losses are means over windows, so the Trainer divides by the accumulation steps
     _supports_sdpa = True
     _supports_flash_attn = True
+    training_modules: tuple[str, ...] = ()
+    """Attributes that only training needs; `save_pretrained(…, inference_only=True)` leaves them out."""
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
         """The model's input for one window, unpadded."""
@@ -64,14 +66,34 @@ class NERPreTrainedModel(PreTrainedModel):
         """The passes over a text that answer for a corpus, in a mode of the family; None is the model's only pass."""
         return [None]
 
+    def knows_native_types(self, corpus: str) -> bool:
+        """Whether `tasks_for(corpus, "native")` answers in the corpus's own types."""
+        return False
+
     def get_input_embeddings(self):
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value):
         self.encoder.set_input_embeddings(value)
 
-    def save_pretrained(self, save_directory, *args, **kwargs):
-        """As transformers does, and the code files beside the weights, so that any saved folder loads by itself."""
+    def save_pretrained(self, save_directory, *args, inference_only: bool = False, **kwargs):
+        """As transformers does, and the code files beside the weights, so that any saved folder loads by itself.
+
+        Args:
+            inference_only: leave out what only training needs; predictions stay the same.
+        """
+        if inference_only and not self.config.inference_only:
+            left_out = {name: getattr(self, name) for name in self.training_modules}
+            for name in left_out:
+                setattr(self, name, None)
+            self.config.inference_only = True
+            try:
+                self.save_pretrained(save_directory, *args, **kwargs)
+            finally:
+                self.config.inference_only = False
+                for name, module in left_out.items():
+                    setattr(self, name, module)
+            return
         # Not at the top, because it imports this module. The loader of remote code follows it nevertheless, so that a model
         # that was loaded with its code has the pipeline's files beside it, to be saved again.
         from .pipeline_ner import NERPipeline
@@ -137,19 +159,24 @@ def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[s
 
     Args:
         features: dicts of equal keys; lists of ints are padded at the end, single ints are stacked.
-        pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none).
+        pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none), each to its own longest.
     Returns:
-        int64 tensors (B, S) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are bool but for that one.
+        int64 tensors (B, longest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are bool but for that one.
     """
-    longest = max(len(f["input_ids"]) for f in features)
     batch = {}
     for key, first in features[0].items():
         if isinstance(first, int):
             batch[key] = torch.tensor([f[key] for f in features])
             continue
         value = pad_token_id if key == "input_ids" else PADDING.get(key, 0)
+        longest = max(len(f[key]) for f in features)
         rows = [f[key] + [value] * (longest - len(f[key])) for f in features]
         batch[key] = torch.tensor(rows, dtype=torch.bool if key.endswith("_mask") else torch.long)
     lengths = torch.tensor([len(f["input_ids"]) for f in features])
-    batch["attention_mask"] = (torch.arange(longest) < lengths.unsqueeze(1)).long()
+    batch["attention_mask"] = (torch.arange(batch["input_ids"].shape[1]) < lengths.unsqueeze(1)).long()
     return batch
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The tensor in float32, or as it is where it is more exact."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

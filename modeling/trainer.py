@@ -62,9 +62,10 @@ class Evaluator:
         by_corpus = defaultdict(list)
         for number, document in enumerate(documents):
             by_corpus[document.corpus].append(number)
+        model = self.predictor.model
         for corpus, numbers in by_corpus.items():
-            tasks = self.predictor.model.tasks_for(corpus, self.mode)
-            predicted = self.predictor([documents[n].text for n in numbers], tasks)
+            mode = "native" if self.mode is None and model.knows_native_types(corpus) else self.mode
+            predicted = self.predictor([documents[n].text for n in numbers], model.tasks_for(corpus, mode))
             for number, mentions in zip(numbers, predicted, strict=True):
                 found[number] = mentions
         return found
@@ -72,20 +73,30 @@ class Evaluator:
     def evaluate(self, documents: list[Document], tag_level: bool = False) -> Measured:
         """Scores documents of one corpus over the shared types that it annotates.
 
+        A model that knows the corpus's own types is asked for them: its report has `disjoint`, the same figures over them,
+        and they are mapped to shared types as the gold mentions are.
+
         Args:
             documents: with their gold mentions under native types.
             tag_level: add `seqeval`'s figures on the model's tokens.
         """
-        types = self.space.shared_types_of(documents[0].corpus)
+        corpus = documents[0].corpus
+        types = self.space.shared_types_of(corpus)
         gold = [in_shared_types(d, self.space) for d in documents]
-        found = [[m for m in mentions if m.type in types] for mentions in self.predict(documents)]
-        wanted = [d.mentions for d in gold]
-        report = score_mentions(wanted, found, types)
+        predicted = [d.with_mentions(found) for d, found in zip(documents, self.predict(documents), strict=True)]
+        disjoint = {}
+        if self.mode in (None, "native") and self.predictor.model.knows_native_types(corpus):
+            native = self.space.native_types(corpus)
+            pair = [d.mentions for d in documents], [d.mentions for d in predicted]
+            disjoint = {"disjoint": score_mentions(*pair, native)}
+            predicted = [in_shared_types(d, self.space) for d in predicted]
+        predicted = [d.with_mentions(m for m in d.mentions if m.type in types) for d in predicted]
+        wanted, found = [d.mentions for d in gold], [d.mentions for d in predicted]
+        report = score_mentions(wanted, found, types) | disjoint
         report["documents"] = len(documents)
         if tag_level:
             texts = [d.text for d in documents]
             report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
-        predicted = [d.with_mentions(mentions) for d, mentions in zip(gold, found, strict=True)]
         return Measured(report, gold, predicted, document_f1(wanted, found, types))
 
 
@@ -134,8 +145,12 @@ class NERTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
-        size = self.args.train_batch_size * self.args.world_size
-        return MixtureSampler(dataset.lengths, dataset.groups, size, self.args.sampling_rates, self.args.seed)
+        options = {"rates": self.args.sampling_rates, "seed": self.args.seed}
+        batch, processes = self.args.train_batch_size, self.args.world_size
+        if not self.args.grouped_batches:
+            return MixtureSampler(dataset.lengths, dataset.groups, batch * processes, **options)
+        per_update = self.args.gradient_accumulation_steps * processes
+        return MixtureSampler(dataset.lengths, dataset.groups, batch, **options, grouped=True, per_update=per_update)
 
     def describe_epoch(self) -> tuple[int, float]:
         """Windows in the first epoch, and the share of padding among its tokens (0..1)."""

@@ -34,8 +34,8 @@ class Window:
     """A run of consecutive sentences that fits the encoder.
 
     `input_ids` holds the tokens without special tokens; `offsets[i]` are the document characters of token i, half-open,
-    trimmed of white space. Windows of one document may overlap: the window *owns* the mentions whose first character is in
-    [own_start, own_end), and these intervals tile the document.
+    trimmed of white space; `text` is the whole document's. Windows of one document may overlap: the window *owns* the
+    mentions whose first character is in [own_start, own_end), and these intervals tile the document.
     """
 
     document: int
@@ -44,6 +44,7 @@ class Window:
     own_end: int
     input_ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
+    text: str = field(repr=False, compare=False)
 
     @property
     def char_start(self) -> int:
@@ -149,7 +150,7 @@ class Windower:
                 following = pieces[number + 1][0]
                 own_end = offsets[(following + max(following, end)) // 2][0]
             windows.append(
-                Window(document, number, own_start, own_end, tuple(ids[start:end]), tuple(offsets[start:end]))
+                Window(document, number, own_start, own_end, tuple(ids[start:end]), tuple(offsets[start:end]), text)
             )
         return windows
 
@@ -210,7 +211,9 @@ CAUSES = {
     "token_boundary": "starts or ends inside a token",
     "window_cut": "longer than what its window sees of it",
     "nested": "overlaps a longer mention, and the model is flat",
+    "unit_boundary": "starts or ends inside a unit of the span grid",
     "too_wide": "wider than the model's widest span",
+    "second_type": "has the span of another mention, and the model gives each span one type",
     "crossing": "crosses another mention of its type",
 }
 

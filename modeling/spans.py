@@ -1,0 +1,142 @@
+"""The grid of candidate spans that the span families share: units, embeddings, decoding. Ships to the Hub.
+
+A window's tokens are joined into *units*, the pieces of text between candidate boundaries; a span is 1…W consecutive units,
+and cell (i, w) of the grid (B, U, W) is the span of the units i to i + w. B windows, S tokens, U units, W the widest span,
+H and d features.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .windowing import Window
+
+BOUNDARIES = ("word", "token")
+
+# Letters, digits and single other characters; a capital after a small letter begins a unit ("m|RNA", "p|53", "Ikappa|B").
+_UNIT = re.compile(r"[A-Z]+[a-z]*|[^\W\d_A-Z]+|\d+|[^\w\s]|_")
+
+
+def find_units(window: Window, boundaries: str = "word") -> list[tuple[int, int]]:
+    """The window's units as half-open token ranges, in order; they tile the window's tokens.
+
+    Args:
+        window: of any tokenizer.
+        boundaries: "word": a unit begins at a token that begins after a gap, at a change between letters, digits and other
+            characters, or at a capital after a small letter; "token": every token is one. A token without text (a lone
+            word-start marker) joins the unit before it.
+    """
+    begin = window.char_start
+    if boundaries == "token":
+        starts = [i for i, (start, end) in enumerate(window.offsets) if start < end or i == 0]
+    else:
+        own = {begin + m.start() for m in _UNIT.finditer(window.text[begin : window.char_end])}
+        starts = [i for i, (start, end) in enumerate(window.offsets) if (start < end and start in own) or i == 0]
+    return list(zip(starts, [*starts[1:], len(window.offsets)], strict=True))
+
+
+def take_units(hidden: Tensor, positions: Tensor) -> Tensor:
+    """The vectors at given tokens.
+
+    Args:
+        hidden: (B, S, H) float. positions: (B, U) int64 token positions, -1 for padding (position 0 is taken).
+    Returns:
+        (B, U, H).
+    """
+    rows = torch.arange(len(positions), device=positions.device).unsqueeze(1) * hidden.shape[1]
+    return hidden.flatten(0, 1).index_select(0, (rows + positions.clamp(min=0)).flatten()).view(*positions.shape, -1)
+
+
+def span_mask(unit_mask: Tensor, widest: int) -> Tensor:
+    """(B, U, W) bool: the cells whose spans lie inside their window.
+
+    Args:
+        unit_mask: (B, U) bool, True on the window's units, which come first.
+        widest: W.
+    """
+    device = unit_mask.device
+    last = torch.arange(unit_mask.shape[1], device=device).unsqueeze(1) + torch.arange(widest, device=device)
+    return last < unit_mask.sum(1).view(-1, 1, 1)
+
+
+class SpanParts(NamedTuple):
+    """A linear map of [x_start ; x_end ; Φ(width)] before it is added up: `start`, `end` (B, U, d), `width` (W, d) float."""
+
+    start: Tensor
+    end: Tensor
+    width: Tensor
+
+    def through(self, linear: nn.Linear) -> SpanParts:
+        """The parts of `linear` of the sums: once per unit and width instead of once per span, and equal to it."""
+        weight = linear.weight
+        return SpanParts(
+            linear(self.start), nn.functional.linear(self.end, weight), nn.functional.linear(self.width, weight)
+        )
+
+    def grid(self) -> Tensor:
+        """The sums of all spans, (B, U, W, d); cells outside `span_mask` hold finite values without meaning."""
+        units, widest = self.start.shape[1], self.width.shape[0]
+        device = self.end.device
+        last = torch.arange(units, device=device).unsqueeze(1) + torch.arange(widest, device=device)
+        # One copy, then sums in place: the grid is the largest tensor of a span model.
+        grid = self.end.index_select(1, last.clamp(max=units - 1).flatten()).unflatten(1, (units, widest))
+        return grid.add_(self.start.unsqueeze(2)).add_(self.width)
+
+
+class SpanEmbedding(nn.Module):
+    """h = Linear([x_start ; x_end ; Φ(width)]) (CVAE-NER eq. 1, after Zhong and Chen 2021), factorised.
+
+    A x_start + B x_end + C Φ(width) + b, with each product computed once per unit or width; exactly the concatenation's
+    result, at about 1/W of its cost.
+
+    Args:
+        hidden_size: H. span_size: d. widest: W. width_size: size of the learnt embedding Φ of the width.
+    """
+
+    def __init__(self, hidden_size: int, span_size: int, widest: int, width_size: int):
+        super().__init__()
+        self.start = nn.Linear(hidden_size, span_size)
+        self.end = nn.Linear(hidden_size, span_size, bias=False)
+        self.width = nn.Linear(width_size, span_size, bias=False)
+        self.widths = nn.Embedding(widest, width_size)
+
+    def forward(self, first: Tensor, last: Tensor) -> SpanParts:
+        """
+        Args:
+            first, last: (B, U, H) float, the vectors of each unit's first and last token.
+        """
+        return SpanParts(self.start(first), self.end(last), self.width(self.widths.weight))
+
+
+def read_cells(labels: Tensor, scores: Tensor, flat: bool) -> list[list[tuple[int, int, int, float]]]:
+    """The spans of a decoded grid.
+
+    Args:
+        labels: (B, U, W) int64, negative where there is no mention. scores: (B, U, W) float.
+        flat: take spans greedily by score (the wider, then the earlier of equal ones), leaving out what overlaps one taken.
+    Returns:
+        Per window (first unit, one past the last unit, label, score), in order of position.
+    """
+    found: list[list[tuple[int, int, int, float]]] = [[] for _ in range(len(labels))]
+    window, first, width = (labels >= 0).nonzero(as_tuple=True)
+    chosen, chances = labels[window, first, width], scores[window, first, width]
+    for row, start, wide, label, score in zip(
+        window.tolist(), first.tolist(), width.tolist(), chosen.tolist(), chances.tolist(), strict=True
+    ):
+        found[row].append((start, start + wide + 1, label, score))
+    return [_without_overlaps(spans) for spans in found] if flat else found
+
+
+def _without_overlaps(spans: list[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:
+    taken = 0  # a bit per unit
+    kept = []
+    for span in sorted(spans, key=lambda s: (-s[3], s[0] - s[1], s[0])):
+        units = ((1 << (span[1] - span[0])) - 1) << span[0]
+        if not taken & units:
+            taken |= units
+            kept.append(span)
+    return sorted(kept)
