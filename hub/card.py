@@ -55,6 +55,7 @@ def build_card(results: dict, name: str) -> ModelCard:
         seed=results["settings"]["seed"],
         scores=_scores(results["test"]),
         per_type=_per_type(results["test"]),
+        own_types=_own_types(results["test"]),
         training=_training(results),
         coverage=_coverage(results["coverage"]),
         overlap=_overlap(results["overlap"]),
@@ -90,6 +91,19 @@ def _per_type(test: dict) -> str:
         [corpus, name, *_percent(row)] for corpus, report in test.items() for name, row in report["per_type"].items()
     ]
     return _table(["corpus", "type", "P", "R", "F1", "gold", "predicted"], rows)
+
+
+def _own_types(test: dict) -> str:
+    """Scores in the corpora's own types, where the model knows them and they aren't the shared ones."""
+    reports = {
+        c: r for c, r in test.items() if "disjoint" in r and set(r["disjoint"]["per_type"]) != set(r["per_type"])
+    }
+    rows = [
+        [corpus, name, *_percent(row)]
+        for corpus, report in reports.items()
+        for name, row in {"all": report["disjoint"]["overall"], **report["disjoint"]["per_type"]}.items()
+    ]
+    return _table(["corpus", "its own type", "P", "R", "F1", "gold", "predicted"], rows) if rows else ""
 
 
 def _training(results: dict) -> str:
