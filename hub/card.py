@@ -72,7 +72,8 @@ def write_card(folder: Path) -> None:
     (folder / "README.md").write_text(str(build_card(results, folder.resolve().name)) + "\n", encoding="utf-8")
 
 
-def _table(header: list[str], rows: list[list]) -> str:
+def markdown_table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table; cells are printed as they are."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
 
@@ -83,14 +84,14 @@ def _percent(row: dict) -> list[str]:
 
 def _scores(test: dict) -> str:
     rows = [[corpus, *_percent(report["overall"])] for corpus, report in test.items()]
-    return _table(["corpus", "P", "R", "F1", "gold", "predicted"], rows)
+    return markdown_table(["corpus", "P", "R", "F1", "gold", "predicted"], rows)
 
 
 def _per_type(test: dict) -> str:
     rows = [
         [corpus, name, *_percent(row)] for corpus, report in test.items() for name, row in report["per_type"].items()
     ]
-    return _table(["corpus", "type", "P", "R", "F1", "gold", "predicted"], rows)
+    return markdown_table(["corpus", "type", "P", "R", "F1", "gold", "predicted"], rows)
 
 
 def _own_types(test: dict) -> str:
@@ -103,12 +104,12 @@ def _own_types(test: dict) -> str:
         for corpus, report in reports.items()
         for name, row in {"all": report["disjoint"]["overall"], **report["disjoint"]["per_type"]}.items()
     ]
-    return _table(["corpus", "its own type", "P", "R", "F1", "gold", "predicted"], rows) if rows else ""
+    return markdown_table(["corpus", "its own type", "P", "R", "F1", "gold", "predicted"], rows) if rows else ""
 
 
 def _training(results: dict) -> str:
     rows = [[c, r["documents"], r["mentions"]] for c, r in results.get("data", {}).get("train", {}).items()]
-    return _table(["corpus", "training documents", "mentions"], rows) if rows else "Trained elsewhere."
+    return markdown_table(["corpus", "training documents", "mentions"], rows) if rows else "Trained elsewhere."
 
 
 def _coverage(coverage: dict) -> str:
@@ -118,7 +119,7 @@ def _coverage(coverage: dict) -> str:
         causes = ", ".join(f"{count} {cause}" for cause, count in row["lost"].items()) or "-"
         shares = [f"{100 * row[key]:.2f}%" for key in ("share_in_windows", "share")]
         rows.append([corpus, row["mentions"], *shares, causes])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _overlap(overlap: dict) -> str:
@@ -126,7 +127,7 @@ def _overlap(overlap: dict) -> str:
         [c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"]
         for c, r in overlap["training"].items()
     ]
-    training = _table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
+    training = markdown_table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
     rows = []
     for name, row in overlap["evaluation"].items():
         scores = row.get("copying", {})  # results of earlier versions have none
@@ -134,7 +135,7 @@ def _overlap(overlap: dict) -> str:
         counts = [row[key] for key in ("documents", "covered", "mentions", "mentions_in_training")]
         rows.append([name, *counts, *figures])
     header = ["evaluation split", "documents", "in a training corpus", "mentions", "annotated alike there"]
-    evaluation = _table([*header, "copying: P", "R", "F1"], rows)
+    evaluation = markdown_table([*header, "copying: P", "R", "F1"], rows)
     return f"""{training}
 
 What the training files hold of each evaluation split, before anything was removed. *Copying* is what one would score there

@@ -18,22 +18,30 @@ class ComparisonError(ValueError):
     """Runs that can't be compared."""
 
 
+def read_results(folder: Path, corpus: str, name: str = "results.json") -> dict:
+    """A file of a run that was tested on the corpus.
+
+    Raises:
+        ComparisonError: not the folder of a finished run, or the corpus wasn't tested.
+    """
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ComparisonError(f"{folder} is not the folder of a finished run: no {name}") from error
+    tested = content["test"] if name == "results.json" else content
+    if corpus not in tested:
+        raise ComparisonError(f"{folder} was not tested on {corpus!r}; it has {', '.join(tested)}")
+    return content
+
+
 def read_run(folder: Path, corpus: str) -> tuple[float, list[float]]:
     """A run's test F1 on the corpus and the F1 of each document.
 
     Raises:
         ComparisonError: not the folder of a finished run, or the corpus wasn't tested.
     """
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        documents = json.loads((folder / "document_f1.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ComparisonError(
-            f"{folder} is not the folder of a finished run: no {Path(error.filename).name}"
-        ) from error
-    if corpus not in results["test"]:
-        raise ComparisonError(f"{folder} was not tested on {corpus!r}; it has {', '.join(results['test'])}")
-    return results["test"][corpus]["overall"]["f1"], documents[corpus]
+    results = read_results(folder, corpus)
+    return results["test"][corpus]["overall"]["f1"], read_results(folder, corpus, "document_f1.json")[corpus]
 
 
 def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:

@@ -1,0 +1,71 @@
+"""One table of several runs, with the baseline that copies the training annotations."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mosaic_ner.hub.table import build_table, main
+
+
+def row(f1: float) -> dict:
+    return {"precision": f1 + 0.01, "recall": f1 - 0.01, "f1": f1, "support": 9, "predicted": 9}
+
+
+def run_folder(path, f1: float, kept: bool, copying: dict | None, types=("Gene",)):
+    path.mkdir()
+    evaluation = {"biored/test": {"copying": copying}} if copying else {}
+    content = {
+        "test": {"biored": {"overall": row(f1), "per_type": {t: row(f1 / 2) for t in types}}},
+        "overlap": {"kept": kept, "training": {}, "evaluation": evaluation},
+        "settings": {"seed": 7},
+        "history": [{"step": 10}, {"step": 20}],
+    }
+    (path / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+COPYING = {"precision": 0.9683, "recall": 0.5106, "f1": 0.6686, "predicted": 12}
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+
+
+def test_a_row_per_run_and_one_for_copying(tmp_path):
+    runs = [
+        run_folder(tmp_path / "clean", 0.8, False, COPYING, ("Gene", "Species")),
+        run_folder(tmp_path / "leaky", 0.9, True, COPYING),
+    ]
+    header, _, clean, leaky, copying = cells(build_table(runs, "biored"))
+    assert header == ["run", "seed", "overlap", "updates", "P", "R", "F1", "Gene", "Species"]
+    assert clean == ["clean", "7", "removed", "20", "81.00", "79.00", "80.00", "40.00", "40.00"]
+    assert leaky == ["leaky", "7", "kept", "20", "91.00", "89.00", "90.00", "45.00", "-"]
+    assert copying == ["copying, no model", "-", "-", "-", "96.83", "51.06", "66.86", "-", "-"]
+
+
+def test_without_overlap_there_is_nothing_to_copy(tmp_path):
+    runs = [
+        run_folder(tmp_path / "a", 0.8, False, None),
+        run_folder(tmp_path / "b", 0.7, False, COPYING | {"predicted": 0}),
+    ]
+    assert len(cells(build_table(runs, "biored"))) == 4
+
+
+def test_the_command_writes_and_prints_the_same(tmp_path, capsys):
+    run = run_folder(tmp_path / "a", 0.8, False, COPYING)
+    main([str(run)])
+    main([str(run), "--output", str(tmp_path / "table.md")])
+    assert capsys.readouterr().out == (tmp_path / "table.md").read_text(encoding="utf-8") != ""
+
+
+def test_what_is_no_run_ends_with_a_message(tmp_path, capsys):
+    run = run_folder(tmp_path / "a", 0.8, False, None)
+    for argv, message in (
+        ([str(tmp_path)], "is not the folder of a finished run: no results.json"),
+        ([str(run), "--corpus", "bc5cdr"], "was not tested on 'bc5cdr'; it has biored"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
