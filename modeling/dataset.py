@@ -172,8 +172,14 @@ class SpanFeatures(Features):
         self._lost(_without_repeats(document), windows)
 
     def _lost(self, document: Document, windows: list[Window]) -> dict[Mention, str]:
-        """The mentions that aren't in the grid of the window that owns them, with the cause; they are counted."""
+        """The mentions that aren't in the grid of the window that owns them, with the cause; they are counted.
+
+        Raises:
+            LabelError: a type the mapping doesn't know.
+        """
         config = self.model.config
+        for name in {m.type for m in document.mentions}:
+            self.space.shared(document.corpus, name)
         lost: dict[Mention, str] = lost_by_windows(document, windows)
         spans: dict[tuple[int, int], Mention] = {}
         for window in windows:
@@ -236,6 +242,8 @@ class _Grid:
 
     def overlapping(self, mention: Mention, widest: int) -> list[int]:
         """Cells of the spans of up to `widest` units that overlap the mention."""
+        if mention.end <= self.window.char_start or mention.start >= self.window.char_end:
+            return []  # soon told, as most mentions of a long document are elsewhere
         touched = [
             number
             for number, (start, end) in enumerate(self.units)

@@ -81,7 +81,7 @@ class LabelCVAE(nn.Module):
         latent = mean
         if self.training:
             latent = torch.addcmul(mean, torch.randn_like(mean), (0.5 * log_variance).exp())
-        pre = self.generation(latent) + self.generation_prior(self.prior)[labels]
+        pre = self.generation(latent.to(spans.dtype)) + self.generation_prior(self.prior)[labels]
         error = at_least_float32(self.reconstruction(torch.relu_(pre)) - spans).square().sum(-1)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
         return 0.5 * error.masked_fill(~mask, 0).sum(), 0.5 * divergence.masked_fill(~mask, 0).sum()
@@ -206,9 +206,10 @@ class SpanCVAEForNER(NERPreTrainedModel):
         return NEROutput(loss=loss, loss_terms=terms, logits=logits)
 
     def _tables_on(self, device: torch.device) -> dict[str, Tensor]:
-        """What label numbers mean, on a device: `columns` (labels,) their output, `foreign` (C, L) bool, `negative` (C,)."""
+        """What numbers mean, on a device: `columns` (labels,) the labels' outputs, `foreign` (C, L) bool, `negative` (C,) the
+        corpora's labels, `none` (L,) bool the outputs that are negatives."""
         if device not in self._tables:
-            labels, (_, columns) = self.config.labels.labels, self.config.outputs
+            labels, (names, columns) = self.config.labels.labels, self.config.outputs
             corpora = [t["name"] for t in self.config.tasks]
             foreign = torch.ones(len(corpora), self.config.num_labels, dtype=torch.bool)
             negative = torch.zeros(len(corpora), dtype=torch.long)
@@ -216,6 +217,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
                 foreign[corpora.index(corpus), columns[number]] = False
                 negative[corpora.index(corpus)] = number  # a corpus's last label is its negative
             tables = {"columns": torch.tensor(columns), "foreign": foreign, "negative": negative}
+            tables["none"] = torch.tensor([name is None for name in names])
             self._tables[device] = {name: table.to(device) for name, table in tables.items()}
         return self._tables[device]
 
@@ -256,13 +258,12 @@ class SpanCVAEForNER(NERPreTrainedModel):
         """`labels` (B, U, W) int64, the most probable output of each span or -1 where it is the negative, and `scores`
         (B, U, W) float32, its probability."""
         scores, best = output.logits.float().softmax(3).max(3)
-        names, _ = self.config.outputs
-        negative = torch.tensor([name is None for name in names], device=best.device)
-        mask = span_mask(batch["unit_starts"] >= 0, best.shape[2]) & ~negative[best] & (scores >= self.config.threshold)
+        mention = ~self._tables_on(best.device)["none"][best] & (scores >= self.config.threshold)
+        mask = span_mask(batch["unit_starts"] >= 0, best.shape[2]) & mention
         return {"labels": best.masked_fill(~mask, -1), "scores": scores}
 
     def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
-        """Flat: greedily by score without overlaps; nested: every span that is more probably a mention than not."""
+        """Flat: greedily by score without overlaps; nested: every span whose most probable label is no negative."""
         names, _ = self.config.outputs
         tasks, native = batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
         out = []

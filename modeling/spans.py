@@ -17,26 +17,35 @@ from .windowing import Window
 
 BOUNDARIES = ("word", "token")
 
-# Letters, digits and single other characters; a capital after a small letter begins a unit ("m|RNA", "p|53", "Ikappa|B").
-_UNIT = re.compile(r"[A-Z]+[a-z]*|[^\W\d_A-Z]+|\d+|[^\w\s]|_")
+# Letters, digits and single other characters; of the letters, A-Z begin a unit after any others ("m|RNA", "p|53",
+# "Ikappa|B", "Δ|F|508", but "Sjögren").
+_UNIT = re.compile(r"[A-Z]+[^\W\d_A-Z]*|[^\W\d_A-Z]+|\d+|[^\w\s]|_")
 
 
 def find_units(window: Window, boundaries: str = "word") -> list[tuple[int, int]]:
-    """The window's units as half-open token ranges, in order; they tile the window's tokens.
+    """The window's units as half-open token ranges, in order; each token with text is in one.
+
+    A unit begins and ends with a token that has text: a lone word-start marker between two units is in neither, so that it
+    is no part of a mention's borders. Tokens that share their first character (bytes of it) are in the same unit.
 
     Args:
         window: of any tokenizer.
-        boundaries: "word": a unit begins at a token that begins after a gap, at a change between letters, digits and other
-            characters, or at a capital after a small letter; "token": every token is one. A token without text (a lone
-            word-start marker) joins the unit before it.
+        boundaries: "word": a unit begins at a token that begins after white space, at a change between letters, digits and
+            other characters, at any other character, or at a letter of A-Z after one beyond A-Z; "token": at every token.
     """
     begin = window.char_start
-    if boundaries == "token":
-        starts = [i for i, (start, end) in enumerate(window.offsets) if start < end or i == 0]
-    else:
-        own = {begin + m.start() for m in _UNIT.finditer(window.text[begin : window.char_end])}
-        starts = [i for i, (start, end) in enumerate(window.offsets) if (start < end and start in own) or i == 0]
-    return list(zip(starts, [*starts[1:], len(window.offsets)], strict=True))
+    own = {begin + m.start() for m in _UNIT.finditer(window.text[begin : window.char_end])}
+    units: list[tuple[int, int]] = []
+    before = -1
+    for position, (start, end) in enumerate(window.offsets):
+        if start == end:
+            continue
+        if not units or (start > before and (boundaries == "token" or start in own)):
+            units.append((position, position + 1))
+        else:
+            units[-1] = (units[-1][0], position + 1)
+        before = start
+    return units or [(0, len(window.offsets))]  # only tokens without text; the grid is never empty
 
 
 def take_units(hidden: Tensor, positions: Tensor) -> Tensor:
