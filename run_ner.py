@@ -15,6 +15,7 @@ from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents, write_documents
 from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
+from mosaic_ner.hub import figures
 from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
 from mosaic_ner.modeling import families
@@ -29,7 +30,7 @@ from transformers import set_seed
 logger = logging.getLogger("run_ner")
 
 USER_ERRORS = (ArgumentError, RunDataError, FormatError, JournalError, LabelError, CorpusError, MissingFileError)
-USER_ERRORS += (families.ModelError,)
+USER_ERRORS += (families.ModelError, figures.FigureError)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,6 +64,8 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
     logger.info(data.summary())
     texts = (d.text for documents in data.train.values() for d in documents)
     bundle = families.build(model, data.space, texts, list(data.train))
+    if options.write_figures:
+        figures.check(bundle.tagger)
     dataset = bundle.features.build([d for documents in data.train.values() for d in documents])
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
@@ -93,6 +96,8 @@ def evaluate(model: ModelArguments, options: DataArguments, run: RunArguments, s
     data = load_run_data(options, run.seed)
     logger.info(data.summary())
     bundle = families.restore(model.model_name_or_path, data.space)
+    if options.write_figures:
+        figures.check(bundle.tagger)
     bundle.model.to(run.device)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
@@ -137,6 +142,8 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
     write_json(out / "results.json", results)
     write_json(out / "document_f1.json", by_document)
     write_card(out)
+    if options.write_figures:
+        figures.draw(out, evaluator.predictor, data.space, data.validation, data.test, run.seed)
     logger.info("written to %s: %s", out, ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
 
 

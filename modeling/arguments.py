@@ -165,6 +165,10 @@ class DataArguments:
     )
     resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
     write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
+    write_figures: bool = field(
+        default=False,
+        metadata={"help": "span_cvae: draw t-SNE of the prior vectors and of the embeddings of gold mentions (PNG)"},
+    )
 
 
 @dataclass
@@ -256,7 +260,16 @@ _REPORTED = (
     }
     | {"early_stopping_patience", "max_grad_norm", "optim", "resume_from_checkpoint"}
     | _ALWAYS
-) - {"predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions"}
+) - {
+    "predict_input",
+    "predict_output",
+    "predict_chunk",
+    "resume",
+    "cache_dir",
+    "data_dir",
+    "write_predictions",
+    "write_figures",
+}
 
 
 class ArgumentError(ValueError):

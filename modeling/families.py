@@ -182,6 +182,7 @@ class StockTagger:
     decode = AIONERForTokenClassification.decode
     tasks_for = AIONERForTokenClassification.tasks_for
     knows_native_types = AIONERForTokenClassification.knows_native_types
+    has_span_embeddings = AIONERForTokenClassification.has_span_embeddings
 
     def __init__(self, model, config: AIONERConfig):
         self.model = model

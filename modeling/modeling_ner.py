@@ -49,6 +49,8 @@ class NERPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     training_modules: tuple[str, ...] = ()
     """Attributes that only training needs; `save_pretrained(…, inference_only=True)` leaves them out."""
+    has_span_embeddings: bool = False
+    """Whether the family has `span_embeddings`; its `features` then give `unit_starts` and `unit_ends`."""
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
         """The model's input for one window, unpadded."""
@@ -69,6 +71,16 @@ class NERPreTrainedModel(PreTrainedModel):
     def knows_native_types(self, corpus: str) -> bool:
         """Whether `tasks_for(corpus, "native")` answers in the corpus's own types."""
         return False
+
+    def span_embeddings(self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor):
+        """The vectors of all candidate spans, (B, U, W, d) float: of the units i to i + w in cell (i, w); see
+        spans.py."""
+        raise NotImplementedError
+
+    def prior_vectors(self) -> Tensor | None:
+        """The vectors that tell training how labels are related, (labels, n) float, a row for each of
+        `config.labels.labels`; None where a model has none, or none any more."""
+        return None
 
     def get_input_embeddings(self):
         return self.encoder.get_input_embeddings()

@@ -96,6 +96,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
 
     config_class = SpanCVAEConfig
     training_modules = ("cvae",)
+    has_span_embeddings = True
 
     def __init__(self, config: SpanCVAEConfig):
         super().__init__(config)
@@ -171,6 +172,10 @@ class SpanCVAEForNER(NERPreTrainedModel):
         """h of all spans, (B, U, W, d) float; arguments as in `forward`."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, return_dict=True).last_hidden_state
         return self._parts(hidden, unit_starts, unit_ends).grid()
+
+    def prior_vectors(self) -> Tensor | None:
+        """The prior distribution vectors, (labels, labels + shared types + 1) float; None without the CVAE."""
+        return None if self.cvae is None else self.cvae.prior
 
     def _parts(self, hidden: Tensor, unit_starts: Tensor, unit_ends: Tensor) -> SpanParts:
         return self.span(take_units(hidden, unit_starts), take_units(hidden, unit_ends))
