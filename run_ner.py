@@ -80,11 +80,14 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
         processing_class=bundle.tokenizer,
         evaluator=evaluator,
         validation=data.validation,
+        adapters=bundle.adapters,
     )
     windows, padding = trainer.describe_epoch()
     logger.info("training: %d windows an epoch, %.1f%% of the tokens are padding", windows, 100 * padding)
     trained = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.resume_from_checkpoint)
+    if bundle.adapters:
+        bundle.adapters.finish(Path(run.output_dir) / "adapter" if run.should_save else None)
     seconds = {"data": trained - begin, "train": time.perf_counter() - trained}
     results = {"settings": without_local_paths(settings), "padding": padding, "history": trainer.validation_history()}
     finish(evaluator, data, options, run, bundle, results | {"coverage": coverage}, seconds)
@@ -95,7 +98,7 @@ def evaluate(model: ModelArguments, options: DataArguments, run: RunArguments, s
     begin = time.perf_counter()
     data = load_run_data(options, run.seed)
     logger.info(data.summary())
-    bundle = families.restore(model.model_name_or_path, data.space)
+    bundle = families.restore(model.model_name_or_path, data.space, model.given_encoder)
     if options.write_figures:
         figures.check(bundle.tagger)
     bundle.model.to(run.device)
@@ -151,7 +154,7 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     """Annotates a file of any supported format: streaming, atomic, resumable, the same on any number of processes."""
     if not (model.model_name_or_path and options.predict_input and options.predict_output):
         raise ArgumentError("--do_predict needs --model_name_or_path, --predict_input and --predict_output")
-    network, tokenizer = families.load(model.model_name_or_path)
+    network, tokenizer = families.load(model.model_name_or_path, model.given_encoder)
     network.to(run.device)
     state = PartialState()
     predictor = MentionPredictor(network, tokenizer, run.per_device_eval_batch_size, share_of(state))

@@ -94,6 +94,48 @@ class ModelArguments:
     packing: str = field(default="packed", metadata={"help": "packed (several sentences a window) or single"})
     scratch_layers: int = field(default=2, metadata={"help": "layers of the encoder 'scratch'"})
     scratch_hidden_size: int = field(default=128, metadata={"help": "hidden size of the encoder 'scratch'"})
+    lora_rank: int | None = field(
+        default=None,
+        metadata={
+            "help": "train low-rank adapters of this rank, the family's new tokens and the head only; default: all weights"
+        },
+    )
+    lora_alpha: int | None = field(
+        default=None, metadata={"help": "adapters: their scale times the rank; default: the rank"}
+    )
+    lora_dropout: float = field(default=0.0, metadata={"help": "adapters: dropout on their input"})
+    lora_targets: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "adapters: names of the layers that get one, or all-linear; default: what peft has for the encoder"
+        },
+    )
+    quantization: str | None = field(
+        default=None, metadata={"help": "adapters: load the encoder's frozen weights in 8bit or 4bit"}
+    )
+
+    def __post_init__(self):
+        if self.lora_rank is None:
+            for name in ("lora_alpha", "lora_targets", "lora_dropout"):
+                if getattr(self, name):
+                    raise ArgumentError(f"--{name} says how adapters are made; it needs --lora_rank")
+            if self.quantization:
+                raise ArgumentError(
+                    f"--quantization {self.quantization} freezes the encoder; it needs adapters to train, see --lora_rank"
+                )
+        elif self.lora_rank < 1:
+            raise ArgumentError(f"--lora_rank is {self.lora_rank}; expected 1 or more")
+        elif self.encoder == "scratch":
+            raise ArgumentError("--lora_rank freezes the encoder; --encoder scratch has nothing in it yet to freeze")
+        if self.lora_alpha is not None and self.lora_alpha < 1:
+            raise ArgumentError(f"--lora_alpha is {self.lora_alpha}; expected 1 or more")
+        if not 0 <= self.lora_dropout < 1:
+            raise ArgumentError(f"--lora_dropout is {self.lora_dropout}; expected a share from 0 to below 1")
+
+    @property
+    def given_encoder(self) -> str | None:
+        """The encoder, if another one than the default was asked for."""
+        return None if self.encoder == type(self).encoder else self.encoder
 
 
 @dataclass
@@ -313,6 +355,7 @@ _CHOICES = {
     "prior": ("full", "fixed", "unshared", "shared", "random"),
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),
+    "quantization": ("8bit", "4bit"),
     "repeated_ids": ("error", "index"),
     "policy": ("strict", "published"),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from tempfile import TemporaryDirectory
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoTokenizer, ModernBertConfig, PreTrainedTokenizerFast
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from .configuration_ner import NERConfig
 from .modeling_ner import build_encoder, load_encoder
@@ -32,15 +34,19 @@ class ModelError(ValueError):
 
 @dataclass
 class EncoderParts:
-    """A tokenizer without truncation or padding, an encoder with its weights, and the special tokens around a text."""
+    """A tokenizer without truncation or padding, an encoder with its weights, the special tokens around a text, and the tokens
+    that the family adds."""
 
     tokenizer: PreTrainedTokenizerFast
     encoder: object
     cls_ids: list[int]
     sep_ids: list[int]
+    tag_ids: list[int] = field(default_factory=list)
 
 
-def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size: int = 128) -> EncoderParts:
+def load_encoder_parts(
+    name_or_path: str, texts=(), layers: int = 2, hidden_size: int = 128, loading: dict | None = None
+) -> EncoderParts:
     """Loads an encoder by name.
 
     Args:
@@ -48,7 +54,10 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
             AIONER-Pretrained, section 3.4), or "scratch" for a small encoder with a vocabulary learnt from `texts`.
         texts: training texts, for "scratch" only.
         layers, hidden_size: size of the encoder made from scratch.
+        loading: further arguments of `from_pretrained` for a pretrained encoder.
     """
+    # Weights in half precision would not train, nor go with a head in float32.
+    loading = {"dtype": torch.float32} | (loading or {})
     if name_or_path == SCRATCH:
         tokenizer = _train_tokenizer(texts)
         config = _scratch_config(tokenizer, layers, hidden_size)
@@ -58,11 +67,19 @@ def load_encoder_parts(name_or_path: str, texts=(), layers: int = 2, hidden_size
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
         if isinstance(config, NERConfig):
             logger.info("taking the encoder out of the trained model %s", name_or_path)
-            encoder = AutoModel.from_pretrained(name_or_path).encoder
+            if find_adapter_config_file(name_or_path) is not None:
+                raise ModelError(
+                    f"--encoder: {name_or_path} holds an adapter; give the merged model that was saved above it"
+                )
+            encoder = AutoModel.from_pretrained(name_or_path, dtype=torch.float32).encoder
+            if "quantization_config" in loading:  # the encoder alone: the head has no linear layers to spare
+                with TemporaryDirectory() as folder:
+                    encoder.save_pretrained(folder)
+                    encoder = load_encoder(folder, encoder.config, **loading)
             # Its tokenizer puts its task tags around a text, which a new model must not inherit.
             set_template(tokenizer, config.cls_ids, config.sep_ids)
         else:
-            encoder = load_encoder(name_or_path, config)
+            encoder = load_encoder(name_or_path, config, **loading)
     cls_ids, sep_ids = _around(tokenizer)
     return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedTokenizerFast
 
+from .adapters import Adapters, is_adapter, load_merged, load_parts, unquantized
 from .arguments import ModelArguments
 from .collator import NERCollator
 from .configuration_ner import AIONERConfig, NERConfig, SpanCVAEConfig
 from .dataset import Features, SpanFeatures, TaggingFeatures
-from .encoders import EncoderParts, ModelError, add_embeddings, load_config, load_encoder_parts, set_template
+from .encoders import EncoderParts, ModelError, add_embeddings, load_config, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_ner import NEROutput
@@ -26,7 +27,8 @@ class Bundle:
     """What a run needs of a family.
 
     `model` is trained and saved; `tagger` predicts (the same object, but for the baseline); `features` builds training
-    data and counts coverage; `tag_level` says whether token tags can be scored with seqeval.
+    data and counts coverage; `tag_level` says whether token tags can be scored with seqeval; `adapters` are there where the
+    encoder is frozen.
     """
 
     model: object
@@ -35,6 +37,7 @@ class Bundle:
     features: Features
     collator: NERCollator
     tag_level: bool = True
+    adapters: Adapters | None = None
 
 
 def build(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str] | None = None) -> Bundle:
@@ -51,25 +54,30 @@ def build(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str
     return FAMILIES[arguments.family](arguments, space, texts, list(space.corpora) if trained is None else trained)
 
 
-def load(name_or_path: str):
+def load(name_or_path: str, encoder: str | None = None):
     """A trained model of any family and its tokenizer, from a folder or a Hub id.
 
+    Args:
+        name_or_path: a model, or the adapter and head of one.
+        encoder: for an adapter, where its encoder is; default: where it says.
     Raises:
         ModelError: the folder holds a model that is none of this package's.
     """
     config = load_config(name_or_path, "--model_name_or_path")
-    known = {c.model_type for c in _REGISTERED}
+    known = {c.model_type: model for c, model in _REGISTERED.items()}
     if config.model_type not in known:
         raise ModelError(
             f"{name_or_path} holds a {config.model_type!r} model; expected one of {', '.join(sorted(known))}, as trained "
             "by run_ner.py. To train on top of an encoder, give it as --encoder"
         )
+    if is_adapter(name_or_path):
+        return load_merged(name_or_path, config, known[config.model_type], encoder)
     return AutoModel.from_pretrained(name_or_path), PreTrainedTokenizerFast.from_pretrained(name_or_path)
 
 
-def restore(name_or_path: str, space: LabelSpace) -> Bundle:
-    """A trained model as a bundle, to be measured on the corpora of a run."""
-    model, tokenizer = load(name_or_path)
+def restore(name_or_path: str, space: LabelSpace, encoder: str | None = None) -> Bundle:
+    """A trained model as a bundle, to be measured on the corpora of a run; arguments as for `load`."""
+    model, tokenizer = load(name_or_path, encoder)
     return _bundle(model, model, tokenizer, model.config, space)
 
 
@@ -94,7 +102,7 @@ def _common(arguments: ModelArguments, space: LabelSpace, parts: EncoderParts) -
             f"max_tokens={arguments.max_tokens}, but the encoder has {limit} positions; lower --max_tokens"
         )
     return {
-        "encoder_config": parts.encoder.config,
+        "encoder_config": unquantized(parts.encoder.config) if arguments.quantization else parts.encoder.config,
         "label_space": space.to_dict(),
         "max_tokens": arguments.max_tokens,
         "window_overlap": arguments.window_overlap,
@@ -115,7 +123,9 @@ def _add_tags(parts: EncoderParts, tags: list[str]) -> dict[str, int]:
     if tags:
         parts.tokenizer.add_special_tokens({"additional_special_tokens": tags}, replace_extra_special_tokens=False)
         add_embeddings(parts.encoder, len(parts.tokenizer))
-    return {tag: parts.tokenizer.convert_tokens_to_ids(tag) for tag in tags}
+    ids = {tag: parts.tokenizer.convert_tokens_to_ids(tag) for tag in tags}
+    parts.tag_ids = sorted(set(ids.values()))
+    return ids
 
 
 def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts) -> AIONERConfig:
@@ -158,16 +168,24 @@ def _set_default_template(tokenizer: PreTrainedTokenizerFast, config: NERConfig)
 
 
 def _parts(arguments: ModelArguments, texts) -> EncoderParts:
-    return load_encoder_parts(arguments.encoder, texts, arguments.scratch_layers, arguments.scratch_hidden_size)
+    size = {"layers": arguments.scratch_layers, "hidden_size": arguments.scratch_hidden_size}
+    return load_parts(arguments.encoder, arguments.quantization, texts=texts, **size)
+
+
+def _assemble(model, parts: EncoderParts, arguments: ModelArguments, space: LabelSpace, **options) -> Bundle:
+    """The model around the encoder, whose weights are all trained or have adapters."""
+    model.encoder = parts.encoder
+    adapters = Adapters.create(model, parts, arguments) if arguments.lora_rank else None
+    bundle = _bundle(model, model, parts.tokenizer, model.config, space, **options)
+    bundle.adapters = adapters
+    return bundle
 
 
 def _aioner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
     parts = _parts(arguments, texts)
     scheme = build_scheme(arguments.scheme, space, arguments.bridge)
     config = _tagging_config(arguments, space, scheme, parts)
-    model = AIONERForTokenClassification(config)
-    model.encoder = parts.encoder
-    return _bundle(model, model, parts.tokenizer, config, space, masking=arguments.token_masking)
+    return _assemble(AIONERForTokenClassification(config), parts, arguments, space, masking=arguments.token_masking)
 
 
 class StockTagger:
@@ -236,13 +254,15 @@ def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: lis
         **_common(arguments, own, parts),
     )
     _set_default_template(parts.tokenizer, config)
-    model = SpanCVAEForNER(config)
-    model.encoder = parts.encoder
-    return _bundle(model, model, parts.tokenizer, config, space)
+    return _assemble(SpanCVAEForNER(config), parts, arguments, space)
 
 
 def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
     """`AutoModelForTokenClassification`, unchanged, over the union of the corpora's shared types."""
+    if arguments.lora_rank:
+        raise ModelError(
+            f"--lora_rank: the baseline {arguments.family} has no adapters; leave it out, or take a family"
+        )
     parts = _parts(arguments, texts)
     config = _tagging_config(arguments, space, build_scheme("naive", space), parts)
     model = AutoModelForTokenClassification.from_pretrained(

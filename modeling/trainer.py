@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import EarlyStoppingCallback, Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
 
+from .adapters import Adapters
 from .dataset import FeatureDataset, in_shared_types
 from .document import Document, Mention
 from .inference import MentionPredictor, Share
@@ -106,13 +109,22 @@ class NERTrainer(Trainer):
     Args:
         evaluator: predicts and scores whole documents.
         validation: corpus → validation documents.
+        adapters: of the model, if its encoder is frozen: checkpoints then hold what is trained, not the encoder.
     """
 
-    def __init__(self, *args, evaluator: Evaluator, validation: dict[str, list[Document]], **kwargs):
+    def __init__(
+        self,
+        *args,
+        evaluator: Evaluator,
+        validation: dict[str, list[Document]],
+        adapters: Adapters | None = None,
+        **kwargs,
+    ):
         # transformers wants an evaluation set to evaluate on; ours are whole documents.
         super().__init__(*args, eval_dataset=[d for part in validation.values() for d in part], **kwargs)
         self.evaluator = evaluator
         self.validation = validation
+        self.adapters = adapters
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         if self.args.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
@@ -142,6 +154,26 @@ class NERTrainer(Trainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        if self.adapters is None:
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            self.adapters.save(folder)
+            torch.save(self.args, folder / TRAINING_ARGS_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        if self.adapters is None:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self.adapters.load(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.adapters is None:
+            super()._load_best_model()
+        else:
+            self.adapters.load(self.state.best_model_checkpoint)
 
     def _get_train_sampler(self, train_dataset=None):
         dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset

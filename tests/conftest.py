@@ -9,9 +9,13 @@ import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
 from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import ModelArguments
+from mosaic_ner.modeling.arguments import ModelArguments, RunArguments
 from mosaic_ner.modeling.encoders import load_encoder_parts
+from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_span_cvae import SpanCVAEForNER
+from mosaic_ner.modeling.trainer import Evaluator, NERTrainer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +46,48 @@ def tiny_encoder_dir(tiny_parts, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def t5_dir(demo_texts, tmp_path_factory):
+    """A tiny random T5, encoder and decoder, with a Unigram tokenizer that closes texts with </s>."""
+    folder = tmp_path_factory.mktemp("t5")
+    backend = Tokenizer(models.Unigram())
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    backend.train_from_iterator(demo_texts[:20], trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    T5Model(
+        T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, dropout_rate=0.0)
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert_dir(tiny_parts, tmp_path_factory):
+    """A tiny random BERT whose tokenizer was saved with truncation to 8 tokens and padding, as some are."""
+    folder = tmp_path_factory.mktemp("bert")
+    backend = Tokenizer.from_str(tiny_parts.tokenizer.backend_tokenizer.to_str())
+    backend.enable_truncation(8)
+    backend.enable_padding(length=8, pad_id=0, pad_token="[PAD]")
+    names = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "pad", "cls", "sep", "mask")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=8, **names)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
 def enliven(model, seed: int = 0):
     """Gives the head larger random weights, so that an untrained model finds mentions of every type."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,20 +97,20 @@ def enliven(model, seed: int = 0):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.4)
         if isinstance(model, SpanCVAEForNER):  # or nearly every span would be a mention, with a score of 1
             names, _ = model.config.outputs
-            model.classifier.weight.mul_(0.05)
+            model.classifier.weight.mul_(0.6 * model.config.hidden_size**-0.5)
             model.classifier.bias[[name is None for name in names]] += 2.0
     return model.eval()
 
 
 @pytest.fixture(scope="session")
 def build_bundle(tiny_encoder_dir):
-    """Function: model options (and a label space) → a fresh `families.Bundle` with a tiny encoder, always the same one;
+    """Function: model options (a label space, the corpora trained on) → a fresh `families.Bundle` with a tiny encoder, always the same;
     `lively=True`: untrained, but finding mentions of every type everywhere."""
 
-    def build(space=DEMO_LABEL_SPACE, lively=False, **options):
+    def build(space=DEMO_LABEL_SPACE, lively=False, trained=None, **options):
         torch.manual_seed(0)
         bundle = families.build(
-            ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options)), space, ()
+            ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options)), space, (), trained
         )
         if lively:
             enliven(bundle.model)
@@ -92,6 +138,28 @@ def saved_model_dir(shared_bundle, tmp_path_factory):
     shared_bundle.model.save_pretrained(folder)
     shared_bundle.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def trainer_for(tmp_path):
+    """Function: bundle, features, run options → a trainer that saves nothing unless told to."""
+
+    def make(bundle, dataset, validation=None, **options):
+        quiet = {"report_to": "none", "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+        quiet |= {"disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "warmup_steps": 0}
+        args = RunArguments(output_dir=str(tmp_path), **(quiet | options))
+        return NERTrainer(
+            bundle.model,
+            args=args,
+            train_dataset=dataset,
+            data_collator=bundle.collator,
+            processing_class=bundle.tokenizer,
+            evaluator=Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE),
+            validation=validation or {},
+            adapters=bundle.adapters,
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,58 +11,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
 from mosaic_ner.modeling.modeling_ner import pad_batch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5Model,
-)
-
-
-@pytest.fixture(scope="module")
-def t5_dir(demo_texts, tmp_path_factory):
-    """A tiny random T5, encoder and decoder, with a Unigram tokenizer that closes texts with </s>."""
-    folder = tmp_path_factory.mktemp("t5")
-    backend = Tokenizer(models.Unigram())
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
-    )
-    backend.train_from_iterator(demo_texts[:20], trainer)
-    backend.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    T5Model(
-        T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, dropout_rate=0.0)
-    ).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bert_dir(tiny_parts, tmp_path_factory):
-    """A tiny random BERT whose tokenizer was saved with truncation to 8 tokens and padding, as some are."""
-    folder = tmp_path_factory.mktemp("bert")
-    backend = Tokenizer.from_str(tiny_parts.tokenizer.backend_tokenizer.to_str())
-    backend.enable_truncation(8)
-    backend.enable_padding(length=8, pad_id=0, pad_token="[PAD]")
-    names = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "pad", "cls", "sep", "mask")}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=8, **names)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
-
+from transformers import AutoTokenizer, BertModel, T5Model
 
 # ---- tokenizers
 

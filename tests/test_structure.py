@@ -19,6 +19,7 @@ FOLDERS = (*ROOMS, "tests", "benchmarks")
 # Files of modeling/ that stay at home: training and the command line. Every other file there ships to the Hub.
 NOT_SHIPPED = {
     "__init__",
+    "adapters",
     "arguments",
     "collator",
     "dataset",

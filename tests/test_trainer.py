@@ -5,33 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.arguments import RunArguments
 from mosaic_ner.modeling.dataset import FeatureDataset
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
-from mosaic_ner.modeling.trainer import Evaluator, NERTrainer
-
-
-@pytest.fixture
-def trainer_for(tmp_path):
-    """Function: bundle, features, run options → a trainer that saves nothing."""
-
-    def make(bundle, dataset, validation=None, **options):
-        quiet = {"report_to": "none", "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-        quiet |= {"disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "warmup_steps": 0}
-        args = RunArguments(output_dir=str(tmp_path), **(quiet | options))
-        return NERTrainer(
-            bundle.model,
-            args=args,
-            train_dataset=dataset,
-            data_collator=bundle.collator,
-            processing_class=bundle.tokenizer,
-            evaluator=Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE),
-            validation=validation or {},
-        )
-
-    return make
+from mosaic_ner.modeling.trainer import Evaluator
 
 
 def first_features(bundle, demo_corpora, count: int) -> FeatureDataset:
