@@ -12,12 +12,25 @@ from mosaic_ner.modeling.windowing import Span, keep_flat
 LONG = "The " + "BRCA1 and p53-like (α) genes of mice with é\u0301 cancer given aspirin, " * 30 + "grew"
 
 
-@pytest.fixture(scope="module")
-def exact(build_bundle):
-    """A model in float64, so that the batch's composition changes no decision, and its tokenizer."""
-    bundle = build_bundle(lively=True)
+FAMILIES = {"aioner": {}, "span_cvae": {"family": "span_cvae"}}
+
+
+def in_float64(bundle):
+    """The batch's composition must change no decision."""
     bundle.model.double()
     return bundle
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def exact(build_bundle, request):
+    """A model of each family in float64 and its tokenizer."""
+    return in_float64(build_bundle(lively=True, **FAMILIES[request.param]))
+
+
+@pytest.fixture(scope="module")
+def tagger(build_bundle):
+    """The same of a family whose windows go through the model under several tasks."""
+    return in_float64(build_bundle(lively=True))
 
 
 @pytest.fixture(scope="module")
@@ -162,24 +175,24 @@ def merged(bundle, text, answers, tasks):
     return predictor.merge([text], requests, oracle.results([text], requests))[0]
 
 
-def test_overlapping_windows_give_every_mention_once(exact):
+def test_overlapping_windows_give_every_mention_once(tagger):
     text = "mice " * 300
-    predictor = MentionPredictor(exact.model, exact.tokenizer)
+    predictor = MentionPredictor(tagger.model, tagger.tokenizer)
     windows = predictor.windower([text])[0]
     assert len(windows) > 5
     assert sum(len(w.input_ids) for w in windows) > 1.2 * 300  # they do overlap
-    found = merged(exact, text, {("ALL", "mice"): ("Species", 0.5)}, ["ALL"])
+    found = merged(tagger, text, {("ALL", "mice"): ("Species", 0.5)}, ["ALL"])
     assert [(m.start, m.end) for m in found] == [(i, i + 4) for i in range(0, len(text), 5)]
     assert {text[m.start : m.end] for m in found} == {"mice"}
 
 
-def test_a_mention_is_taken_from_its_owner_alone(exact):
+def test_a_mention_is_taken_from_its_owner_alone(tagger):
     """A window that sees a mention only in part, at its edge, has no say."""
     text = "breast cancer " * 150
     answers = {("ALL", "breast cancer"): ("Disease", 0.5), ("ALL", "cancer breast"): ("Gene", 0.4)}
-    found = merged(exact, text, {k: v for k, v in answers.items() if v[0] == "Disease"}, ["ALL"])
+    found = merged(tagger, text, {k: v for k, v in answers.items() if v[0] == "Disease"}, ["ALL"])
     assert len(found) == 150
-    predictor = MentionPredictor(exact.model, exact.tokenizer)
+    predictor = MentionPredictor(tagger.model, tagger.tokenizer)
     requests = predictor.requests([text], ["ALL"])
     # Every window also reports a piece of what it sees at its very end.
     results = {
@@ -189,7 +202,7 @@ def test_a_mention_is_taken_from_its_owner_alone(exact):
     assert [m.end for m in stray] == [requests[-1].window.char_end]
 
 
-def test_the_union_of_tasks_keeps_the_longest(exact):
+def test_the_union_of_tasks_keeps_the_longest(tagger):
     text = "The breast cancer of mice."
     answers = {
         ("ALL", "cancer"): ("Disease", 0.9),
@@ -198,12 +211,12 @@ def test_the_union_of_tasks_keeps_the_longest(exact):
         ("Gene", "mice"): ("Gene", 0.3),
         ("ALL", "mice"): ("Species", 0.7),
     }
-    found = merged(exact, text, answers, ["ALL", "Gene", "Disease"])
+    found = merged(tagger, text, answers, ["ALL", "Gene", "Disease"])
     assert [(text[m.start : m.end], m.type, m.score) for m in found] == [
         ("breast cancer", "Disease", 0.2),
         ("mice", "Species", 0.7),
     ]
-    same = merged(exact, text, {("ALL", "mice"): ("Gene", 0.3), ("Gene", "mice"): ("Gene", 0.6)}, ["ALL", "Gene"])
+    same = merged(tagger, text, {("ALL", "mice"): ("Gene", 0.3), ("Gene", "mice"): ("Gene", 0.6)}, ["ALL", "Gene"])
     assert same == [Mention(21, 25, "Gene")]
     assert same[0].score == 0.6  # the better of the two
 
@@ -217,10 +230,10 @@ def test_a_model_that_is_not_flat_keeps_nested_mentions(build_bundle):
     assert [text[m.start : m.end] for m in found] == ["breast cancer", "cancer"]
 
 
-def test_modes_are_unions_of_their_tasks(exact, texts):
-    predictor = MentionPredictor(exact.model, exact.tokenizer, 8)
+def test_modes_are_unions_of_their_tasks(tagger, texts):
+    predictor = MentionPredictor(tagger.model, tagger.tokenizer, 8)
     some = texts[:3]
-    tasks = exact.model.tasks_for(None, "combined")
+    tasks = tagger.model.tasks_for(None, "combined")
     assert len(tasks) == 4
     single = [predictor(some, [task]) for task in tasks]
     combined = predictor(some, tasks)
