@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from helpers_run import shell
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.inference import MentionPredictor
 
-PROGRAM = """
+HEAD = """
 import json, sys
 
 class Blocker:
@@ -28,7 +29,9 @@ except ImportError:
 import torch
 torch.set_num_threads(1)
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer, pipeline
+"""
 
+PROGRAM = """
 folder, again, source = sys.argv[1:]
 texts = json.load(open(source))
 out = {}
@@ -81,6 +84,9 @@ out["empty"] = [ner(""), ner("  ")]
 model.save_pretrained(again)
 tokenizer.save_pretrained(again)
 out["again"] = look(again)[0]
+"""
+
+TAIL = """
 assert not any(name.split(".")[0] == "mosaic_ner" for name in sys.modules)
 print("RESULT" + json.dumps(out))
 """
@@ -110,17 +116,14 @@ def here(trained_dir, texts):
     return rows
 
 
-@pytest.fixture(scope="module")
-def there(trained_dir, texts, tmp_path_factory):
-    """What a fresh process in another folder finds, that cannot import the package."""
-    place = tmp_path_factory.mktemp("elsewhere")
-    shutil.copytree(trained_dir, place / "model", ignore=shutil.ignore_patterns("checkpoint-*", "predictions", "runs"))
+def elsewhere(place: Path, program: str, texts, *folders) -> dict:
+    """What a program finds in a fresh process in another folder, without the package."""
     (place / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-    (place / "program.py").write_text(PROGRAM, encoding="utf-8")
+    (place / "program.py").write_text(HEAD + program + TAIL, encoding="utf-8")
     work = place / "cwd"
     work.mkdir()
     done = shell(
-        [place / "program.py", place / "model", place / "again", place / "texts.json"], work,
+        [place / "program.py", *folders, place / "texts.json"], work,
         HF_MODULES_CACHE=str(place / "modules"), PYTHONPATH="", MPLCONFIGDIR=str(place),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -128,6 +131,14 @@ def there(trained_dir, texts, tmp_path_factory):
     assert before == ""  # nothing asks whether to trust the code, nothing chatters
     assert list(work.iterdir()) == []
     return json.loads(line) | {"place": place, "stderr": done.stderr}
+
+
+@pytest.fixture(scope="module")
+def there(trained_dir, texts, tmp_path_factory):
+    """What a fresh process in another folder finds, that cannot import the package."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(trained_dir, place / "model", ignore=shutil.ignore_patterns("checkpoint-*", "predictions", "runs"))
+    return elsewhere(place, PROGRAM, texts, place / "model", place / "again")
 
 
 def same(got, wanted, tolerance=2e-4):
@@ -221,3 +232,72 @@ def test_a_folder_saved_from_the_loaded_model_is_complete(there, trained_dir):
     for name in code:
         assert (again / name).read_bytes() == (first / name).read_bytes()
     assert str(there["place"]) not in (again / "config.json").read_text()
+
+
+# ---- the span families, untrained
+
+SPANS = """
+whole, small, again, source = sys.argv[1:]
+texts = json.load(open(source))
+out = {}
+
+def look(folder):
+    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    with torch.inference_mode():
+        logits = model(**tokenizer(texts[0][:100], return_tensors="pt")).logits
+    ner = pipeline("ner", model=folder, trust_remote_code=True)
+    return model, tokenizer, {
+        "class": [type(model).__name__, type(model).__module__.split(".")[0]],
+        "cvae": model.cvae is not None,
+        "logits": logits.clamp(min=-1e9).flatten().tolist(),
+        "default": ner(texts),
+        "corpus": ner(texts, corpus="demo_gene"),
+        "tasks": ner(texts, tasks=["demo_chem", "demo_disease#native"]),
+    }
+
+model, tokenizer, out["whole"] = look(whole)
+model.save_pretrained(again, inference_only=True)
+tokenizer.save_pretrained(again)
+out["small"], out["again"] = look(small)[2], look(again)[2]
+"""
+
+
+@pytest.fixture(scope="module")
+def spans(build_bundle):
+    return build_bundle(family="span_cvae", lively=True)
+
+
+@pytest.fixture(scope="module")
+def spans_there(spans, texts, tmp_path_factory):
+    place = tmp_path_factory.mktemp("elsewhere")
+    for name in ("whole", "small"):
+        spans.model.save_pretrained(place / name, inference_only=name == "small")
+        spans.tokenizer.save_pretrained(place / name)
+    return elsewhere(place, SPANS, [*texts[:1], *texts[2:]], place / "whole", place / "small", place / "again")
+
+
+@pytest.mark.parametrize("which", ["whole", "small", "again"])
+def test_span_models_answer_without_the_package_as_with_it(spans, spans_there, texts, which):
+    seen, texts = spans_there[which], [*texts[:1], *texts[2:]]
+    assert seen["class"] == ["SpanCVAEForNER", "transformers_modules"]
+    assert seen["cvae"] == (which == "whole")
+    with torch.inference_mode():
+        logits = spans.model(**spans.tokenizer(texts[0][:100], return_tensors="pt")).logits.clamp(min=-1e9).flatten()
+    torch.testing.assert_close(torch.tensor(seen["logits"]), logits, rtol=1e-4, atol=1e-4)
+    predictor = MentionPredictor(spans.model, spans.tokenizer)
+    asked = {"default": ["demo_all"], "corpus": ["demo_gene"], "tasks": ["demo_chem", "demo_disease#native"]}
+    for way, tasks in asked.items():
+        expected = [
+            [
+                {"entity_group": m.type, "score": m.score, "word": t[m.start : m.end], "start": m.start, "end": m.end}
+                for m in predictor([t], tasks)[0]
+            ]
+            for t in texts
+        ]
+        assert sum(map(len, expected)) > 20
+        same(seen[way], expected)
+    types = {row["entity_group"] for rows in seen["tasks"] for row in rows}
+    assert types <= {"Chemical", "OTHER", "SpecificDisease", "Modifier"}
+    assert len(types) > 2
+    assert {p.name for p in (spans_there["place"] / which).glob("*.py")} >= {"spans.py", "modeling_span_cvae.py"}
