@@ -105,7 +105,7 @@ def evaluate(model: ModelArguments, options: DataArguments, run: RunArguments, s
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
     results = {"settings": without_local_paths(settings), "coverage": coverage}
-    finish(evaluator, data, options, run, None, results, {"data": time.perf_counter() - begin})
+    finish(evaluator, data, options, run, bundle, results, {"data": time.perf_counter() - begin}, save=False)
 
 
 def evaluator_for(tagger, tokenizer, data: RunData, model: ModelArguments, run: RunArguments) -> Evaluator:
@@ -114,16 +114,15 @@ def evaluator_for(tagger, tokenizer, data: RunData, model: ModelArguments, run: 
     return Evaluator(predictor, data.space, model.prediction_mode)
 
 
-def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, bundle, results: dict, seconds: dict):
+def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, bundle, results, seconds, save=True):
     """Scores every split, then saves the model (if it was trained here), the predictions, results.json and the card."""
     begin = time.perf_counter()
     out = Path(run.output_dir)
-    tag_level = bundle is None or bundle.tag_level
     by_document: dict[str, list[float]] = {}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         results[split] = {}
         for corpus, documents in corpora.items():
-            measured = evaluator.evaluate(documents, tag_level)
+            measured = evaluator.evaluate(documents, bundle.tag_level)
             results[split][corpus] = measured.report
             logger.info("%s/%s: %s", corpus, split, measured.summary())
             if split == "test":
@@ -135,9 +134,8 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
     if not run.should_save:
         return
     out.mkdir(parents=True, exist_ok=True)
-    if bundle is not None:
-        bundle.model.save_pretrained(out)
-        bundle.tokenizer.save_pretrained(out)
+    if save:
+        bundle.save(out, run.inference_only)
     seconds |= {"score": time.perf_counter() - begin}
     seconds["total"] = sum(seconds.values())
     results |= {"data": data.sizes(), "overlap": data.overlap.to_dict(), "faults": data.faults.to_dict()}

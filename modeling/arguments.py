@@ -71,9 +71,6 @@ class ModelArguments:
     latent_size: int = field(default=150, metadata={"help": "span_cvae: size of the latent variable"})
     threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
     flat: bool = field(default=True, metadata={"help": "no overlapping mentions (span_cvae; taggers are always flat)"})
-    inference_only: bool = field(
-        default=False, metadata={"help": "save the final model without the parts that only training needs"}
-    )
     restrict_labels: bool = field(
         default=False, metadata={"help": "aioner: keep other tasks' labels out of the loss and the search"}
     )
@@ -253,6 +250,9 @@ class RunArguments(TrainingArguments):
     logging_steps: float = field(default=20, metadata={"help": "steps between log lines"})
     report_to: str | None = field(
         default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"}
+    )
+    inference_only: bool = field(
+        default=False, metadata={"help": "save the final model without the parts that only training needs"}
     )
     dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": SUPPRESS})
     do_train: bool = field(default=False, metadata={"help": SUPPRESS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedTokenizerFast
@@ -38,6 +39,16 @@ class Bundle:
     collator: NERCollator
     tag_level: bool = True
     adapters: Adapters | None = None
+
+    def save(self, folder: Path, inference_only: bool = False) -> None:
+        """Writes the model, its code and its tokenizer.
+
+        Args:
+            inference_only: without what only training needs (the baseline has no such part).
+        """
+        options = {"inference_only": True} if inference_only and self.model is self.tagger else {}
+        self.model.save_pretrained(folder, **options)
+        self.tokenizer.save_pretrained(folder)
 
 
 def build(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str] | None = None) -> Bundle:

@@ -104,8 +104,8 @@ def enliven(model, seed: int = 0):
 
 @pytest.fixture(scope="session")
 def build_bundle(tiny_encoder_dir):
-    """Function: model options (a label space, the corpora trained on) → a fresh `Bundle` with a tiny encoder, always the same;
-    `lively=True`: untrained, but finding mentions of every type everywhere."""
+    """Function: model options (a label space, the corpora trained on) → a fresh `Bundle` with a tiny encoder, always the
+    same; `lively=True`: untrained, but finding mentions of every type everywhere."""
 
     def build(space=DEMO_LABEL_SPACE, lively=False, trained=None, **options):
         torch.manual_seed(0)
