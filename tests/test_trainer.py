@@ -7,6 +7,7 @@ import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.dataset import FeatureDataset
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
 from mosaic_ner.modeling.trainer import Evaluator
 
@@ -156,6 +157,71 @@ def test_each_corpus_is_answered_by_its_own_tasks_in_input_order(shared_bundle):
     assert [m[0].score for m in found] == [0.0, 0.1, 0.2, 0.3]
     everything = ["ALL", "Gene", "Disease", "Chemical"]
     assert parrot.asked == [(2, ["Gene"]), (1, everything), (1, ["Chemical"])]
+
+
+def counted(wanted, found) -> tuple[float, float, int, int]:
+    """Precision, recall, gold and predicted mentions of sets of keys."""
+    both = len(wanted & found)
+    return both / len(found), both / len(wanted), len(wanted), len(found)
+
+
+def figures(row) -> tuple[float, float, int, int]:
+    return row["precision"], row["recall"], row["support"], row["predicted"]
+
+
+@pytest.fixture(scope="module")
+def span_bundle(build_bundle):
+    return build_bundle(family="span_cvae", lively=True, trained=["demo_all", "demo_gene", "demo_chem"])
+
+
+def test_a_model_with_the_corpus_s_own_types_is_scored_in_them_and_after_mapping(span_bundle):
+    texts = ["BRCA1 was seen in aspirin and PBS.", "BRCA1 family, p53 and BRCA1"]
+    gold = [
+        Document("1", "demo_gene", texts[0], (Mention(0, 5, "FamilyName"),)),
+        Document("2", "demo_gene", texts[1], (Mention(0, 5, "Gene"), Mention(14, 17, "Gene"), Mention(22, 27, "Gene"))),
+    ]
+    said = {
+        texts[0]: [Mention(0, 5, "Gene", score=0.9), Mention(18, 25, "Gene", score=0.9)],
+        texts[1]: [Mention(0, 5, "Gene", score=0.9), Mention(14, 17, "FamilyName", score=0.5)],
+    }
+    parrot = Parrot(span_bundle.model, said, span_bundle.features.windower)
+    measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate(gold)
+    assert parrot.asked == [(2, ["demo_gene#native"])]
+    assert figures(measured.report["disjoint"]["overall"]) == (1 / 4, 1 / 4, 4, 4)
+    types = measured.report["disjoint"]["per_type"]
+    assert figures(types["Gene"]) == (1 / 3, 1 / 3, 3, 3)
+    assert figures(types["FamilyName"]) == (0, 0, 1, 1)
+    assert figures(measured.report["overall"]) == (3 / 4, 3 / 4, 4, 4)
+    assert set(measured.report["per_type"]) == {"Gene"}
+    assert {m.type for d in [*measured.gold, *measured.predicted] for m in d.mentions} == {"Gene"}
+
+
+def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds(span_bundle, demo_corpora):
+    predictor = MentionPredictor(span_bundle.model, span_bundle.tokenizer)
+    documents = demo_corpora["demo_chem"]["validation"]
+    # Some of what the model finds becomes gold, so that there is something to count.
+    found = predictor([d.text for d in documents], ["demo_chem#native"])
+    gold = [d.with_mentions([*d.mentions, *rows[::3]]) for d, rows in zip(documents, found, strict=True)]
+    report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold).report
+    wanted = {(d.id, *m.key) for d in gold for m in d.mentions}
+    keys = {(d.id, *m.key) for d, rows in zip(documents, found, strict=True) for m in rows}
+    assert {key[3] for key in keys} == {"Chemical", "OTHER"}
+    assert figures(report["disjoint"]["overall"]) == pytest.approx(counted(wanted, keys))
+    wanted, keys = ({key for key in part if key[3] == "Chemical"} for part in (wanted, keys))
+    assert figures(report["overall"]) == pytest.approx(counted(wanted, keys))
+    assert 0.1 < report["overall"]["f1"] < 0.9
+    shared = Evaluator(predictor, DEMO_LABEL_SPACE, mode="shared").evaluate(gold).report
+    assert "disjoint" not in shared
+    assert shared["overall"] == report["overall"]
+
+
+def test_corpora_that_a_model_was_not_trained_on_have_no_scores_in_their_own_types(span_bundle):
+    gold = Document("1", "demo_disease", "cancer", (Mention(0, 6, "Modifier"),))
+    parrot = Parrot(span_bundle.model, {"cancer": [Mention(0, 6, "Disease", score=0.5)]})
+    report = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold]).report
+    assert parrot.asked == [(1, ["demo_all"])]
+    assert "disjoint" not in report
+    assert figures(report["overall"]) == (1, 1, 1, 1)
 
 
 def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_for):
