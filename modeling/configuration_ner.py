@@ -196,6 +196,8 @@ class SpanCVAEConfig(NERConfig):
             raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
         if alpha < 0:
             raise ValueError(f"alpha is {alpha}; expected 0 or more")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; expected a probability, 0 to 1")
         self.max_span_width = max_span_width
         self.boundaries = boundaries
         self.width_size = width_size

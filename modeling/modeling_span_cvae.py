@@ -242,8 +242,10 @@ class SpanCVAEForNER(NERPreTrainedModel):
         modes = ("shared", "native") if self.config.labels_per == "corpus" else ("shared",)
         if mode is not None and mode not in modes:
             raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
-        names = [corpus] if corpus in self.config.labels.corpora else self.config.default_tasks
-        return [name + NATIVE for name in names] if mode == "native" else list(names)
+        known = corpus in self.config.labels.corpora
+        names = [corpus] if known else self.config.default_tasks
+        # Another corpus has names of its own for its types; only the shared ones say the same there.
+        return [name + NATIVE for name in names] if mode == "native" and (known or corpus is None) else list(names)
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
         """Keys: input_ids (specials and corpus token around the window), unit_starts, unit_ends, corpus_ids, native_ids."""

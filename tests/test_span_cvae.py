@@ -483,7 +483,8 @@ def test_a_corpus_answers_in_shared_types_or_in_its_own(build_bundle, demo_texts
     assert model.tasks_for() == ["demo_all"]
     assert model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "shared") == ["demo_gene"]
     assert model.tasks_for("demo_gene", "native") == ["demo_gene" + NATIVE]
-    assert model.tasks_for("nowhere", "native") == ["demo_all" + NATIVE]
+    assert model.tasks_for(None, "native") == ["demo_all" + NATIVE]
+    assert model.tasks_for("nowhere", "native") == ["demo_all"]  # another corpus's names say nothing there
     assert model.knows_native_types("demo_gene")
     assert not model.knows_native_types("nowhere")
     with pytest.raises(LabelError, match="did you mean 'native'"):
