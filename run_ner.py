@@ -138,7 +138,7 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
         bundle.save(out, run.inference_only)
     seconds |= {"score": time.perf_counter() - begin}
     seconds["total"] = sum(seconds.values())
-    results |= {"data": data.sizes(), "overlap": data.overlap.to_dict(), "faults": data.faults.to_dict()}
+    results |= {"data": data.sizes(), "overlap": data.overlap.to_dict(), "faults": data.faults.to_dict(examples=False)}
     results |= {"versions": versions(), "seconds": seconds, "device": str(run.device)}
     write_json(out / "results.json", results)
     write_json(out / "document_f1.json", by_document)

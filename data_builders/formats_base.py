@@ -104,14 +104,16 @@ class ReadReport:
         for cause, examples in other.examples.items():
             self.examples[cause].extend(examples[: self.max_examples - len(self.examples[cause])])
 
-    def to_dict(self) -> dict:
-        """Plain types only, for JSON."""
-        return {
-            "documents": self.documents,
-            "mentions": self.mentions,
-            "counts": dict(self.counts),
-            "examples": {cause: list(examples) for cause, examples in self.examples.items()},
-        }
+    def to_dict(self, examples: bool = True) -> dict:
+        """Plain types only, for JSON.
+
+        Args:
+            examples: with the places of the first faults, which name files of this machine and quote their text.
+        """
+        out = {"documents": self.documents, "mentions": self.mentions, "counts": dict(self.counts)}
+        if examples:
+            out["examples"] = {cause: list(places) for cause, places in self.examples.items()}
+        return out
 
     def summary(self) -> str:
         """Readable lines, most frequent cause first, with percentages of the mentions or documents seen."""
