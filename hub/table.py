@@ -12,10 +12,9 @@ from pathlib import Path
 from .card import markdown_table
 from .compare import ComparisonError, read_results
 
-HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged.
-*Overlap* says what was done with training
-documents that are in an evaluation split; *copying* is no model, only the annotations of training documents with the
-identical text, repeated. Written by `python -m mosaic_ner.hub.table`.
+HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
+with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
+with the identical text, repeated. Written by `python -m mosaic_ner.hub.table`.
 """
 
 
