@@ -70,7 +70,18 @@ class ModelArguments:
     )
     latent_size: int = field(default=150, metadata={"help": "span_cvae: size of the latent variable"})
     threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
-    flat: bool = field(default=True, metadata={"help": "no overlapping mentions (span_cvae; taggers are always flat)"})
+    latents_per_action: int = field(
+        default=2, metadata={"help": "sruner: latent vectors of the memory, as a multiple of the actions"}
+    )
+    context: int = field(default=150, metadata={"help": "sruner: slots on either side with positions of their own"})
+    train_scale: bool = field(default=False, metadata={"help": "sruner: train the scale of slots against positions"})
+    history: str = field(default="logits", metadata={"help": "sruner: what weighs past actions: logits or softmax"})
+    write: str = field(default="last", metadata={"help": "sruner: the slot that past actions go to: last or next"})
+    slot_dropout: float = field(default=0.2, metadata={"help": "sruner: dropout on latent vectors and positions"})
+    flat: bool | None = field(
+        default=None,
+        metadata={"help": "no overlapping mentions; default: span_cvae flat, sruner nested (taggers are always flat)"},
+    )
     restrict_labels: bool = field(
         default=False, metadata={"help": "aioner: keep other tasks' labels out of the loss and the search"}
     )
@@ -352,6 +363,8 @@ _CHOICES = {
     "classifier": ("crf", "softmax"),
     "boundaries": ("word", "token"),
     "labels_per": ("corpus", "shared"),
+    "history": ("logits", "softmax"),
+    "write": ("last", "next"),
     "prior": ("full", "fixed", "unshared", "shared", "random"),
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),

@@ -246,6 +246,67 @@ class SpanCVAEConfig(NERConfig):
         return names, [order.index(key) for key in keys]
 
 
+class SRUNERConfig(NERConfig):
+    """SRU-NER: a transition system with a slot memory, for nested mentions and disjoint label sets.
+
+    Args:
+        tasks: which types are told: each `{"name", "corpus", "prefix_ids", "suffix_ids"}`, those of the corpus, or all where
+            it is None.
+        latents_per_action: latent vectors of the memory, as a multiple of the actions (Table 12: 10 for GENIA, else 2).
+        context: slots on either side that have positions of their own (Table 12: 240 for GENIA, else 150).
+        train_scale: whether α of eq. 5 is trained (GENIA) or stays 1 (the other experiments).
+        history: what weighs the actions in Ω (eq. 2): "logits" (the paper) or "softmax" (the authors' code).
+        write: the slot that Ω goes to: "last", that of the last word read (the paper), or "next", for TR and RE that of the
+            word to come (the authors' code).
+        slot_dropout: dropout on latent vectors and positions; `dropout` is that before the MLP.
+        max_actions: steps between two words at most, so that prediction ends.
+        boundaries: what a word is: "word" (pieces of words, see spans.py) or "token".
+    """
+
+    model_type = "mosaic_sruner"
+
+    def __init__(
+        self,
+        latents_per_action: int = 2,
+        context: int = 150,
+        train_scale: bool = False,
+        history: str = "logits",
+        write: str = "last",
+        slot_dropout: float = 0.2,
+        max_actions: int = 8,
+        boundaries: str = "word",
+        **kwargs,
+    ):
+        _expect("history", history, ("logits", "softmax"))
+        _expect("write", write, ("last", "next"))
+        _expect("boundaries", boundaries, ("word", "token"))
+        for name, value, least in (
+            ("latents_per_action", latents_per_action, 1),
+            ("context", context, 0),
+            ("max_actions", max_actions, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} is {value}; expected {least} or more")
+        self.latents_per_action = latents_per_action
+        self.context = context
+        self.train_scale = train_scale
+        self.history = history
+        self.write = write
+        self.slot_dropout = slot_dropout
+        self.max_actions = max_actions
+        self.boundaries = boundaries
+        super().__init__(**kwargs)
+        names = ["SH", "EOA", *(f"{act}-{c}:{t}" for c, t in self.types for act in ("TR", "RE"))]
+        self.id2label = dict(enumerate(names))
+        self.label2id = {name: number for number, name in self.id2label.items()}
+
+    @property
+    def types(self) -> list[tuple[str, str]]:
+        """(corpus, native type) in order: the types of all corpora are different ones."""
+        space = self.labels
+        return [(corpus, native) for corpus in space.corpora for native in space.native_types(corpus)]
+
+
 def _expect(name: str, value, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

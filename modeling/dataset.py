@@ -13,6 +13,7 @@ from .document import Document, Mention
 from .label_space import LabelSpace
 from .modeling_aioner import first_tokens, split_label
 from .spans import find_units
+from .transitions import encode, reduction, transition, without_crossing
 from .windowing import CoverageReport, Span, Window, align, keep_flat, lost_by_windows
 
 logger = logging.getLogger(__name__)
@@ -161,18 +162,22 @@ class TaggingFeatures(Features):
         return [label if inside else IGNORE for label, inside in zip(labels, chain, strict=True)]
 
 
-class SpanFeatures(Features):
-    """Gold cells of the span grid, under the corpus's own types; every other span of the grid is the corpus's negative."""
-
-    def __init__(self, model, windower, space: LabelSpace):
-        super().__init__(model, windower, space)
-        self.numbers = {label: number for number, label in enumerate(model.config.labels.labels)}
+class UnitFeatures(Features):
+    """Features of a family whose mentions are made of units and have the corpus's own types."""
 
     def _count(self, document: Document, windows: list[Window]) -> None:
         self._lost(_without_repeats(document), windows)
 
+    def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
+        """Which mentions of a window the model can't express, and why.
+
+        Args:
+            found: (first unit, one past the last unit, mention).
+        """
+        raise NotImplementedError
+
     def _lost(self, document: Document, windows: list[Window]) -> dict[Mention, str]:
-        """The mentions that aren't in the grid of the window that owns them, with the cause; they are counted.
+        """The mentions that the window that owns them can't express, with the cause; they are counted.
 
         Raises:
             LabelError: a type the mapping doesn't know.
@@ -181,23 +186,31 @@ class SpanFeatures(Features):
         for name in {m.type for m in document.mentions}:
             self.space.shared(document.corpus, name)
         lost: dict[Mention, str] = lost_by_windows(document, windows)
-        spans: dict[tuple[int, int], Mention] = {}
         for window in windows:
             own = [m for m in document.mentions if m not in lost and window.owns(m)]
-            grid = _Grid(window, config.boundaries) if own else None
-            for span, mention in align(window, own):
-                width = grid.width(span)
-                if width is None:
-                    lost[mention] = "unit_boundary"
-                elif width > config.max_span_width:
-                    lost[mention] = "too_wide"
-                elif spans.setdefault((mention.start, mention.end), mention).type != mention.type:
-                    lost[mention] = "second_type"
+            if own:
+                found = _Grid(window, config.boundaries).place(align(window, own))
+                inside = {m for _, _, m in found}
+                lost |= {m: "unit_boundary" for m in own if m not in inside} | self._limits(found)
         nested = keep_flat([m for m in document.mentions if m not in lost])[1] if config.flat else []
         self.coverage.add(
             document.corpus, len(document.mentions), Counter([*lost.values(), *("nested" for _ in nested)])
         )
         return lost
+
+
+class SpanFeatures(UnitFeatures):
+    """Gold cells of the span grid, under the corpus's own types; every other span of the grid is the corpus's negative."""
+
+    def __init__(self, model, windower, space: LabelSpace):
+        super().__init__(model, windower, space)
+        self.numbers = {label: number for number, label in enumerate(model.config.labels.labels)}
+
+    def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
+        wide = {m: "too_wide" for first, end, m in found if end - first > self.model.config.max_span_width}
+        types: dict[tuple[int, int], str] = {}
+        rest = [m for _, _, m in found if m not in wide]
+        return wide | {m: "second_type" for m in rest if types.setdefault((m.start, m.end), m.type) != m.type}
 
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
         document = _without_repeats(document)
@@ -216,13 +229,53 @@ class SpanFeatures(Features):
     ) -> dict[str, list[int]]:
         grid, widest = _Grid(window, self.model.config.boundaries), self.model.config.max_span_width
         gold: dict[int, int] = {}
-        for span, mention in align(window, usable):
-            width = grid.width(span)
-            if width is not None and width <= widest:
-                gold[grid.starts[span.start] * widest + width - 1] = self.numbers[corpus, mention.type]
+        for first, end, mention in grid.place(align(window, usable)):
+            if end - first <= widest:
+                gold[first * widest + end - first - 1] = self.numbers[corpus, mention.type]
                 usable = [m for m in usable if m is not mention]
         cells = {cell: IGNORE for m in [*unclear, *usable] for cell in grid.overlapping(m, widest)} | gold
         return {"cells": list(cells), "cell_labels": list(cells.values())}
+
+
+class ActionFeatures(UnitFeatures):
+    """Gold actions of the transition system, under the corpus's own types; every other action is the corpus's negative."""
+
+    def __init__(self, model, windower, space: LabelSpace):
+        super().__init__(model, windower, space)
+        self.numbers = {kind: number for number, kind in enumerate(model.config.types)}
+
+    def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
+        mentions = {(first, end, m.type): m for first, end, m in found}
+        return {mentions[key]: "crossing" for key in without_crossing(list(mentions))[1]}
+
+    def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
+        document = _without_repeats(document)
+        lost = self._lost(document, windows)
+        usable = [m for m in document.mentions if m not in lost]
+        for window in windows:
+            feature = self.model.features(window, document.corpus)
+            yield document.corpus, feature | self._actions(document.corpus, window, usable, list(lost))
+
+    def _actions(self, corpus: str, window: Window, usable: list[Mention], lost: list[Mention]) -> dict[str, list[int]]:
+        grid = _Grid(window, self.model.config.boundaries)
+        found = {(s, e, self.numbers[corpus, m.type]): m for s, e, m in grid.place(align(window, usable))}
+        gold, _ = without_crossing(list(found))
+        steps = list(enumerate(encode(gold, len(grid.units))))
+        # Where a mention is that this window sees in part, or that can't be written, actions of its type are neither right
+        # nor wrong.
+        written = {found[mention] for mention in gold}
+        unclear = [
+            (place, act(self.numbers[corpus, m.type]))
+            for m in dict.fromkeys([*lost, *(m for m in usable if m not in written)])
+            for place in grid.places(m)
+            for act in (transition, reduction)
+        ]
+        return {
+            "gold_steps": [number for number, step in steps for _ in step],
+            "gold_actions": [action for _, step in steps for action in step],
+            "unclear_places": [place for place, _ in unclear],
+            "unclear_actions": [action for _, action in unclear],
+        }
 
 
 class _Grid:
@@ -234,21 +287,32 @@ class _Grid:
         self.starts = {start: number for number, (start, _) in enumerate(self.units)}
         self.ends = {end: number for number, (_, end) in enumerate(self.units)}
 
-    def width(self, span: Span) -> int | None:
-        """Units of the span; None if it begins or ends inside one."""
-        if span.start not in self.starts or span.end not in self.ends:
-            return None
-        return self.ends[span.end] - self.starts[span.start] + 1
+    def place(self, found: list[tuple[Span, Mention]]) -> list[tuple[int, int, Mention]]:
+        """(first unit, one past the last unit, mention) of those that neither begin nor end inside a unit."""
+        return [
+            (self.starts[span.start], self.ends[span.end] + 1, mention)
+            for span, mention in found
+            if span.start in self.starts and span.end in self.ends
+        ]
 
-    def overlapping(self, mention: Mention, widest: int) -> list[int]:
-        """Cells of the spans of up to `widest` units that overlap the mention."""
+    def touched(self, mention: Mention) -> list[int]:
+        """The units that have characters of the mention, in order."""
         if mention.end <= self.window.char_start or mention.start >= self.window.char_end:
             return []  # soon told, as most mentions of a long document are elsewhere
-        touched = [
+        return [
             number
             for number, (start, end) in enumerate(self.units)
             if self.window.offsets[start][0] < mention.end and mention.start < self.window.offsets[end - 1][1]
         ]
+
+    def places(self, mention: Mention) -> list[int]:
+        """How many units have been read before, in and right after the mention."""
+        touched = self.touched(mention)
+        return [*touched, touched[-1] + 1] if touched else []
+
+    def overlapping(self, mention: Mention, widest: int) -> list[int]:
+        """Cells of the spans of up to `widest` units that overlap the mention."""
+        touched = self.touched(mention)
         if not touched:
             return []
         return [

@@ -12,14 +12,15 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 from .adapters import Adapters, is_adapter, load_merged, load_parts, unquantized
 from .arguments import ModelArguments
 from .collator import NERCollator
-from .configuration_ner import AIONERConfig, NERConfig, SpanCVAEConfig
-from .dataset import Features, SpanFeatures, TaggingFeatures
+from .configuration_ner import AIONERConfig, NERConfig, SpanCVAEConfig, SRUNERConfig
+from .dataset import ActionFeatures, Features, SpanFeatures, TaggingFeatures
 from .encoders import EncoderParts, ModelError, add_embeddings, load_config, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_ner import NEROutput
 from .modeling_span_cvae import SpanCVAEForNER
-from .schemes import Scheme, build_scheme
+from .modeling_sruner import SRUNERForNestedNER
+from .schemes import ALL, Scheme, build_scheme
 from .windowing import Windower
 
 
@@ -99,10 +100,9 @@ def _bundle(model, tagger, tokenizer, config: NERConfig, space: LabelSpace, keys
         )
     except ValueError as error:
         raise ModelError(str(error)) from error
-    tagging = isinstance(config, AIONERConfig)
-    features = (TaggingFeatures if tagging else SpanFeatures)(tagger, windower, space)
+    features = _FEATURES[type(config)](tagger, windower, space)
     collator = NERCollator(tokenizer.pad_token_id or 0, keys, masking, tokenizer.mask_token_id)
-    return Bundle(model, tagger, tokenizer, features, collator, tagging)
+    return Bundle(model, tagger, tokenizer, features, collator, isinstance(config, AIONERConfig))
 
 
 def _common(arguments: ModelArguments, space: LabelSpace, parts: EncoderParts) -> dict:
@@ -252,7 +252,7 @@ def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: lis
             {"name": c, "prefix_ids": [*parts.cls_ids, ids[f"<{c}>"]], "suffix_ids": parts.sep_ids} for c in trained
         ],
         default_tasks=default,
-        flat=arguments.flat,
+        flat=arguments.flat is not False,
         max_span_width=arguments.max_span_width,
         boundaries=arguments.boundaries,
         span_size=arguments.span_size,
@@ -266,6 +266,27 @@ def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: lis
     )
     _set_default_template(parts.tokenizer, config)
     return _assemble(SpanCVAEForNER(config), parts, arguments, space)
+
+
+def _sruner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+    """Actions for the types of every trained corpus; each answers for its own, or all together."""
+    parts = _parts(arguments, texts)
+    around = {"prefix_ids": parts.cls_ids, "suffix_ids": parts.sep_ids}
+    tasks = [{"name": name, "corpus": None if name == ALL else name, **around} for name in (ALL, *trained)]
+    config = SRUNERConfig(
+        tasks=tasks,
+        default_tasks=[ALL],
+        flat=bool(arguments.flat),
+        latents_per_action=arguments.latents_per_action,
+        context=arguments.context,
+        train_scale=arguments.train_scale,
+        history=arguments.history,
+        write=arguments.write,
+        slot_dropout=arguments.slot_dropout,
+        boundaries=arguments.boundaries,
+        **_common(arguments, space.restricted_to(trained), parts),
+    )
+    return _assemble(SRUNERForNestedNER(config), parts, arguments, space)
 
 
 def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
@@ -286,10 +307,16 @@ def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list
 FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, object, list[str]], Bundle]] = {
     "aioner": _aioner,
     "span_cvae": _span_cvae,
+    "sruner": _sruner,
     "token_classification": _baseline,
 }
 
-_REGISTERED = {AIONERConfig: AIONERForTokenClassification, SpanCVAEConfig: SpanCVAEForNER}
+_REGISTERED = {
+    AIONERConfig: AIONERForTokenClassification,
+    SpanCVAEConfig: SpanCVAEForNER,
+    SRUNERConfig: SRUNERForNestedNER,
+}
+_FEATURES = {AIONERConfig: TaggingFeatures, SpanCVAEConfig: SpanFeatures, SRUNERConfig: ActionFeatures}
 for _config, _model in _REGISTERED.items():
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)

@@ -22,7 +22,11 @@ from .configuration_ner import NERConfig
 from .windowing import Span, Window
 
 PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
+PADDING |= {"gold_steps": -1, "gold_actions": -1, "unclear_places": -1, "unclear_actions": -1}
 """Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
+
+NATIVE = "#native"
+"""Ends the name of a task that answers in a corpus's own types."""
 
 
 @dataclass

@@ -9,12 +9,9 @@ from transformers import initialization as init
 
 from .configuration_ner import SpanCVAEConfig
 from .label_space import LabelError, LabelSpace, nearest
-from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
+from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
 from .spans import SpanEmbedding, SpanParts, find_units, read_cells, span_mask, take_units
 from .windowing import Span, Window
-
-NATIVE = "#native"
-"""Ends the name of a task that answers in a corpus's own types."""
 
 
 def prior_distribution_vectors(space: LabelSpace, initialisation: str = "full") -> Tensor:

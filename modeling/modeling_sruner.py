@@ -1,0 +1,292 @@
+"""SRU-NER: mentions as actions, chosen one after the other with a memory of slots (Ruano et al. 2025). Ships to the Hub."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from .configuration_ner import SRUNERConfig
+from .label_space import LabelError, nearest
+from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
+from .slot_memory import SlotMemory, SlotState
+from .spans import find_units, take_units
+from .transitions import EOA, SH, action_count, decode, reduction, transition
+from .windowing import Span, Window
+
+
+class SRUNERForNestedNER(NERPreTrainedModel):
+    """Encoder → max-pooled words → slot memory and MLP, action by action (section 3.2).
+
+    The types of all corpora are different types: a window's actions are those of every corpus at once. B windows, N words,
+    Q = N + 2 slots (before and after the words there is one), A = 2 M + 2 actions, T steps.
+    """
+
+    config_class = SRUNERConfig
+
+    def __init__(self, config: SRUNERConfig):
+        super().__init__(config)
+        self.encoder = build_encoder(config.encoder_config)
+        size, actions = config.encoder_config.hidden_size, config.num_labels
+        self.memory = SlotMemory(
+            size, config.latents_per_action * actions, config.context, config.train_scale, config.slot_dropout
+        )
+        self.actions = nn.Embedding(actions, size)
+        self.first = nn.Parameter(torch.empty(size))  # BOA
+        self.dropout = nn.Dropout(config.dropout)
+        self.word = nn.Linear(size, size)  # with `recall`, the first layer over [next word ; h]
+        self.recall = nn.Linear(size, size, bias=False)
+        self.classifier = nn.Linear(size, actions)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            # By the size of the input, as PyTorch does: with 0.02, small encoders never got beyond the actions' frequencies.
+            init.normal_(module.weight, mean=0.0, std=(3 * module.in_features) ** -0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, mean=0.0, std=0.02)
+        elif isinstance(module, SlotMemory):
+            init.normal_(module.latents, mean=0.0, std=0.02)
+            init.normal_(module.positions, mean=0.0, std=0.02)
+            for scale in (module.output_scale, module.score_scale, module.scale):
+                init.ones_(scale)
+        elif isinstance(module, SRUNERForNestedNER):
+            init.normal_(self.first, mean=0.0, std=0.02)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        unit_starts: Tensor | None = None,
+        unit_ends: Tensor | None = None,
+        corpus_ids: Tensor | None = None,
+        native_ids: Tensor | None = None,
+        gold_steps: Tensor | None = None,
+        gold_actions: Tensor | None = None,
+        unclear_places: Tensor | None = None,
+        unclear_actions: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs,
+    ) -> NEROutput:
+        """The chosen actions, or with gold actions the loss.
+
+        Args:
+            input_ids: (B, S) int64, special tokens included.
+            attention_mask: (B, S) int64.
+            unit_starts, unit_ends: (B, Q) int64, the first and the last token of each slot, those before and after the words
+                included; -1 pads at the end. By default every token between the special ones is a word.
+            corpus_ids: (B,) int64, numbers in `config.tasks`; needed with gold actions, for what the corpus annotates.
+            native_ids: ignored here (`decode` reads it).
+            gold_steps, gold_actions: (B, G) int64, at which step which action is right (see transitions.py); -1 pads.
+            unclear_places, unclear_actions: (B, P) int64, after how many words which action is neither right nor wrong where
+                it is not gold; -1 pads.
+            token_type_ids: ignored (the segments of a window are all alike).
+        Returns:
+            NEROutput with logits (B, T, A); without gold actions those that a window can't choose at a step are -inf (see
+            `_choices`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
+            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear.
+        """
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
+        ).last_hidden_state
+        if unit_starts is None:
+            unit_starts = unit_ends = self._every_token(hidden, attention_mask)
+        slots = pool_words(hidden, unit_starts, unit_ends).to(self.first.dtype)
+        mask = unit_starts >= 0
+        with torch.autocast(hidden.device.type, enabled=False):  # errors would add up over the steps
+            state = self.memory.start(slots, mask)
+            words = self.word(self.dropout(slots))
+            if gold_steps is None:
+                return NEROutput(logits=self._choose(state, words, mask))
+            count, actions = int(gold_steps.max()) + 1, self.config.num_labels
+            gold = _table(gold_steps, gold_actions, count, actions)
+            unclear = None
+            if unclear_places is not None and unclear_places.shape[1]:
+                unclear = _table(unclear_places, unclear_actions, words.shape[1], actions)
+            return self._follow(state, words, gold, gold_steps.amax(1) + 1, corpus_ids, unclear)
+
+    def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """(B, Q) int64: each token between the special ones as a word, the first and the last token around them."""
+        before, after = len(self.config.cls_ids), len(self.config.sep_ids)
+        length = torch.full_like(hidden[:, :1, 0], hidden.shape[1], dtype=torch.long)
+        length = length if attention_mask is None else attention_mask.sum(1, keepdim=True)
+        last = (length - before - after).clamp(min=0) + 1
+        numbers = torch.arange(int(last.max()) + 1, device=hidden.device)
+        words = (numbers + before - 1).where(numbers > 0, 0)
+        return words.where(numbers < last, length - 1).masked_fill(numbers > last, -1)
+
+    def _scores(self, state: SlotState, words: Tensor, vector: Tensor, slot: Tensor, pointer: Tensor, running: Tensor):
+        """Logits of the next action, (B, A)."""
+        recalled = self.recall(self.dropout(state.step(vector, slot, pointer, running)))
+        place = (pointer + 1).clamp(max=words.shape[1] - 1).view(-1, 1, 1).expand(-1, 1, words.shape[2])
+        return self.classifier(torch.tanh(words.gather(1, place).squeeze(1) + recalled))
+
+    def _history(self, logits: Tensor) -> Tensor:
+        """Ω (eq. 2), (B, d): the embeddings of the actions no less likely than SH, weighted."""
+        weights = logits.softmax(1) if self.config.history == "softmax" else logits
+        return weights.where(logits >= logits[:, SH : SH + 1], 0) @ self.actions.weight
+
+    def _slot(self, pointer: Tensor, shifted: Tensor) -> Tensor:
+        """Where Ω is written: to the last word read, or for TR and RE to the next."""
+        return pointer if self.config.write == "last" else pointer + (~shifted).long()
+
+    def _choose(self, state: SlotState, words: Tensor, mask: Tensor) -> Tensor:
+        batch, device = len(words), words.device
+        count = mask.sum(1) - 2  # words
+        pointer = torch.zeros(batch, dtype=torch.long, device=device)
+        slot, waiting = pointer, pointer
+        running = torch.ones(batch, dtype=torch.bool, device=device)
+        vector = self.first.expand(batch, -1)
+        actions = torch.arange(self.config.num_labels, device=device)
+        opens = (actions > EOA) & (actions % 2 == 0)
+        steps = []
+        for number in range(int(count.max()) * (self.config.max_actions + 1) + self.config.max_actions + 1):
+            if number % (1 if device.type == "cpu" else 16) == 0 and not running.any():
+                break
+            logits = self._scores(state, words, vector, slot, pointer, running)
+            ended = (pointer >= count).unsqueeze(1)
+            barred = torch.where(ended, (actions == SH) | opens, actions == EOA)
+            barred = barred | (waiting >= self.config.max_actions).unsqueeze(1) & (actions > EOA)
+            barred = barred.where(running.unsqueeze(1), actions != EOA)
+            choices = logits.masked_fill(barred, float("-inf"))
+            steps.append(choices)
+            best = choices.argmax(1)
+            shifted = best == SH
+            pointer = pointer + (shifted & running)
+            waiting = (waiting + 1).where(~shifted, 0)
+            running = running & (best != EOA)
+            vector, slot = self._history(logits), self._slot(pointer, shifted)
+        return torch.stack(steps, 1)
+
+    def _follow(self, state, words, gold, lengths, corpus_ids, unclear) -> NEROutput:
+        """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None."""
+        batch, longest, count = gold.shape
+        rows = torch.arange(batch, device=words.device)
+        own = self._annotated(words.device)[corpus_ids]
+        several = unclear is not None or not bool(own.all())
+        pointer = torch.zeros(batch, dtype=torch.long, device=words.device)
+        slot, row, vector = pointer, pointer, self.first.expand(batch, -1)
+        delayed = torch.zeros(batch, dtype=torch.bool, device=words.device)
+        running = ~delayed
+        logits, targets, weights = [], [], []
+        while running.any() if several else len(logits) < longest:
+            scores = self._scores(state, words, vector, slot, pointer, running)
+            target = gold[rows, row.clamp(max=longest - 1)]
+            known = own if unclear is None else own & ~unclear[rows, pointer] | target
+            shift = target[:, SH]
+            # Where a type that this corpus doesn't annotate beats the gold SH, the model may have it its way: SH is taken one
+            # step later, and has no target here.
+            delay = shift & ~delayed & ((scores > scores[:, SH : SH + 1]) & ~known).any(1)
+            weight = known & running.unsqueeze(1)
+            weight = torch.cat([(weight[:, SH] & ~delay).unsqueeze(1), weight[:, SH + 1 :]], 1)
+            logits.append(scores)
+            targets.append(target)
+            weights.append(weight)
+            shifted = shift & running & ~delay
+            pointer, row = pointer + shifted, row + (running & ~delay)
+            delayed, running = delay, row < lengths
+            vector, slot = self._history(scores), self._slot(pointer, shifted)
+        scores = at_least_float32(torch.stack(logits, 1))
+        target, weight = torch.stack(targets, 1).to(scores.dtype), torch.stack(weights, 1).to(scores.dtype)
+        losses = nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="none")
+        taken = weight[:, :, EOA].sum(1)  # EOA has a target at every step
+        loss = (losses.sum((1, 2)) / (taken * count)).mean()
+        return NEROutput(loss=loss, loss_terms={"actions": loss.detach()}, logits=scores)
+
+    def _annotated(self, device) -> Tensor:
+        """(tasks, A) bool: the actions of the types that each task's corpus annotates, with SH and EOA."""
+        rows = []
+        for task in self.config.tasks:
+            kinds = [n for n, (corpus, _) in enumerate(self.config.types) if corpus == task["corpus"]]
+            own = {SH, EOA, *(transition(k) for k in kinds), *(reduction(k) for k in kinds)}
+            rows.append([action in own for action in range(action_count(len(self.config.types)))])
+        return torch.tensor(rows, device=device)
+
+    # ---- windows in, spans out
+
+    def knows_native_types(self, corpus: str) -> bool:
+        return corpus in self.config.labels.corpora
+
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+        """One pass finds the mentions of every corpus's types; the task says which of them are told.
+
+        Args:
+            corpus: a training corpus.
+            mode: "merged" (default): all, under shared types (a type without one keeps its name); "native": those of the
+                corpus, under its own names.
+        """
+        modes = ("merged", "native")
+        if mode is not None and mode not in modes:
+            raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
+        if mode == "native" and corpus in self.config.labels.corpora:
+            return [corpus + NATIVE]
+        return list(self.config.default_tasks)
+
+    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (with special tokens), unit_starts and unit_ends (of the slots), corpus_ids, native_ids."""
+        name = task or self.config.default_tasks[0]
+        number = self.config.task_index(name.removesuffix(NATIVE))
+        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
+        ids = [*prefix, *window.input_ids, *suffix]
+        units = find_units(window, self.config.boundaries)
+        return {
+            "input_ids": ids,
+            "unit_starts": [0, *(len(prefix) + start for start, _ in units), len(ids) - 1],
+            "unit_ends": [0, *(len(prefix) + end - 1 for _, end in units), len(ids) - 1],
+            "corpus_ids": number,
+            "native_ids": int(name.endswith(NATIVE)),
+        }
+
+    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`best` (B, T) int64, the likeliest action of each step, and `scores` (B, T, A) float32, the probabilities."""
+        return {"best": output.logits.argmax(2), "scores": output.logits.float().sigmoid()}
+
+    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+        """Where TR or RE is the likeliest action of a step, all of them that are more likely than not are taken."""
+        space, types = self.config.labels, self.config.types
+        out = []
+        likely = best["scores"] > 0.5
+        for row, actions in enumerate(best["best"].tolist()):
+            task = self.config.tasks[int(batch["corpus_ids"][row])]
+            native = bool(batch["native_ids"][row])
+            before = len(task["prefix_ids"])
+            steps = []
+            for number, action in enumerate(actions):
+                if action in (SH, EOA):
+                    steps.append([(action, 1.0)])
+                    continue
+                taken = [a for a in likely[row, number].nonzero().flatten().tolist() if a > EOA]
+                steps.append([(a, float(best["scores"][row, number, a])) for a in taken])
+            starts, ends = batch["unit_starts"][row].tolist(), batch["unit_ends"][row].tolist()
+            found = []
+            for first, last, kind, score in decode(steps):
+                corpus, name = types[kind]
+                if task["corpus"] is None or corpus == task["corpus"]:
+                    shown = name if native else space.shared(corpus, name) or name
+                    found.append((Span(starts[first + 1] - before, ends[last] + 1 - before), shown, score))
+            out.append(found)
+        return out
+
+
+def _table(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """(B, height, width) bool: True at the rows and columns (B, n) int64 given, -1 being padding."""
+    cells = (rows * width + columns).where(rows >= 0, height * width)
+    table = torch.zeros(len(rows), height * width + 1, dtype=torch.bool, device=rows.device)
+    return table.scatter_(1, cells, True)[:, :-1].view(-1, height, width)
+
+
+def pool_words(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """The greatest value of each feature over each word's tokens.
+
+    Args:
+        hidden: (B, S, H) float. starts, ends: (B, Q) int64, a word's first and last token; -1 for padding.
+    Returns:
+        (B, Q, H), zeros for padding.
+    """
+    pooled = take_units(hidden, starts)
+    for step in range(1, int((ends - starts).max()) + 1):
+        pooled = torch.maximum(pooled, take_units(hidden, torch.minimum(starts + step, ends)))
+    return pooled * (starts >= 0).unsqueeze(2)
