@@ -12,7 +12,11 @@ from mosaic_ner.modeling.windowing import Span, keep_flat
 LONG = "The " + "BRCA1 and p53-like (α) genes of mice with é\u0301 cancer given aspirin, " * 30 + "grew"
 
 
-FAMILIES = {"aioner": {}, "span_cvae": {"family": "span_cvae"}}
+FAMILIES = {
+    "aioner": {},
+    "span_cvae": {"family": "span_cvae"},
+    "sruner": {"family": "sruner", "flat": True, "trained": ["demo_all"]},
+}
 
 
 def in_float64(bundle):

@@ -1,0 +1,167 @@
+"""The slot memory against the paper's equations, with the whole matrix rewritten at every step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mosaic_ner.modeling.slot_memory import SlotMemory
+
+SIZE, LATENTS = 5, 3
+
+
+def memory_of(context: int, latents: int = LATENTS, train_scale: bool = True) -> SlotMemory:
+    """Random everywhere, in float64."""
+    memory = SlotMemory(SIZE, latents, context, train_scale, dropout=0.0).double()
+    generator = torch.Generator().manual_seed(context)
+    with torch.no_grad():
+        for parameter in memory.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.double))
+    return memory
+
+
+def textbook(memory: SlotMemory, slots, vectors, places, pointers) -> torch.Tensor:
+    """Section 3.3 for one window: slots (Q, d), vectors (T, d), places and pointers T numbers → (T, d)."""
+    state, out = slots, []
+    for vector, place, pointer in zip(vectors, places, pointers, strict=True):
+        one_hot = torch.eye(len(slots), dtype=slots.dtype)[place]
+        state = state + torch.outer(one_hot, vector)
+        positions = []
+        for q in range(len(slots)):
+            distance = q - pointer
+            near = abs(distance) <= memory.context
+            positions.append(memory.positions[distance + memory.context if near else -1])
+        placed = memory.scale * state + torch.stack(positions)
+        attention = memory.latents @ torch.diag(memory.score_scale) @ placed.T
+        weights = attention.max(0).values.softmax(0)
+        out.append(weights @ (state @ torch.diag(memory.output_scale)))
+    return torch.stack(out)
+
+
+def compare(memory, schedules, block, spare=0, seed=0):
+    """Both, forward and backward, over a batch.
+
+    Args:
+        schedules: per window (slots, pointers, places), of different lengths.
+        spare: padding slots that even the longest window has.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.double)
+
+    batch, steps = len(schedules), max(len(pointers) for _, pointers, _ in schedules)
+    count = max(n for n, _, _ in schedules) + spare
+    slots, vectors, weights = random(batch, count, SIZE), random(steps, batch, SIZE), random(steps, batch, SIZE)
+    mask = torch.arange(count) < torch.tensor([[n] for n, _, _ in schedules])
+    slots[~mask] *= 1e3
+    slots.requires_grad_()
+    vectors.requires_grad_()
+    trained = [slots, vectors, *(p for p in memory.parameters() if p.requires_grad)]
+
+    state, got = memory.start(slots, mask, block), []
+    for step in range(steps):
+        running = torch.tensor([step < len(p) for _, p, _ in schedules])
+        pointer = torch.tensor([p[min(step, len(p) - 1)] for _, p, _ in schedules])
+        place = torch.tensor([s[min(step, len(s) - 1)] for _, _, s in schedules])
+        read = state.step(vectors[step], place, pointer, None if running.all() else running)
+        assert torch.isfinite(read).all()
+        got.append(read.where(running.unsqueeze(1), 0))
+    got = torch.stack(got)
+
+    expected = torch.zeros_like(got)
+    for row, (n, pointers, places) in enumerate(schedules):
+        part = textbook(memory, slots[row, :n], vectors[: len(pointers), row], places, pointers)
+        expected = expected + torch.nn.functional.pad(part, (0, 0, 0, steps - len(part))).unsqueeze(1) * (
+            torch.arange(batch) == row
+        ).view(1, -1, 1)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+    one = torch.autograd.grad((got * weights).sum(), trained)
+    other = torch.autograd.grad((expected * weights).sum(), trained)
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    assert (one[0][~mask] == 0).all()  # padding is never read
+    return got
+
+
+def schedule(moves: list[int], places: list[int] | None = None, first: int = 0, spare: int = 0):
+    """(slots, pointers, places) of a window whose pointer rises by `moves`; `places`: 0 the pointer's slot, 1 the next."""
+    pointers = [first]
+    for move in moves:
+        pointers.append(pointers[-1] + move)
+    places = places or [0] * len(pointers)
+    return pointers[-1] + 2 + spare, pointers, [p + n for p, n in zip(pointers, places, strict=True)]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 32])
+@pytest.mark.parametrize("write", ["last", "next", "by turns"])
+@pytest.mark.parametrize("context", [0, 2, 50])
+def test_windows_of_different_lengths_and_speeds(block, write, context):
+    every = [1] * 14
+    slow = [0, 0, 1] * 4
+    bursts = [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0]
+    place = {"last": lambda n: [0] * n, "next": lambda n: [1] * n, "by turns": lambda n: [i % 2 for i in range(n)]}
+    windows = [schedule(moves, place[write](len(moves) + 1)) for moves in (every, slow, bursts, [], [0, 0])]
+    compare(memory_of(context), windows, block)
+
+
+@pytest.mark.parametrize("block", [1, 3, 32])
+def test_a_window_alone_or_beside_much_longer_ones_with_more_padding(block):
+    window = schedule([0, 1, 1, 0, 1])
+    memory = memory_of(2)
+    compare(memory, [window], block)
+    compare(memory, [window, schedule([1] * 40)], block, spare=7)
+
+
+def test_a_pointer_may_stand_still_longer_than_a_block_and_never_reach_the_end():
+    compare(memory_of(3), [schedule([0] * 20, spare=30), schedule([1] * 20)], 4)
+
+
+def test_one_latent_vector_and_a_scale_that_is_not_trained():
+    memory = memory_of(2, latents=1, train_scale=False)
+    assert not memory.scale.requires_grad
+    compare(memory, [schedule([1] * 6), schedule([0, 1, 0])], 2)
+
+
+@st.composite
+def schedules(draw):
+    out = []
+    for _ in range(draw(st.integers(1, 4))):
+        moves = draw(st.lists(st.integers(0, 1), max_size=18))
+        places = draw(st.lists(st.integers(0, 1), min_size=len(moves) + 1, max_size=len(moves) + 1))
+        out.append(schedule(moves, places, first=draw(st.integers(0, 3)), spare=draw(st.integers(0, 5))))
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(schedules(), st.integers(1, 9), st.integers(0, 4), st.integers(0, 3), st.integers(0, 100))
+def test_any_schedule(made, block, context, spare, seed):
+    compare(memory_of(context), made, block, spare, seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_large_scores_and_small_types_stay_finite(dtype):
+    memory = memory_of(2).to(dtype)
+    mask = torch.arange(9) < torch.tensor([[9], [4]])
+    state = memory.start(torch.full((2, 9, SIZE), 30.0, dtype=dtype), mask, block=2)
+    for step in range(7):
+        pointer = torch.tensor([step, min(step, 2)])
+        read = state.step(torch.full((2, SIZE), 9.0, dtype=dtype), pointer, pointer, torch.tensor([True, step < 3]))
+        assert read.dtype == dtype
+        assert torch.isfinite(read).all()
+
+
+def test_dropout_is_drawn_once_for_all_steps():
+    memory = memory_of(2)
+    memory.dropout.p = 0.5
+    torch.manual_seed(0)
+    slots, zero, place = torch.randn(1, 6, SIZE).double(), torch.zeros(1, SIZE).double(), torch.zeros(1).long()
+    mask = torch.ones(1, 6, dtype=torch.bool)
+    state = memory.train().start(slots, mask)
+    reads = [state.step(zero, place, place) for _ in range(3)]
+    torch.testing.assert_close(reads[0], reads[2], rtol=0, atol=1e-12)
+    assert not torch.allclose(reads[0], memory.start(slots, mask).step(zero, place, place))
+    memory.eval()
+    expected = textbook(memory, slots[0], zero, [0], [0])
+    torch.testing.assert_close(memory.start(slots, mask).step(zero, place, place), expected)

@@ -1,0 +1,593 @@
+"""SRU-NER: its loss against section 3.3 step by step, the gold found along the gold actions, and what must change nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.configuration_ner import SRUNERConfig
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import LabelError
+from mosaic_ner.modeling.modeling_ner import NATIVE, NEROutput, pad_batch
+from mosaic_ner.modeling.modeling_sruner import SRUNERForNestedNER, pool_words
+from mosaic_ner.modeling.transitions import EOA, SH, action_count, reduction, transition
+from torch.nn.functional import binary_cross_entropy_with_logits
+from transformers import AutoModel, AutoModelForTokenClassification
+
+CORPORA = tuple(DEMO_LABEL_SPACE.corpora)
+SMALL = {"family": "sruner", "dropout": 0.0, "slot_dropout": 0.0, "context": 6, "train_scale": True}
+VARIANTS = [{}, {"history": "softmax", "write": "next"}]
+
+
+def calm(model):
+    """With large random weights a step's rounding error grows over hundreds of steps that feed one another."""
+    with torch.no_grad():
+        model.actions.weight.mul_(0.2)
+
+
+@pytest.fixture
+def exact(build_bundle):
+    """Function: options → a lively bundle in float64 without dropout, in evaluation mode."""
+
+    def build(**options):
+        bundle = build_bundle(**(SMALL | {"lively": True} | options))
+        bundle.model.double().eval()
+        calm(bundle.model)
+        return bundle
+
+    return build
+
+
+def some_features(bundle, demo_corpora, corpora=CORPORA, count=2) -> list[dict]:
+    """Short windows of several corpora with gold mentions, of different lengths."""
+    found = []
+    for corpus in corpora:
+        built = bundle.features.build(demo_corpora[corpus]["train"][:6]).features
+        some = [f for f in built if max(f["gold_actions"]) > EOA]
+        found += sorted(some, key=lambda f: len(f["input_ids"]))[:count]
+    assert len({len(f["input_ids"]) for f in found}) > 1
+    return found
+
+
+def doubtful(bundle) -> dict:
+    """A window whose mention begins inside a unit, so that some actions of its type are open."""
+    text = "The velosis of breast cancers."
+    start = text.index("ancers")
+    made = Document("1", "demo_disease", text, (Mention(4, 11, "Modifier"), Mention(start, start + 6, "Modifier")))
+    (feature,) = bundle.features.build([made])
+    assert feature["unclear_places"]
+    return feature
+
+
+def run(bundle, features) -> tuple[NEROutput, dict]:
+    batch = pad_batch(features, bundle.tokenizer.pad_token_id)
+    return bundle.model(**batch), batch
+
+
+# ---- the loss, step by step
+
+
+def by_hand(model, feature) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """One window: the loss over what is known; the paper's, with the model's own probability as target of the rest; and how
+    often a gold SH was delayed."""
+    config = model.config
+    corpus = config.tasks[feature["corpus_ids"]]["name"]
+    own = torch.tensor([n in ("SH", "EOA") or n[3:].startswith(corpus + ":") for n in config.id2label.values()])
+    hidden = model.encoder(input_ids=torch.tensor([feature["input_ids"]])).last_hidden_state[0]
+    slots = torch.stack(
+        [hidden[s : e + 1].amax(0) for s, e in zip(feature["unit_starts"], feature["unit_ends"], strict=True)]
+    )
+    gold = torch.zeros(max(feature["gold_steps"]) + 1, config.num_labels).double()
+    gold[feature["gold_steps"], feature["gold_actions"]] = 1
+    rows = [(row, False) for row in gold]
+    unclear = set(zip(feature["unclear_places"], feature["unclear_actions"], strict=True))
+    memory, fully = model.memory, torch.cat([model.word.weight, model.recall.weight], 1)
+    state, vector, pointer, slot, delays = slots, model.first, 0, 0, 0
+    losses, papers = [], []
+    while len(losses) < len(rows):
+        state = state + torch.outer(torch.eye(len(slots)).double()[slot], vector)
+        offsets = torch.arange(len(slots)) - pointer
+        places = memory.positions[
+            torch.where(offsets.abs() <= config.context, offsets + config.context, 2 * config.context + 1)
+        ]
+        scores = (memory.latents * memory.score_scale) @ (memory.scale * state + places).T
+        read = scores.amax(0).softmax(0) @ (state * memory.output_scale)
+        logits = model.classifier(torch.tanh(fully @ torch.cat([slots[pointer + 1], read]) + model.word.bias))
+        row, inserted = rows[len(losses)]
+        target, soft = row.clone(), ~own
+        for action in range(config.num_labels):
+            soft[action] |= (pointer, action) in unclear and row[action] == 0
+        target[soft] = logits.detach().sigmoid()[soft]
+        delay = row[SH] == 1 and not inserted and bool((logits > logits[SH])[soft].any())
+        if delay:
+            target[SH], soft[SH] = logits.detach().sigmoid()[SH], True
+            rows.insert(len(losses) + 1, (row, True))
+            delays += 1
+        terms = binary_cross_entropy_with_logits(logits, target, reduction="none")
+        papers.append(terms.sum() / config.num_labels)
+        losses.append(terms[~soft].sum() / config.num_labels)
+        weights = logits.softmax(0) if config.history == "softmax" else logits
+        vector = sum(w * e for w, e, u in zip(weights, model.actions.weight, logits, strict=True) if u >= logits[SH])
+        shifted = row[SH] == 1 and not delay
+        pointer += int(shifted)
+        slot = pointer if config.write == "last" or shifted else pointer + 1
+    return torch.stack(losses).mean(), torch.stack(papers).mean(), delays
+
+
+def gradients(model, loss) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+@pytest.mark.parametrize("corpora", [["demo_all"], list(CORPORA)])
+def test_the_loss_is_that_of_section_3_3(exact, demo_corpora, options, corpora):
+    bundle = exact(trained=corpora, **options)
+    model = bundle.model
+    features = some_features(bundle, demo_corpora, corpora, count=1 if len(corpora) > 1 else 3)
+    if "demo_disease" in corpora:
+        features.append(doubtful(bundle))
+    delays = 0
+    for feature in features:
+        output, _ = run(bundle, [feature])
+        known, paper, delayed = by_hand(model, feature)
+        torch.testing.assert_close(output.loss, known, rtol=1e-10, atol=0)
+        assert torch.equal(output.loss_terms["actions"], output.loss)
+        assert not output.loss_terms["actions"].requires_grad
+        found, expected = gradients(model, output.loss), gradients(model, paper)
+        assert found.keys() == expected.keys()
+        for name, value in found.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-8, atol=1e-10)
+        assert output.logits.shape[1] == max(feature["gold_steps"]) + 1 + delayed
+        delays += delayed
+    assert (delays > 5) == (len(corpora) > 1)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_a_batch_is_the_mean_of_its_windows_alone_whatever_the_padding(exact, demo_corpora, options):
+    bundle = exact(**options)
+    features = [*some_features(bundle, demo_corpora), doubtful(bundle)]
+
+    def measured(some):
+        loss = run(bundle, some)[0].loss
+        return gradients(bundle.model, loss) | {"loss": loss.detach()}
+
+    together, backwards = measured(features), measured(features[::-1])
+    alone = [measured([f]) for f in features]
+    assert len(together) == 1 + len(list(bundle.model.parameters()))
+    for name, value in together.items():
+        torch.testing.assert_close(value, sum(a[name] for a in alone) / len(alone), rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(value, backwards[name], rtol=1e-9, atol=1e-11)
+
+
+def test_windows_without_gold_mentions_are_trained_on_as_negatives(exact, monkeypatch):
+    bundle = exact()
+    history = type(bundle.model)._history
+    monkeypatch.setattr(bundle.model, "_history", lambda logits: history(bundle.model, logits.detach()))
+    text = "Nothing of note happened."
+    (feature,) = bundle.features.build([Document("1", "demo_all", text, ())])
+    assert set(feature["gold_actions"]) == {SH, EOA}
+    found = gradients(bundle.model, run(bundle, [feature])[0].loss)["classifier.bias"]
+    own = [n for n, name in bundle.model.config.id2label.items() if "demo_all" in name]
+    assert (found[own] > 0).all()  # down with them
+
+
+# ---- unknown is never negative
+
+
+def split_actions(config, corpus) -> tuple[list[int], list[int]]:
+    """Numbers of the actions of the corpus's types, and of the other corpora's."""
+    typed = {n: name[3:].split(":")[0] for n, name in config.id2label.items() if n > EOA}
+    return [n for n, c in typed.items() if c == corpus], [n for n, c in typed.items() if c != corpus]
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_targets_of_types_that_a_corpus_does_not_annotate_give_no_gradient(exact, demo_corpora, monkeypatch, corpus):
+    """The loss sees no logit of a foreign action. They still weigh past actions in Ω, which later steps read, so that path
+    is cut here; nothing else may be left."""
+    bundle = exact()
+    model = bundle.model
+    own, foreign = split_actions(model.config, corpus)
+    features = some_features(bundle, demo_corpora, [corpus], count=6)
+    loss = run(bundle, features)[0].loss
+    history = type(model)._history
+    monkeypatch.setattr(model, "_history", lambda logits: history(model, logits.detach()))
+    cut = run(bundle, features)[0].loss
+    assert torch.equal(loss, cut)
+    found = gradients(model, cut)
+    for name in ("classifier.weight", "classifier.bias"):
+        assert (found[name][foreign] == 0).all()
+        assert (found[name][own].flatten(1).abs().sum(1) > 0).all() if name == "classifier.weight" else True
+
+
+def test_no_gradient_reaches_a_foreign_logit_that_is_below_sh(exact, demo_corpora):
+    """Nor with Ω, where weights are logits: what is not chosen weighs nothing."""
+    bundle = exact()
+    model = bundle.model
+    _, foreign = split_actions(model.config, "demo_gene")
+    with torch.no_grad():
+        model.classifier.bias[foreign] = -100.0
+    found = gradients(model, run(bundle, some_features(bundle, demo_corpora, ["demo_gene"], count=6))[0].loss)
+    assert (found["classifier.bias"][foreign] == 0).all()
+    assert (found["actions.weight"][foreign] == 0).all()
+    assert found["actions.weight"].abs().sum() > 0
+
+
+def test_open_actions_give_no_gradient_where_they_are_open(exact, monkeypatch):
+    bundle = exact(trained=["demo_disease"])
+    model = bundle.model
+    feature = doubtful(bundle)
+    kept = []
+    scores = type(model)._scores
+
+    def keep(*args):
+        kept.append(scores(model, *args))
+        kept[-1].retain_grad()
+        return kept[-1]
+
+    history = type(model)._history
+    monkeypatch.setattr(model, "_history", lambda logits: history(model, logits.detach()))
+    monkeypatch.setattr(model, "_scores", keep)
+    run(bundle, [feature])[0].loss.backward()
+    gradient = torch.cat([logits.grad for logits in kept])
+    actions = set(feature["unclear_actions"])
+    assert len(actions) == 2
+    # The text's other mention is of the same type, so where actions are open can't be everywhere.
+    assert 0 < (gradient[:, sorted(actions)] == 0).all(1).sum() < len(gradient)
+    others = [a for a in range(model.config.num_labels) if a not in actions and a != SH]
+    assert (gradient[:, others] != 0).all()
+
+
+# ---- the gold along the gold actions
+
+
+def follow_gold(model, monkeypatch, gold):
+    """Makes the model choose the actions of `gold`: per window the steps, in the order of a batch."""
+
+    def scores(state, words, *rest):
+        number, state.steps = state.steps, state.steps + 1
+        logits = words.new_full((len(words), model.config.num_labels), -9.0)
+        for row, steps in enumerate(gold):
+            logits[row, steps[min(number, len(steps) - 1)]] = 9.0
+        return logits
+
+    monkeypatch.setattr(model, "_scores", scores)
+
+
+def steps_of(feature) -> list[list[int]]:
+    steps = [[] for _ in range(max(feature["gold_steps"]) + 1)]
+    for step, action in zip(feature["gold_steps"], feature["gold_actions"], strict=True):
+        steps[step].append(action)
+    return steps
+
+
+def test_along_the_gold_actions_the_gold_is_found(build_bundle, demo_corpora, monkeypatch):
+    bundle = build_bundle(**SMALL)
+    count = 0
+    for corpus in CORPORA:
+        documents = demo_corpora[corpus]["train"][:4]
+        windows = [w for own in bundle.features.windower([d.text for d in documents]) for w in own]
+        features = bundle.features.build(documents).features
+        plain = [bundle.model.features(w, corpus + NATIVE) for w in windows]
+        follow_gold(bundle.model, monkeypatch, [steps_of(f) for f in features])
+        batch = pad_batch(plain, 0)
+        found = bundle.model.decode(bundle.model.search(bundle.model(**batch), batch), batch)
+        for window, spans in zip(windows, found, strict=True):
+            document = documents[window.document]
+            seen = {
+                (window.offsets[s.start][0], window.offsets[s.end - 1][1], name)
+                for s, name, score in spans
+                if score > 0.9
+            }
+            assert len(seen) == len(spans)
+            inside = (m for m in document.mentions if window.char_start <= m.start and m.end <= window.char_end)
+            assert seen == {m.key for m in inside}
+            count += len(seen)
+    assert count > 40
+
+
+NESTED = [
+    ("Mice with severe breast cancer", [("breast cancer", "SpecificDisease"), ("cancer", "SpecificDisease")]),
+    ("cancer", [("cancer", "Modifier"), ("cancer", "SpecificDisease")]),
+    (
+        "breast cancer cells and cancer mice",
+        [
+            ("breast cancer cells", "Modifier"),
+            ("breast cancer", "Modifier"),
+            ("cells", "Modifier"),
+            ("mice", "Modifier"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "mentions"), NESTED)
+def test_nested_mentions_and_those_at_the_last_word_come_through_the_predictor(
+    build_bundle, monkeypatch, text, mentions
+):
+    bundle = build_bundle(**SMALL)
+    places = [(text.index(surface), surface, name) for surface, name in mentions]
+    gold = {Mention(start, start + len(surface), name) for start, surface, name in places}
+    assert any(m.end == len(text) for m in gold)
+    (feature,) = bundle.features.build([Document("1", "demo_disease", text, tuple(gold))])
+    follow_gold(bundle.model, monkeypatch, [steps_of(feature)])
+    (found,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], ["demo_disease" + NATIVE])
+    assert found == sorted(gold, key=lambda m: m.key)
+    bundle.model.config.flat = True
+    (flat,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], ["demo_disease" + NATIVE])
+    assert 0 < len(flat) < len(found)
+    assert set(flat) < set(found)
+
+
+# ---- prediction
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_choices_are_the_same_alone_in_any_batch_and_order(exact, demo_corpora, options):
+    bundle = exact(**options)
+    texts = [demo_corpora["demo_all"]["test"][n].text for n in range(4)]
+    windows = [w for own in bundle.features.windower(texts) for w in own]
+    features = [bundle.model.features(w) for w in windows]
+    assert len({len(f["input_ids"]) for f in features}) > 3
+
+    def choices(some):
+        return run(bundle, some)[0].logits
+
+    alone = [choices([f])[0] for f in features]
+    for order in (list(range(len(features))), list(range(len(features)))[::-1]):
+        together = choices([features[i] for i in order])
+        for row, number in enumerate(order):
+            steps = len(alone[number])
+            torch.testing.assert_close(together[row, :steps], alone[number], rtol=0, atol=1e-10)
+            assert (together[row, steps:].argmax(1) == EOA).all()
+            assert alone[number][-1].argmax() == EOA
+            assert (alone[number].argmax(1) == SH).sum() == len(features[number]["unit_starts"]) - 2
+
+
+def test_in_evaluation_training_s_logits_along_the_choices_are_prediction_s(exact, demo_corpora):
+    """Prediction and training read the same model: with the choices as gold, every logit agrees."""
+    bundle = exact(trained=["demo_all"])
+    model = bundle.model
+    window = bundle.features.windower([demo_corpora["demo_all"]["test"][0].text])[0][0]
+    feature = model.features(window, "demo_all")
+    chosen = run(bundle, [feature])[0].logits[0]
+    best = chosen.argmax(1)
+    gold = {"gold_steps": list(range(len(best))), "gold_actions": best.tolist()}
+    gold |= {"unclear_places": [], "unclear_actions": []}
+    followed = run(bundle, [feature | gold])[0].logits[0]
+    open_to = torch.isfinite(chosen)
+    assert (best > EOA).any()
+    torch.testing.assert_close(followed[open_to], chosen[open_to], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("loud", ["TR", "RE", "EOA", "SH", "none"])
+@pytest.mark.parametrize("write", ["last", "next"])
+def test_prediction_reads_every_word_and_ends(exact, demo_texts, loud, write):
+    bundle = exact(write=write)
+    model, config = bundle.model, bundle.model.config
+    with torch.no_grad():
+        for number, name in config.id2label.items():
+            model.classifier.bias[number] = 1e4 if name.startswith(loud) else -1e4
+    features = [model.features(w) for own in bundle.features.windower(demo_texts[:3]) for w in own]
+    logits = run(bundle, features)[0].logits
+    best = logits.argmax(2)
+    for row, feature in zip(best.tolist(), features, strict=True):
+        words = len(feature["unit_starts"]) - 2
+        assert row.count(SH) == words
+        end = row.index(EOA)
+        assert end <= (words + 1) * (config.max_actions + 1)
+        assert SH not in row[end:]
+        runs = [len(list(own)) for typed, own in itertools.groupby(row[:end], lambda a: a > EOA) if typed]
+        assert max(runs, default=0) <= config.max_actions
+    for mentions in MentionPredictor(model, bundle.tokenizer)(demo_texts[:3]):
+        assert mentions == []
+
+
+def test_words_without_tokens_and_empty_texts_survive(build_bundle):
+    bundle = build_bundle(family="sruner", lively=True)
+    texts = ["", " ", "\u200b", "\u200b \u200b", "BRCA1 \u200b causes \u200bvelosis\u200b \u200b", "x", "\u200b x"]
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+    found = predictor(texts)
+    assert found[:2] == [[], []]
+    for text, mentions in zip(texts, found, strict=True):
+        assert all(0 <= m.start < m.end <= len(text) for m in mentions)
+        assert [m.key for m in predictor([text])[0]] == [m.key for m in mentions]
+    at = texts[4].index("velosis")
+    features = bundle.features.build(
+        [Document("1", "demo_all", t, (Mention(at, at + 7, "Disease"),) if "velosis" in t else ()) for t in texts]
+    ).features
+    assert bundle.features.coverage.to_dict()["demo_all"]["represented"] == 1
+    loss = run(bundle, features)[0].loss
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("encoder", ["tiny_encoder_dir", "t5_dir"])
+def test_plain_calls_take_every_token_between_the_special_ones_as_a_word(build_bundle, request, demo_texts, encoder):
+    bundle = build_bundle(**SMALL, lively=True, encoder=str(request.getfixturevalue(encoder)))
+    model = bundle.model.double()
+    before, after = len(model.config.cls_ids), len(model.config.sep_ids)
+    assert (before, after) == ((1, 1) if encoder == "tiny_encoder_dir" else (0, 1))
+    inputs = bundle.tokenizer([demo_texts[0][:30], demo_texts[1][:60], ""], return_tensors="pt", padding=True)
+    logits = model(**inputs).logits
+    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+        ids = inputs["input_ids"][row, :length].tolist()
+        places = [0, *range(before, length - after), length - 1]
+        alone = model(**pad_batch([{"input_ids": ids, "unit_starts": places, "unit_ends": places}], 0)).logits
+        torch.testing.assert_close(logits[row, : alone.shape[1]], alone[0], rtol=0, atol=1e-10)
+
+
+def test_words_are_the_greatest_values_of_their_tokens():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 9, 4, generator=generator)
+    starts = torch.tensor([[0, 1, 2, 6, 8], [0, 1, 4, -1, -1], [0, 1, -1, -1, -1]])
+    ends = torch.tensor([[0, 1, 5, 7, 8], [0, 3, 4, -1, -1], [0, 1, -1, -1, -1]])
+    pooled = pool_words(hidden, starts, ends)
+    for row, column in itertools.product(range(3), range(5)):
+        first, last = int(starts[row, column]), int(ends[row, column])
+        expected = hidden[row, first : last + 1].amax(0) if first >= 0 else torch.zeros(4)
+        assert torch.equal(pooled[row, column], expected)
+    hidden[0, 3:5] = -1e4
+    assert torch.equal(pool_words(hidden, starts, ends)[1:], pooled[1:])
+
+
+# ---- training
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_everything_that_trains_gets_a_gradient(build_bundle, demo_corpora, scale):
+    bundle = build_bundle(family="sruner", train_scale=scale)
+    bundle.model.train()
+    loss = run(bundle, some_features(bundle, demo_corpora))[0].loss
+    found = gradients(bundle.model, loss)
+    names = {n for n, p in bundle.model.named_parameters() if p.requires_grad}
+    assert ("memory.scale" in names) == scale
+    assert found.keys() == names
+    assert all(torch.isfinite(g).all() and g.abs().sum() > 0 for g in found.values())
+    assert (found["classifier.weight"].abs().sum(1) > 0).all()
+
+
+def test_a_model_learns_nested_mentions(build_bundle, trainer_for):
+    # With raw logits as weights it takes much longer.
+    options = {"history": "softmax", "dropout": 0.0, "slot_dropout": 0.0, "trained": ["demo_disease"]}
+    bundle = build_bundle(family="sruner", **options)
+    texts = ["mice with severe velosis", "velosis cells of mice", "no mice"]
+    found = [
+        (0, "severe velosis", "SpecificDisease"), (0, "velosis", "SpecificDisease"), (0, "velosis", "Modifier"),
+        (1, "velosis", "Modifier"), (1, "velosis cells", "SpecificDisease"),
+    ]  # fmt: skip
+    gold = [
+        tuple(Mention(texts[i].index(s), texts[i].index(s) + len(s), name) for i, s, name in found if i == n)
+        for n in range(3)
+    ]
+    documents = [Document(str(n), "demo_disease", texts[n], gold[n]) for n in range(3)]
+    dataset = bundle.features.build(documents)
+    options = {"learning_rate": 1e-2, "head_learning_rate": 1e-2, "max_steps": 200, "per_device_train_batch_size": 3}
+    trainer = trainer_for(bundle, dataset, **options)
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert losses[-1] < 0.1 * losses[0]
+    assert all("loss_actions" in row for row in trainer.state.log_history if "loss" in row)
+    predicted = MentionPredictor(bundle.model, bundle.tokenizer)(texts, ["demo_disease" + NATIVE])
+    assert [{m.key for m in mentions} for mentions in predicted] == [{m.key for m in mentions} for mentions in gold]
+
+
+def test_half_precision_trains_and_predicts(build_bundle, demo_corpora):
+    bundle = build_bundle(family="sruner", lively=True)
+    bundle.model.bfloat16().train()
+    output, _ = run(bundle, some_features(bundle, demo_corpora))
+    assert output.loss.dtype == torch.float32
+    assert all(torch.isfinite(g).all() for g in gradients(bundle.model, output.loss).values())
+    text = demo_corpora["demo_all"]["test"][0].text
+    assert MentionPredictor(bundle.model, bundle.tokenizer)([text])[0]
+
+
+# ---- saving, names, options
+
+
+def test_a_saved_model_answers_the_same(build_bundle, demo_texts, tmp_path):
+    bundle = build_bundle(family="sruner", lively=True)
+    calm(bundle.model)
+    bundle.model.save_pretrained(tmp_path)
+    bundle.tokenizer.save_pretrained(tmp_path)
+    code = {p.name for p in tmp_path.glob("*.py")}
+    assert code >= {"modeling_sruner.py", "slot_memory.py", "transitions.py", "spans.py", "configuration_ner.py"}
+    assert "modeling_span_cvae.py" not in code
+    inputs = bundle.tokenizer(demo_texts[0][:80], return_tensors="pt")
+    expected = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:2])
+    assert sum(map(len, expected)) > 10
+    loaded, tokenizer = families.load(str(tmp_path))
+    for model in (loaded, *(auto.from_pretrained(tmp_path) for auto in (AutoModel, AutoModelForTokenClassification))):
+        assert isinstance(model, SRUNERForNestedNER)
+        assert model.config.to_dict()["id2label"] == bundle.model.config.to_dict()["id2label"]
+        assert all(torch.equal(v, bundle.model.state_dict()[n]) for n, v in model.state_dict().items())
+        torch.testing.assert_close(model.eval()(**inputs).logits, bundle.model(**inputs).logits, rtol=0, atol=1e-4)
+        assert MentionPredictor(model, tokenizer)(demo_texts[:2]) == expected
+
+
+def test_fresh_weights_are_initialised(build_bundle, tmp_path):
+    bundle = build_bundle(family="sruner", latents_per_action=9)
+    bundle.model.save_pretrained(tmp_path)
+    config = SRUNERConfig.from_pretrained(tmp_path)
+    for model in (bundle.model, SRUNERForNestedNER(config)):
+        memory = model.memory
+        for scale in (memory.scale, memory.score_scale, memory.output_scale):
+            assert (scale == 1).all()
+        for parameter in (memory.latents, memory.positions, model.actions.weight, model.first):
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.4)
+        for layer in (model.word, model.recall, model.classifier):
+            assert layer.weight.std().item() == pytest.approx(96**-0.5, rel=0.2)
+        assert memory.latents.shape[0] == 9 * config.num_labels
+        assert memory.positions.shape[0] == 2 * 150 + 2
+
+
+def test_actions_are_named_by_corpus_and_type():
+    config = SRUNERConfig(label_space=DEMO_LABEL_SPACE.to_dict())
+    assert config.num_labels == action_count(len(config.types)) == 22
+    assert list(config.id2label.values())[:4] == ["SH", "EOA", "TR-demo_all:Gene", "RE-demo_all:Gene"]
+    for kind, (corpus, name) in enumerate(config.types):
+        assert config.label2id[f"TR-{corpus}:{name}"] == transition(kind)
+        assert config.label2id[f"RE-{corpus}:{name}"] == reduction(kind)
+
+
+def test_answers_in_shared_types_in_a_corpus_s_own_or_of_all(build_bundle, demo_texts):
+    bundle = build_bundle(family="sruner", lively=True)
+    model = bundle.model
+    assert [t["name"] for t in model.config.tasks] == ["ALL", *CORPORA]
+    assert not model.config.flat
+    assert model.tasks_for() == model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "merged") == ["ALL"]
+    assert model.tasks_for("demo_gene", "native") == ["demo_gene" + NATIVE]
+    assert model.tasks_for("nowhere", "native") == model.tasks_for(None, "native") == ["ALL"]
+    assert model.knows_native_types("demo_gene")
+    assert not model.knows_native_types("nowhere")
+    with pytest.raises(LabelError, match="did you mean 'native'"):
+        model.tasks_for("demo_gene", "natve")
+    window = bundle.features.windower(demo_texts[:1])[0][0]
+    with pytest.raises(ValueError, match="unknown task 'demo_gen'"):
+        model.features(window, "demo_gen")
+
+    predictor = MentionPredictor(model, bundle.tokenizer)
+    merged: set = set()
+    for corpus in CORPORA:
+        names = DEMO_LABEL_SPACE.corpora[corpus]
+        (native, shared) = (
+            [{(n, *m.key) for n, found in enumerate(predictor(demo_texts[:4], [task])) for m in found}]
+            for task in (corpus + NATIVE, corpus)
+        )
+        assert {key[3] for key in native[0]} == set(names)
+        assert {(n, s, e, names[t] or t) for n, s, e, t in native[0]} == shared[0]
+        merged |= shared[0]
+    every = {(n, *m.key) for n, found in enumerate(predictor(demo_texts[:4])) for m in found}
+    assert every == merged
+    assert {key[3] for key in every} == {"Gene", "Disease", "Chemical", "Species", "OTHER"}
+
+
+def test_only_trained_corpora_have_actions(build_bundle, demo_texts):
+    bundle = build_bundle(family="sruner", lively=True, trained=["demo_gene", "demo_disease"])
+    assert {corpus for corpus, _ in bundle.model.config.types} == {"demo_gene", "demo_disease"}
+    assert bundle.model.tasks_for("demo_all") == bundle.model.tasks_for("demo_all", "native") == ["ALL"]
+    found = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:3])
+    assert {m.type for mentions in found for m in mentions} == {"Gene", "Disease"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"histroy": "logits"}, "did you mean 'history'"),
+        ({"latent_per_action": 2}, "did you mean 'latents_per_action'"),
+        ({"max_action": 2}, "did you mean 'max_actions'"),
+        ({"history": "logit"}, "expected one of logits, softmax"),
+        ({"write": "first"}, "expected one of last, next"),
+        ({"boundaries": "words"}, "expected one of word, token"),
+        ({"latents_per_action": 0}, "latents_per_action is 0; expected 1 or more"),
+        ({"context": -1}, "context is -1; expected 0 or more"),
+        ({"max_actions": 0}, "max_actions is 0; expected 1 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        SRUNERConfig(label_space=DEMO_LABEL_SPACE.to_dict(), **options)
