@@ -22,7 +22,7 @@ class ModelArguments:
 
     family: str = field(
         default="aioner",
-        metadata={"help": "model family: aioner, span_cvae, or token_classification (the stock baseline)"},
+        metadata={"help": "model family: aioner, span_cvae, sruner, or token_classification (the stock baseline)"},
     )
     encoder: str = field(
         default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
