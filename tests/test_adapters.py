@@ -30,6 +30,15 @@ QUANTIZATIONS = [None, "4bit", "8bit"]
 TOLERANCE = {None: 1e-5, "4bit": 1e-5, "8bit": 3e-2}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Several threads add up in an order that differs from call to call, and these tests are about equal bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def untied_t5_dir(t5_dir, tmp_path_factory):
     """As T5 1.1 and Flan-T5: input and output embeddings are said to be different ones. In bfloat16."""
