@@ -551,3 +551,11 @@ def test_plain_calls_take_every_token_between_the_special_ones_as_a_unit(exact, 
         for i, w in itertools.product(range(len(places)), range(3)):
             if i + w < len(places):
                 torch.testing.assert_close(logits[row, i, w], alone[0, i, w], rtol=0, atol=1e-10)
+
+
+def test_a_run_saves_for_inference_only_what_it_needs(build_bundle, tmp_path):
+    build_bundle(**SMALL).save(tmp_path, inference_only=True)
+    assert not [name for name in load_file(tmp_path / "model.safetensors") if name.startswith("cvae")]
+    assert (tmp_path / "tokenizer.json").exists()
+    build_bundle().save(tmp_path / "tagger", inference_only=True)  # a family without such parts: all of it
+    assert (tmp_path / "tagger" / "model.safetensors").exists()
