@@ -75,7 +75,7 @@ class ModelArguments:
     )
     context: int = field(default=150, metadata={"help": "sruner: slots on either side with positions of their own"})
     train_scale: bool = field(default=False, metadata={"help": "sruner: train the scale of slots against positions"})
-    history: str = field(default="logits", metadata={"help": "sruner: what weighs past actions: logits or softmax"})
+    history: str = field(default="softmax", metadata={"help": "sruner: what weighs past actions: softmax or logits"})
     write: str = field(default="last", metadata={"help": "sruner: the slot that past actions go to: last or next"})
     slot_dropout: float = field(default=0.2, metadata={"help": "sruner: dropout on latent vectors and positions"})
     flat: bool | None = field(

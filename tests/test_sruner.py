@@ -207,7 +207,7 @@ def test_targets_of_types_that_a_corpus_does_not_annotate_give_no_gradient(exact
 
 def test_no_gradient_reaches_a_foreign_logit_that_is_below_sh(exact, demo_corpora):
     """Nor with Ω, where weights are logits: what is not chosen weighs nothing."""
-    bundle = exact()
+    bundle = exact(history="logits")
     model = bundle.model
     _, foreign = split_actions(model.config, "demo_gene")
     with torch.no_grad():
