@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from .windowing import Window
 
-BOUNDARIES = ("word", "token")
-
 # Letters, digits and single other characters; of the letters, A-Z begin a unit after any others ("m|RNA", "p|53",
 # "Ikappa|B", "Δ|F|508", but "Sjögren").
 _UNIT = re.compile(r"[A-Z]+[^\W\d_A-Z]*|[^\W\d_A-Z]+|\d+|[^\w\s]|_")
