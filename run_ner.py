@@ -122,7 +122,7 @@ def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, 
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         results[split] = {}
         for corpus, documents in corpora.items():
-            measured = evaluator.evaluate(documents, bundle.tag_level)
+            measured = evaluator.evaluate(documents, bundle.tag_level, full=True)
             results[split][corpus] = measured.report
             logger.info("%s/%s: %s", corpus, split, measured.summary())
             if split == "test":

@@ -56,6 +56,8 @@ def build_card(results: dict, name: str) -> ModelCard:
         scores=_scores(results["test"]),
         per_type=_per_type(results["test"]),
         own_types=_own_types(results["test"]),
+        merged=_disjoint_and_merged(results["test"]),
+        nested=_nested(results["test"]),
         training=_training(results),
         coverage=_coverage(results["coverage"]),
         overlap=_overlap(results["overlap"]),
@@ -97,7 +99,7 @@ def _per_type(test: dict) -> str:
 def _own_types(test: dict) -> str:
     """Scores in the corpora's own types, where the model knows them and they aren't the shared ones."""
     reports = {
-        c: r for c, r in test.items() if "disjoint" in r and set(r["disjoint"]["per_type"]) != set(r["per_type"])
+        c: r for c, r in test.items() if r.get("disjoint") and set(r["disjoint"]["per_type"]) != set(r["per_type"])
     }
     rows = [
         [corpus, name, *_percent(row)]
@@ -105,6 +107,22 @@ def _own_types(test: dict) -> str:
         for name, row in {"all": report["disjoint"]["overall"], **report["disjoint"]["per_type"]}.items()
     ]
     return markdown_table(["corpus", "its own type", "P", "R", "F1", "gold", "predicted"], rows) if rows else ""
+
+
+def f1_cell(report: dict, name: str) -> str:
+    """F1 in percent of a corpus's `disjoint` or `merged` scores; "-" where the run has none."""
+    scores = report.get(name)
+    return f"{100 * scores['overall']['f1']:.2f}" if scores else "-"
+
+
+def _disjoint_and_merged(test: dict) -> str:
+    rows = [[c, f1_cell(r, "disjoint"), f1_cell(r, "merged")] for c, r in test.items() if "merged" in r]
+    return markdown_table(["corpus", "disjoint: F1", "merged: F1"], rows) if rows else ""
+
+
+def _nested(test: dict) -> str:
+    rows = {corpus: report["nested"] for corpus, report in test.items() if "nested" in report}
+    return ", ".join(f"{c} {100 * r['recall']:.2f}% ({r['found']} of {r['support']})" for c, r in rows.items())
 
 
 def _training(results: dict) -> str:

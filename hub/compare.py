@@ -18,8 +18,8 @@ class ComparisonError(ValueError):
     """Runs that can't be compared."""
 
 
-def read_results(folder: Path, corpus: str, name: str = "results.json") -> dict:
-    """A file of a run that was tested on the corpus.
+def read_results(folder: Path, corpus: str | None = None, name: str = "results.json") -> dict:
+    """A file of a run that was tested on the corpus, or on any.
 
     Raises:
         ComparisonError: not the folder of a finished run, or the corpus wasn't tested.
@@ -29,7 +29,7 @@ def read_results(folder: Path, corpus: str, name: str = "results.json") -> dict:
     except FileNotFoundError as error:
         raise ComparisonError(f"{folder} is not the folder of a finished run: no {name}") from error
     tested = content["test"] if name == "results.json" else content
-    if corpus not in tested:
+    if corpus is not None and corpus not in tested:
         raise ComparisonError(f"{folder} was not tested on {corpus!r}; it has {', '.join(tested)}")
     return content
 

@@ -1,6 +1,8 @@
-"""One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores.
+"""One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
+of several corpora, the F1 of disjoint and of merged evaluation.
 
 python -m mosaic_ner.hub.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
+python -m mosaic_ner.hub.table outputs/all outputs/jnlpba outputs/bc2gm --corpora jnlpba bc2gm
 """
 
 from __future__ import annotations
@@ -8,13 +10,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from statistics import fmean
 
-from .card import markdown_table
+from .card import f1_cell, markdown_table
 from .compare import ComparisonError, read_results
 
 HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
 with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
 with the identical text, repeated. Written by `python -m mosaic_ner.hub.table`.
+"""
+
+DISJOINT_AND_MERGED = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. *Disjoint*: the
+answer under the corpus's own guideline, in its own types where the model has them, else in shared ones. *Merged*: the answer
+to a text of unknown origin, in shared types, of which those that the corpus annotates are scored (a corpus without shared
+types is scored in its own). So the types of the two may differ. "-": the run was not tested on the corpus, was not trained
+on it (disjoint), or is older than these figures. The last row is the mean over the corpora, for runs that have all of them.
+Written by `python -m mosaic_ner.hub.table --corpora`.
 """
 
 
@@ -46,6 +57,35 @@ def build_table(runs: list[Path], corpus: str) -> str:
     return HEADER.format(corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
 
+def build_disjoint_and_merged(runs: list[Path], corpora: list[str]) -> str:
+    """A Markdown table with a row per corpus, a row of their means, and two columns per run.
+
+    Args:
+        runs: output folders of finished runs; each may have been tested on some of the corpora only.
+        corpora: the test corpora, in the order of the rows.
+    Raises:
+        ComparisonError: not the folder of a finished run, or no run was tested on one of the corpora.
+    """
+    tests = [(run.name, read_results(run)["test"]) for run in runs]
+    for corpus in corpora:
+        if not any(corpus in test for _, test in tests):
+            raise ComparisonError(f"no run was tested on {corpus!r}; there are {_listed(tests)}")
+    columns = []
+    for run, test in tests:
+        for name in ("disjoint", "merged"):
+            reports = [test.get(corpus, {}) for corpus in corpora]
+            mean = "-"
+            if all(report.get(name) for report in reports):
+                mean = _percent(fmean(report[name]["overall"]["f1"] for report in reports))
+            columns.append([f"{run}: {name}", *(f1_cell(report, name) for report in reports), mean])
+    header, *rows = zip(["corpus", *corpora, "mean"], *columns, strict=True)
+    return DISJOINT_AND_MERGED + "\n" + markdown_table(list(header), [list(row) for row in rows]) + "\n"
+
+
+def _listed(tests: list[tuple[str, dict]]) -> str:
+    return ", ".join(dict.fromkeys(corpus for _, test in tests for corpus in test)) or "none"
+
+
 def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
@@ -54,11 +94,16 @@ def main(argv: list[str] | None = None) -> None:
     """Command line: writes the table, or prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="output folders of finished runs")
-    parser.add_argument("--corpus", default="biored")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
+    which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
     parser.add_argument("--output", type=Path, help="file to write; default: print")
     options = parser.parse_args(argv)
     try:
-        table = build_table(options.runs, options.corpus)
+        if options.corpora:
+            table = build_disjoint_and_merged(options.runs, options.corpora)
+        else:
+            table = build_table(options.runs, options.corpus)
     except ComparisonError as error:
         sys.stderr.write(f"table: error: {error}\n")
         sys.exit(2)

@@ -118,6 +118,7 @@ class AIONERConfig(NERConfig):
         tasks: `{"name", "types", "labels", "prefix_ids", "suffix_ids"}`: also the shared types that the task looks for and
             its label numbers; task tags are among the special tokens.
         corpus_tasks: corpus → names of the tasks whose union answers for that corpus.
+        trained_corpora: those that the model is trained on; default: all that have tasks.
         modes: ways to answer for texts of the default tasks (Table S3): "aio" (the ALL task), "ind" (each type's own task,
             results united) and "combined" (both), each a list of task names.
         classifier: "crf" or "softmax" (Table 4).
@@ -133,6 +134,7 @@ class AIONERConfig(NERConfig):
     def __init__(
         self,
         corpus_tasks: dict[str, list[str]] | None = None,
+        trained_corpora: list[str] | None = None,
         modes: dict[str, list[str]] | None = None,
         classifier: str = "crf",
         hidden_size: int = 0,
@@ -144,6 +146,7 @@ class AIONERConfig(NERConfig):
         _expect("classifier", classifier, ("crf", "softmax"))
         _expect("scores", scores, ("marginal", "emission"))
         self.corpus_tasks = corpus_tasks or {}
+        self.trained_corpora = list(self.corpus_tasks if trained_corpora is None else trained_corpora)
         self.modes = modes or {}
         self.classifier = classifier
         self.hidden_size = hidden_size

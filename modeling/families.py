@@ -139,7 +139,7 @@ def _add_tags(parts: EncoderParts, tags: list[str]) -> dict[str, int]:
     return ids
 
 
-def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts) -> AIONERConfig:
+def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts, trained) -> AIONERConfig:
     """The config with its tasks; puts the task tags into the tokenizer and makes room for them in the encoder."""
     ids = _add_tags(
         parts, [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]
@@ -158,6 +158,7 @@ def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme
     config = AIONERConfig(
         tasks=tasks,
         corpus_tasks=scheme.corpus_tasks,
+        trained_corpora=trained,
         default_tasks=scheme.default_tasks,
         modes=scheme.modes,
         classifier=arguments.classifier,
@@ -195,7 +196,7 @@ def _assemble(model, parts: EncoderParts, arguments: ModelArguments, space: Labe
 def _aioner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
     parts = _parts(arguments, texts)
     scheme = build_scheme(arguments.scheme, space, arguments.bridge)
-    config = _tagging_config(arguments, space, scheme, parts)
+    config = _tagging_config(arguments, space, scheme, parts, trained)
     return _assemble(AIONERForTokenClassification(config), parts, arguments, space, masking=arguments.token_masking)
 
 
@@ -210,6 +211,7 @@ class StockTagger:
     features = AIONERForTokenClassification.features
     decode = AIONERForTokenClassification.decode
     tasks_for = AIONERForTokenClassification.tasks_for
+    knows = AIONERForTokenClassification.knows
     knows_native_types = AIONERForTokenClassification.knows_native_types
     has_span_embeddings = AIONERForTokenClassification.has_span_embeddings
 
@@ -296,7 +298,7 @@ def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list
             f"--lora_rank: the baseline {arguments.family} has no adapters; leave it out, or take a family"
         )
     parts = _parts(arguments, texts)
-    config = _tagging_config(arguments, space, build_scheme("naive", space), parts)
+    config = _tagging_config(arguments, space, build_scheme("naive", space), parts, trained)
     model = AutoModelForTokenClassification.from_pretrained(
         arguments.encoder, num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id
     )

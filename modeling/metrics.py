@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import accumulate
 
 from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
@@ -42,6 +43,34 @@ def _row(correct: int, predicted: int, support: int) -> dict:
     total = precision + recall
     f1 = 2 * precision * recall / total if total else 0.0
     return {"precision": precision, "recall": recall, "f1": f1, "support": support, "predicted": predicted}
+
+
+def nested_recall(gold: list, predicted: list, types) -> dict | None:
+    """How many of the nested gold mentions are found, exactly: those that lie inside or contain another gold mention.
+
+    A mention lies inside another if its span is part of, or the same as, the other's: two types on one span are nested in
+    each other. Mentions that only cross are not nested.
+
+    Args:
+        gold, predicted: as for `score_mentions`.
+        types: those that count; mentions of others are no mentions here, on either side.
+    Returns:
+        `{"recall": 0..1, "support": nested gold mentions, "found": how many of them}`; None if there are none.
+    """
+    support = found = 0
+    for wanted, got in zip(gold, predicted, strict=True):
+        # Before a mention in this order is everything that can contain it, after it all that it can contain.
+        order = sorted({m.key for m in wanted if m.type in types}, key=lambda key: (key[0], -key[1], key[2]))
+        furthest = list(accumulate((end for _, end, _ in order), max))
+        nearest = list(accumulate((end for _, end, _ in reversed(order)), min))[::-1]
+        nested = {
+            key
+            for i, key in enumerate(order)
+            if (i > 0 and furthest[i - 1] >= key[1]) or (i + 1 < len(order) and nearest[i + 1] <= key[1])
+        }
+        support += len(nested)
+        found += len(nested & {m.key for m in got})
+    return {"recall": found / support, "support": support, "found": found} if support else None
 
 
 def document_f1(gold: list, predicted: list, types) -> list[float]:

@@ -95,6 +95,10 @@ class AIONERForTokenClassification(NERPreTrainedModel):
 
     # ---- windows in, spans out
 
+    def knows(self, corpus: str) -> bool:
+        # The label space, and with it the tasks, also has the corpora that the run only measures.
+        return corpus in self.config.corpus_tasks and corpus in self.config.trained_corpora
+
     def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
         """The tasks whose union answers for a corpus; the default tasks for any other text.
 

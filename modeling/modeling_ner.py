@@ -72,6 +72,10 @@ class NERPreTrainedModel(PreTrainedModel):
         """The passes over a text that answer for a corpus, in a mode of the family; None is the model's only pass."""
         return [None]
 
+    def knows(self, corpus: str) -> bool:
+        """Whether the model was trained on the corpus, so that `tasks_for(corpus)` answers under its guideline."""
+        return corpus in self.config.labels.corpora
+
     def knows_native_types(self, corpus: str) -> bool:
         """Whether `tasks_for(corpus, "native")` answers in the corpus's own types."""
         return False

@@ -18,7 +18,7 @@ from .dataset import FeatureDataset, in_shared_types
 from .document import Document, Mention
 from .inference import MentionPredictor, Share
 from .label_space import LabelSpace
-from .metrics import document_f1, score_mentions, seqeval_report
+from .metrics import document_f1, nested_recall, score_mentions, seqeval_report
 from .sampler import MixtureSampler, padding_share
 
 
@@ -29,8 +29,8 @@ def share_of(state: PartialState) -> Share:
 
 @dataclass
 class Measured:
-    """The report of `score_mentions`, the documents with gold and with predicted mentions (shared types), and the F1 of each
-    document."""
+    """The report of `Evaluator.evaluate`, the documents with gold and with predicted mentions (in the types of its headline),
+    and the F1 of each document."""
 
     report: dict
     gold: list[Document]
@@ -45,7 +45,7 @@ class Measured:
 
 
 class Evaluator:
-    """Predicts whole documents, on all processes together, and scores them in shared types.
+    """Predicts whole documents, on all processes together, and scores them.
 
     Args:
         predictor: of the model being measured.
@@ -65,42 +65,87 @@ class Evaluator:
         by_corpus = defaultdict(list)
         for number, document in enumerate(documents):
             by_corpus[document.corpus].append(number)
-        model = self.predictor.model
         for corpus, numbers in by_corpus.items():
-            mode = "native" if self.mode is None and model.knows_native_types(corpus) else self.mode
-            predicted = self.predictor([documents[n].text for n in numbers], model.tasks_for(corpus, mode))
+            predicted = self.predictor([documents[n].text for n in numbers], self._tasks(corpus))
             for number, mentions in zip(numbers, predicted, strict=True):
                 found[number] = mentions
         return found
 
-    def evaluate(self, documents: list[Document], tag_level: bool = False) -> Measured:
-        """Scores documents of one corpus over the shared types that it annotates.
+    def _tasks(self, corpus: str) -> list[str | None]:
+        """Those of the headline: a model that knows the corpus's own types is asked for them, unless a mode was chosen."""
+        model = self.predictor.model
+        native = self.mode is None and model.knows_native_types(corpus)
+        return model.tasks_for(corpus, "native" if native else self.mode)
 
-        A model that knows the corpus's own types is asked for them: its report has `disjoint`, the same figures over them,
-        and they are mapped to shared types as the gold mentions are.
+    def evaluate(self, documents: list[Document], tag_level: bool = False, full: bool = False) -> Measured:
+        """Scores documents of one corpus.
+
+        The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that the
+        corpus annotates; a model that knows the corpus's own types is asked for them, and they are mapped as the gold
+        mentions are. A corpus without any shared type is scored in its own types by a model that knows them.
+
+        The full report has beside it (SRU-NER, section 3.5), each like the headline's `{"overall", "per_type"}`:
+
+        - `disjoint`: the answer under the corpus's guideline, in the finest types that the family has for it: the corpus's
+          own or else shared ones. None if the model wasn't trained on the corpus or has no such types for it.
+        - `merged`: the answer to a text of unknown origin (`tasks_for(None)`: all types, or the guidelines of all training
+          corpora united, or those that the model takes by default), in shared types; of these, the types that the corpus
+          annotates. In a corpus without shared types its own names are compared, under which the types of other corpora
+          may come, too. None if there is nothing to compare, because the model doesn't know these names.
+
+        and `nested`, what `nested_recall` finds in the headline, unless there is nothing nested.
 
         Args:
             documents: with their gold mentions under native types.
             tag_level: add `seqeval`'s figures on the model's tokens.
+            full: add these; costs up to two more passes over the documents.
         """
-        corpus = documents[0].corpus
+        corpus, model = documents[0].corpus, self.predictor.model
+        knows_native = model.knows_native_types(corpus)
         types = self.space.shared_types_of(corpus)
-        gold = [in_shared_types(d, self.space) for d in documents]
-        predicted = [d.with_mentions(found) for d, found in zip(documents, self.predict(documents), strict=True)]
-        disjoint = {}
-        if self.mode in (None, "native") and self.predictor.model.knows_native_types(corpus):
-            native = self.space.native_types(corpus)
-            pair = [d.mentions for d in documents], [d.mentions for d in predicted]
-            disjoint = {"disjoint": score_mentions(*pair, native)}
+        own_names = knows_native and not types
+        if own_names:
+            types = self.space.native_types(corpus)
+        answers: dict[tuple, list[Document]] = {}  # tasks → the documents with what the model says, each asked for once
+
+        def ask(tasks: list[str | None]) -> list[Document]:
+            if (key := tuple(tasks)) not in answers:
+                found = self.predictor([d.text for d in documents], tasks)
+                answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
+            return answers[key]
+
+        gold = documents if own_names else [in_shared_types(d, self.space) for d in documents]
+        predicted = ask(self._tasks(corpus))
+        if self.mode in (None, "native") and knows_native and not own_names:
             predicted = [in_shared_types(d, self.space) for d in predicted]
         predicted = [d.with_mentions(m for m in d.mentions if m.type in types) for d in predicted]
         wanted, found = [d.mentions for d in gold], [d.mentions for d in predicted]
-        report = score_mentions(wanted, found, types) | disjoint
+        report = score_mentions(wanted, found, types)
+        if full:
+            nested = nested_recall(wanted, found, types)
+            report |= self._disjoint_and_merged(documents, gold, types, report, ask)
+            report |= {"nested": nested} if nested else {}
         report["documents"] = len(documents)
         if tag_level:
             texts = [d.text for d in documents]
             report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
         return Measured(report, gold, predicted, document_f1(wanted, found, types))
+
+    def _disjoint_and_merged(self, documents, gold, types, headline: dict, ask) -> dict:
+        """See `evaluate`, whose gold mentions, types and scores these are; `ask` gives the answer under some tasks."""
+        corpus, model = documents[0].corpus, self.predictor.model
+        disjoint = merged = None
+        if model.knows_native_types(corpus):
+            answer = ask(model.tasks_for(corpus, "native"))
+            pair = [d.mentions for d in documents], [d.mentions for d in answer]
+            disjoint = score_mentions(*pair, self.space.native_types(corpus))
+        elif types and model.knows(corpus):
+            disjoint = dict(headline)  # this family's finest types are the shared ones
+        if types:
+            # In the mode for native types a text of unknown origin would be answered in those of the default corpora.
+            answer = ask(model.tasks_for(None, None if self.mode == "native" else self.mode))
+            merged = score_mentions([d.mentions for d in gold], [d.mentions for d in answer], types)
+        return {"disjoint": disjoint, "merged": merged}
 
 
 class NERTrainer(Trainer):

@@ -68,6 +68,37 @@ def test_the_overlap_of_each_evaluation_split_is_shown_with_what_copying_would_s
     assert "| demo_gene/test | 10 | 7 | 35 | 18 | - | - | - |" in text
 
 
+def test_disjoint_and_merged_scores_and_nested_recall_are_shown(trained_dir):
+    found = results(trained_dir)
+    report = found["test"]["demo_gene"]
+    for name, f1 in (("disjoint", 0.5), ("merged", 0.25)):
+        report[name] = report[name] | {"overall": report[name]["overall"] | {"f1": f1}}
+    report["nested"] = {"recall": 0.125, "support": 8, "found": 1}
+    found["test"]["demo_disease"]["disjoint"] = None
+    merged = 100 * found["test"]["demo_disease"]["merged"]["overall"]["f1"]
+    text = str(card_module.build_card(found, "name"))
+    assert "| demo_gene | 50.00 | 25.00 |" in text
+    assert f"| demo_disease | - | {merged:.2f} |" in text
+    assert re.search(r"Recall of nested mentions .*demo_gene 12\.50% \(1 of 8\)", text)
+    for part in found["test"].values():
+        part.pop("nested", None)
+    assert "Recall of nested mentions" not in str(card_module.build_card(found, "name"))
+
+
+def test_results_of_earlier_versions_still_make_a_card(trained_dir):
+    found = results(trained_dir)
+    for part in found["test"].values():
+        for name in ("disjoint", "merged", "nested"):
+            part.pop(name, None)
+    text = str(card_module.build_card(found, "name"))
+    assert "isjoint" not in text
+    assert "\n## Training data\n" in text
+    for folder in sorted((card_module.TEMPLATE.parents[1] / "model_cards").iterdir()):
+        if (folder / "results.json").exists():
+            written = (folder / "README.md").read_text(encoding="utf-8")
+            assert str(card_module.build_card(results(folder), folder.name)) + "\n" == written
+
+
 def test_the_card_has_no_holes(trained_dir):
     text = (trained_dir / "README.md").read_text(encoding="utf-8")
     assert not re.search(r"\{\{|\}\}|\bNone\b|nan", text)

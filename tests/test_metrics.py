@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.metrics import document_f1, score_mentions, seqeval_report
+from mosaic_ner.modeling.metrics import document_f1, nested_recall, score_mentions, seqeval_report
 from mosaic_ner.modeling.windowing import keep_flat, lost_by_windows
 
 SCORER = Path(__file__).resolve().parents[1].parent / "shared" / "tools" / "score_pubtator.py"
@@ -60,6 +60,32 @@ def test_scores_are_those_of_the_loop(pairs, types):
     per_document = [ratios(*map(sum, zip(*looped([g], [p], types).values(), strict=True))) for g, p in pairs]
     expected = [row["f1"] if row["support"] + row["predicted"] else 1.0 for row in per_document]
     assert document_f1(gold, predicted, types) == pytest.approx(expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(documents, st.sets(st.sampled_from(["Gene", "Drug", "Cell"]), min_size=1))
+def test_nested_mentions_are_those_of_the_loop(pairs, types):
+    nested = []
+    for wanted, got in pairs:
+        own = list({m.key for m in wanted if m.type in types})
+        said = [m.key for m in got]
+        for a in own:
+            inside = any(b != a and b[0] <= a[0] and a[1] <= b[1] for b in own)
+            around = any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in own)
+            nested += [a in said] if inside or around else []
+    row = {"recall": sum(nested) / len(nested), "support": len(nested), "found": sum(nested)} if nested else None
+    assert nested_recall([g for g, _ in pairs], [p for _, p in pairs], types) == row
+
+
+def test_nested_by_hand():
+    inner, outer, apart = Mention(4, 6, "Gene"), Mention(0, 9, "Cell"), Mention(20, 25, "Gene")
+    crossing, twin = Mention(24, 30, "Gene"), Mention(20, 25, "Drug")
+    types = {"Gene", "Cell"}
+    assert nested_recall([[inner, apart], [outer]], [[], []], types) is None  # in two documents; and twin is of no type
+    assert nested_recall([[apart, crossing, twin]], [[apart]], types) is None
+    assert nested_recall([[inner, outer, apart]], [[outer, apart]], types) == {"recall": 0.5, "support": 2, "found": 1}
+    found = nested_recall([[apart, crossing, twin]], [[apart]], {"Gene", "Drug"})
+    assert found == {"recall": 0.5, "support": 2, "found": 1}
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,6 +6,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 from helpers_run import QUICK, ROOT, TINY, fails, messages, results, run, shell
 from mosaic_ner.modeling.encoders import learn_pieces, load_encoder_parts
+from mosaic_ner.modeling.families import FAMILIES
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
@@ -163,6 +165,30 @@ def test_the_stock_baseline_trains_and_is_scored(tmp_path, encoder_dir):
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["BertForTokenClassification"]
     for name in ("config.json", "results.json", "README.md", "tokenizer_config.json"):
         assert str(encoder_dir.parent) not in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_disjoint_merged_and_nested_figures(tmp_path, encoder_dir, family):
+    options = [a for a in QUICK if a not in TINY]
+    run("--corpora", "demo_gene", "demo_disease", "--test_corpora", "demo_disease", "demo_chem", "--validation_corpora",
+        "demo_gene", "--family", family, "--encoder", encoder_dir, *options, "--max_tokens", "64",
+        "--max_train_documents", '{"demo_gene": 8, "demo_disease": 8}', "--output_dir", tmp_path)  # fmt: skip
+    found = results(tmp_path)
+    known, unknown, validation = (
+        found["test"]["demo_disease"],
+        found["test"]["demo_chem"],
+        found["validation"]["demo_gene"],
+    )
+    own = family in ("span_cvae", "sruner")
+    for report, own_types in ((known, {"SpecificDisease", "Modifier"}), (validation, {"Gene", "FamilyName"})):
+        assert set(report["disjoint"]["overall"]) == set(report["merged"]["overall"]) == ROW
+        assert set(report["disjoint"]["per_type"]) == (own_types if own else set(report["per_type"]))
+        assert set(report["merged"]["per_type"]) == set(report["per_type"])
+    assert unknown["disjoint"] is None
+    assert unknown["merged"]["overall"]["support"] == unknown["overall"]["support"] > 0
+    assert set(known["nested"]) == {"recall", "support", "found"}
+    assert known["nested"]["support"] > 0
+    assert re.search(r"\| demo_chem \| - \| [\d.]+ \|", (tmp_path / "README.md").read_text())
 
 
 def test_pretrained_encoder_and_then_a_trained_model_as_encoder(tmp_path, encoder_dir):

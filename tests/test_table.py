@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mosaic_ner.hub.table import build_table, main
+from mosaic_ner.hub.table import build_disjoint_and_merged, build_table, main
 
 
 def row(f1: float) -> dict:
@@ -26,6 +26,9 @@ def run_folder(path, f1: float, kept: bool, copying: dict | None, types=("Gene",
 
 
 COPYING = {"precision": 0.9683, "recall": 0.5106, "f1": 0.6686, "predicted": 12}
+
+
+NAMES = ("disjoint", "merged")
 
 
 def cells(table: str) -> list[list[str]]:
@@ -69,3 +72,39 @@ def test_what_is_no_run_ends_with_a_message(tmp_path, capsys):
             main(argv)
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def measured_folder(path, test: dict):
+    """A run with corpus → (disjoint F1 or None, merged F1)."""
+    path.mkdir()
+    scores = {
+        corpus: {name: None if f1 is None else {"overall": row(f1)} for name, f1 in zip(NAMES, pair, strict=True)}
+        for corpus, pair in test.items()
+    }
+    (path / "results.json").write_text(json.dumps({"test": scores}), encoding="utf-8")
+    return path
+
+
+def test_disjoint_and_merged_of_each_corpus_and_the_mean_of_runs_that_have_all(tmp_path, capsys):
+    runs = [
+        measured_folder(tmp_path / "multi", {"a": (0.8, 0.5), "b": (0.6, 0.4), "c": (0.1, 0.1)}),
+        measured_folder(tmp_path / "only_a", {"a": (0.7, 0.7)}),
+        measured_folder(tmp_path / "not_b", {"a": (0.9, 0.9), "b": (None, 0.3)}),
+    ]
+    header, _, *rows = cells(build_disjoint_and_merged(runs, ["b", "a"]))
+    assert header == ["corpus", *(f"{run}: {name}" for run in ("multi", "only_a", "not_b") for name in NAMES)]
+    assert rows == [
+        ["b", "60.00", "40.00", "-", "-", "-", "30.00"],
+        ["a", "80.00", "50.00", "70.00", "70.00", "90.00", "90.00"],
+        ["mean", "70.00", "45.00", "-", "-", "-", "60.00"],
+    ]
+    main([*map(str, runs), "--corpora", "b", "a"])
+    assert capsys.readouterr().out == build_disjoint_and_merged(runs, ["b", "a"])
+    with pytest.raises(SystemExit):
+        main([str(runs[0]), "--corpora", "a", "d"])
+    assert "no run was tested on 'd'; there are a, b, c" in capsys.readouterr().err
+
+
+def test_runs_older_than_these_figures_have_none(tmp_path):
+    run = run_folder(tmp_path / "old", 0.8, False, None)
+    assert cells(build_disjoint_and_merged([run], ["biored"]))[2:] == [["biored", "-", "-"], ["mean", "-", "-"]]

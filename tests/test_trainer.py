@@ -8,6 +8,7 @@ from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.dataset import FeatureDataset
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
 from mosaic_ner.modeling.trainer import Evaluator
 
@@ -185,8 +186,8 @@ def test_a_model_with_the_corpus_s_own_types_is_scored_in_them_and_after_mapping
         texts[1]: [Mention(0, 5, "Gene", score=0.9), Mention(14, 17, "FamilyName", score=0.5)],
     }
     parrot = Parrot(span_bundle.model, said, span_bundle.features.windower)
-    measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate(gold)
-    assert parrot.asked == [(2, ["demo_gene#native"])]
+    measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate(gold, full=True)
+    assert parrot.asked == [(2, ["demo_gene#native"]), (2, ["demo_all"])]
     assert figures(measured.report["disjoint"]["overall"]) == (1 / 4, 1 / 4, 4, 4)
     types = measured.report["disjoint"]["per_type"]
     assert figures(types["Gene"]) == (1 / 3, 1 / 3, 3, 3)
@@ -202,7 +203,7 @@ def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds
     # Some of what the model finds becomes gold, so that there is something to count.
     found = predictor([d.text for d in documents], ["demo_chem#native"])
     gold = [d.with_mentions([*d.mentions, *rows[::3]]) for d, rows in zip(documents, found, strict=True)]
-    report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold).report
+    report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold, full=True).report
     wanted = {(d.id, *m.key) for d in gold for m in d.mentions}
     keys = {(d.id, *m.key) for d, rows in zip(documents, found, strict=True) for m in rows}
     assert {key[3] for key in keys} == {"Chemical", "OTHER"}
@@ -210,18 +211,134 @@ def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds
     wanted, keys = ({key for key in part if key[3] == "Chemical"} for part in (wanted, keys))
     assert figures(report["overall"]) == pytest.approx(counted(wanted, keys))
     assert 0.1 < report["overall"]["f1"] < 0.9
-    shared = Evaluator(predictor, DEMO_LABEL_SPACE, mode="shared").evaluate(gold).report
-    assert "disjoint" not in shared
-    assert shared["overall"] == report["overall"]
+    for mode in ("shared", "native"):
+        again = Evaluator(predictor, DEMO_LABEL_SPACE, mode=mode).evaluate(gold, full=True).report
+        assert again == report
 
 
 def test_corpora_that_a_model_was_not_trained_on_have_no_scores_in_their_own_types(span_bundle):
     gold = Document("1", "demo_disease", "cancer", (Mention(0, 6, "Modifier"),))
     parrot = Parrot(span_bundle.model, {"cancer": [Mention(0, 6, "Disease", score=0.5)]})
-    report = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold]).report
+    report = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold], full=True).report
     assert parrot.asked == [(1, ["demo_all"])]
-    assert "disjoint" not in report
-    assert figures(report["overall"]) == (1, 1, 1, 1)
+    assert report["disjoint"] is None
+    assert figures(report["overall"]) == figures(report["merged"]["overall"]) == (1, 1, 1, 1)
+
+
+class TaskParrot(Parrot):
+    """A parrot whose answers depend on the tasks that it was asked for: {tasks: mentions}, the same for every text."""
+
+    def __call__(self, texts, tasks=None):
+        self.asked.append((len(texts), tasks))
+        return [list(self.answers[tuple(tasks)]) for _ in texts]
+
+
+MIXED = LabelSpace(
+    {
+        "full": {"Gene": "Gene", "Disease": "Disease"},
+        "genes": {"GENE": "Gene", "Family": "Gene", "Site": None},
+        "odd": {"protein": None, "DNA": None},
+    }
+)
+
+
+def test_disjoint_and_merged_by_hand(build_bundle):
+    model = build_bundle(space=MIXED, family="sruner").model
+    gold = (Mention(0, 9, "GENE"), Mention(0, 4, "Family"), Mention(10, 14, "GENE"), Mention(20, 24, "Site"))
+    document = Document("1", "genes", "x" * 40, gold)
+    native = [Mention(0, 9, "GENE"), Mention(0, 4, "GENE"), Mention(20, 24, "Site"), Mention(30, 34, "Family")]
+    # All types in shared names; those without one keep their own, as `Site` and `protein`.
+    every = [Mention(0, 9, "Gene"), Mention(10, 14, "Gene"), Mention(30, 34, "Gene"), Mention(12, 14, "Gene")]
+    every += [Mention(0, 4, "Disease"), Mention(20, 24, "Site"), Mention(36, 38, "protein")]
+    parrot = TaskParrot(model, {("genes#native",): native, ("ALL",): every})
+    report = Evaluator(parrot, MIXED).evaluate([document], full=True).report
+    assert parrot.asked == [(1, ["genes#native"]), (1, ["ALL"])]
+    # Under the guideline, mapped: (0, 9) and (0, 4) of three, of three predicted.
+    assert figures(report["overall"]) == (2 / 3, 2 / 3, 3, 3)
+    # In its own types: (0, 9) GENE and (20, 24) Site of four, of four predicted.
+    assert figures(report["disjoint"]["overall"]) == (2 / 4, 2 / 4, 4, 4)
+    assert figures(report["disjoint"]["per_type"]["Site"]) == (1, 1, 1, 1)
+    # Of all types, only Gene counts here: (0, 9) and (10, 14) of three, of four predicted.
+    assert figures(report["merged"]["overall"]) == (2 / 4, 2 / 3, 3, 4)
+    assert set(report["merged"]["per_type"]) == {"Gene"}
+    # (0, 9) and (0, 4) are nested in each other; both are found under the guideline.
+    assert report["nested"] == {"recall": 1, "support": 2, "found": 2}
+
+
+def test_a_corpus_without_shared_types_is_scored_in_its_own(build_bundle):
+    model = build_bundle(space=MIXED, family="sruner").model
+    document = Document("1", "odd", "x" * 40, (Mention(0, 9, "protein"), Mention(10, 14, "DNA")))
+    native = [Mention(0, 9, "protein"), Mention(10, 14, "protein")]
+    every = [Mention(0, 9, "protein"), Mention(10, 14, "DNA"), Mention(20, 22, "DNA"), Mention(0, 9, "Gene")]
+    parrot = TaskParrot(model, {("odd#native",): native, ("ALL",): every})
+    measured = Evaluator(parrot, MIXED).evaluate([document], full=True)
+    report = measured.report
+    assert figures(report["overall"]) == figures(report["disjoint"]["overall"]) == (1 / 2, 1 / 2, 2, 2)
+    assert set(report["per_type"]) == {"protein", "DNA"}
+    assert figures(report["merged"]["overall"]) == (2 / 3, 1, 2, 3)
+    assert "nested" not in report
+    assert measured.document_f1 == [0.5]
+    assert Evaluator(parrot, MIXED).evaluate([document]).report["overall"] == report["overall"]
+    # A model that answers in shared types only has none for this corpus.
+    tagger = build_bundle(space=MIXED).model
+    parrot = TaskParrot(tagger, {("ALL",): every})
+    report = Evaluator(parrot, MIXED).evaluate([document], full=True).report
+    assert figures(report["overall"]) == (0, 0, 0, 0)
+    assert report["disjoint"] is report["merged"] is None
+    # Nor has one that was never told its names.
+    stranger = build_bundle(space=MIXED, family="sruner", trained=["full"]).model
+    report = Evaluator(TaskParrot(stranger, {("ALL",): every}), MIXED).evaluate([document], full=True).report
+    assert report["disjoint"] is report["merged"] is None
+
+
+def test_a_tagger_s_guideline_is_its_tasks_for_the_corpus_and_no_answer_is_asked_for_twice(build_bundle):
+    model = build_bundle(trained=["demo_all", "demo_gene"]).model
+    text = Document("1", "demo_gene", "x" * 40, (Mention(0, 4, "Gene"), Mention(5, 9, "FamilyName")))
+    answers = {("Gene",): [Mention(0, 4, "Gene")], ("Disease",): []}
+    answers["ALL",] = [Mention(0, 4, "Gene"), Mention(5, 9, "Gene"), Mention(10, 12, "Disease")]
+    parrot = TaskParrot(model, answers)
+    evaluator = Evaluator(parrot, DEMO_LABEL_SPACE)
+    report = evaluator.evaluate([text], full=True).report
+    assert parrot.asked == [(1, ["Gene"]), (1, ["ALL"])]
+    assert figures(report["disjoint"]["overall"]) == figures(report["overall"]) == (1, 1 / 2, 2, 1)
+    assert figures(report["merged"]["overall"]) == (1, 1, 2, 2)
+    parrot.asked.clear()
+    report = evaluator.evaluate([Document("1", "demo_all", "x" * 40, (Mention(0, 4, "Gene"),))], full=True).report
+    assert parrot.asked == [(1, ["ALL"])]
+    assert figures(report["disjoint"]["overall"]) == figures(report["merged"]["overall"]) == (1 / 3, 1, 1, 3)
+    # It has tasks for corpora that the run only measures, but not their guidelines.
+    report = evaluator.evaluate([Document("1", "demo_disease", "x" * 40)], full=True).report
+    assert report["disjoint"] is None
+    assert figures(report["merged"]["overall"]) == (0, 0, 0, 1)
+
+
+def test_without_a_default_corpus_all_training_corpora_answer_together(build_bundle):
+    model = build_bundle(family="span_cvae", trained=["demo_gene", "demo_disease"]).model
+    gold = Document("1", "demo_gene", "x" * 40, (Mention(0, 4, "Gene"),))
+    told = {("demo_gene#native",): [], ("demo_gene", "demo_disease"): [Mention(0, 4, "Gene"), Mention(0, 4, "Disease")]}
+    for mode in (None, "native"):
+        parrot = TaskParrot(model, told)
+        report = Evaluator(parrot, DEMO_LABEL_SPACE, mode).evaluate([gold], full=True).report
+        assert figures(report["disjoint"]["overall"]) == (0, 0, 1, 0)
+        assert figures(report["merged"]["overall"]) == (1, 1, 1, 1)
+
+
+def test_merged_is_what_every_corpus_s_types_give_under_shared_names(build_bundle, demo_corpora):
+    bundle = build_bundle(family="sruner", lively=True)
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+    documents = demo_corpora["demo_chem"]["validation"][:6]
+    found = set()
+    for corpus, names in DEMO_LABEL_SPACE.corpora.items():
+        for document, rows in zip(documents, predictor([d.text for d in documents], [f"{corpus}#native"]), strict=True):
+            found |= {(document.id, m.start, m.end) for m in rows if names[m.type] == "Chemical"}
+    gold = [
+        d.with_mentions([*d.mentions, *(Mention(s, e, "Chemical") for i, s, e in sorted(found)[::3] if i == d.id)])
+        for d in documents
+    ]
+    wanted = {(d.id, m.start, m.end) for d in gold for m in d.mentions if m.type == "Chemical"}
+    report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold, full=True).report
+    assert figures(report["merged"]["overall"]) == pytest.approx(counted(wanted, found))
+    assert 0.1 < report["merged"]["overall"]["f1"] < 0.9
 
 
 def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_for):
@@ -232,6 +349,10 @@ def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_fo
     answers |= {d.text: [] for d in validation["demo_all"]}
     trainer.evaluator.predictor = Parrot(bundle.tagger, answers)
     metrics = trainer.evaluate()
+    assert trainer.evaluator.predictor.asked == [
+        (2, ["ALL"]),
+        (2, ["Chemical"]),
+    ]  # nothing but the headline is paid for
     assert metrics["eval_demo_chem_f1"] == 1
     assert metrics["eval_demo_all_f1"] == 0
     assert metrics["eval_f1"] == 0.5
