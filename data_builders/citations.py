@@ -181,5 +181,20 @@ CITATIONS: dict[str, str] = {
     "mtl_bc5cdr": _BC5CDR + "\n" + _CRICHTON,
     "mtl_ncbi_disease": _NCBI_DISEASE + "\n" + _CRICHTON,
     "mtl_linnaeus": _LINNAEUS + "\n" + _CRICHTON,
+    "mtl_bc4chemd": _citation(
+        "article",
+        "krallinger2015chemdner",
+        title="The {CHEMDNER} corpus of chemicals and drugs and its annotation principles",
+        author="Krallinger, Martin and Rabal, Obdulia and Leitner, Florian and Vazquez, Miguel and Salgado, David and "
+        "Lu, Zhiyong and Leaman, Robert and Lu, Yanan and Ji, Donghong and Lowe, Daniel M. and others",
+        journal="Journal of Cheminformatics",
+        volume="7",
+        number="Suppl 1",
+        pages="S2",
+        year="2015",
+        doi="10.1186/1758-2946-7-S1-S2",
+    )
+    + "\n"
+    + _CRICHTON,
 }
 """Corpus name → BibTeX entries."""

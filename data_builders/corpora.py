@@ -15,14 +15,15 @@ from mosaic_ner.modeling.label_space import nearest
 
 logger = logging.getLogger(__name__)
 
-# Commits at which the files were seen, not branches: what is behind the URL cannot change under a cache. Two files are
-# larger than the index they were looked up in keeps, so they are taken from the default branch, beside their siblings.
+# Commits at which the files were seen, not branches: what is behind the URL cannot change under a cache. Some files are
+# not in the index they were looked up in, so no commit is known to have them: they come from the default branch.
 _RAW = "https://raw.githubusercontent.com/"
 AIONER = _RAW + "ncbi/AIONER/b883c1a89485f8e187afa8425cbc4c958d0dab0d/data/pubtator/"
 AIONER_HEAD = _RAW + "ncbi/AIONER/HEAD/data/pubtator/"
 AIONER_EXAMPLE = _RAW + "ncbi/AIONER/a078dd4574128c1d0792789f626895e146fad45a/example/input/"
 MTL_1 = _RAW + "cambridgeltl/MTL-Bioinformatics-2016/954a98f80c443ea96cc4af742eb0f6a7c89c40a2/data/"
 MTL_2 = _RAW + "cambridgeltl/MTL-Bioinformatics-2016/d62961c5750439aec6396f5703f3a1c03d97ebd3/data/"
+MTL_HEAD = _RAW + "cambridgeltl/MTL-Bioinformatics-2016/HEAD/data/"
 GENIA = _RAW + "yhcc/CNN_Nested_NER/1fd90b2808c9177ad75882584cd9ab3cf5867699/preprocess/outputs/genia/"
 GENIA_HEAD = _RAW + "yhcc/CNN_Nested_NER/HEAD/preprocess/outputs/genia/"
 JNLPBA_COMMIT = "c68b9e750c346103ab2381a63c915a45cc158d03"
@@ -133,9 +134,10 @@ def _pubtator(stem: str, url: str = "") -> SourceFile:
     return SourceFile(f"{stem}.PubTator", "pubtator", (url or AIONER) + f"{stem}.PubTator")
 
 
-def _iob(stem: str, url: str) -> dict[str, SourceFile]:
+def _iob(stem: str, url: str, folder: str = "") -> dict[str, SourceFile]:
     names = {"train": "train", "validation": "devel", "test": "test"}
-    return {s: SourceFile(f"{stem}_{n}.tsv", "iob2", f"{url}{stem}-IOB/{n}.tsv") for s, n in names.items()}
+    folder = folder or f"{stem}-IOB"
+    return {s: SourceFile(f"{stem}_{n}.tsv", "iob2", f"{url}{folder}/{n}.tsv") for s, n in names.items()}
 
 
 def _genia(part: str, url: str = GENIA) -> SourceFile:
@@ -385,6 +387,23 @@ _TABLE = (
         homepage="https://github.com/cambridgeltl/MTL-Bioinformatics-2016",
         citation=CITATIONS["mtl_linnaeus"],
         notes=(SENTENCES,),
+    ),
+    Corpus(
+        name="mtl_bc4chemd",
+        title="BC4CHEMD, by sentence",
+        files=_iob("BC4CHEMD", MTL_HEAD, folder="BC4CHEMD"),
+        types=("Chemical",),
+        id_space="",
+        text="sentences",
+        split_policy=MTL_SPLIT,
+        licence=NO_LICENCE,
+        homepage="https://biocreative.bioinformatics.udel.edu/resources/biocreative-iv/chemdner-corpus/",
+        citation=CITATIONS["mtl_bc4chemd"],
+        notes=(
+            SENTENCES,
+            "its folder in MTL-Bioinformatics-2016 has no suffix -IOB, though the files are IOB; the authors of that "
+            "collection call the corpus's redistribution status unclear",
+        ),
     ),
 )
 

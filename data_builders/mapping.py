@@ -13,13 +13,16 @@ from mosaic_ner.modeling.label_space import LabelError, LabelSpace, nearest
 logger = logging.getLogger(__name__)
 
 DEFAULT_PATH = Path(__file__).with_name("label_mapping.tsv")
-COLUMNS = ("corpus", "native_type", "shared_type", "aioner_type", "source", "note")
+COLUMNS = ("corpus", "native_type", "shared_type", "aioner_type", "sruner_type", "source", "note")
 # A user's own table may leave out the rest: it has no paper to cite and usually one scheme.
 REQUIRED_COLUMNS = COLUMNS[:3]
-SCHEMES = {"shared": "shared_type", "aioner": "aioner_type"}
+SCHEMES = {"shared": "shared_type", "aioner": "aioner_type", "sruner": "sruner_type"}
 NO_COUNTERPART = "-"
 # BioRED's six, which CVAE-NER and AIONER map everything else to.
 SHARED_TYPES = ("Gene", "Disease", "Chemical", "Species", "Variant", "CellLine")
+# What SRU-NER's multi-task experiment has beside them (Table 8). The packaged table may name these; in a user's table
+# they are types like any other new one, so that a slip of the pen doesn't become one of them.
+SRUNER_TYPES = ("CellType", "DNA", "RNA")
 
 
 class MappingError(LabelError):
@@ -28,15 +31,20 @@ class MappingError(LabelError):
 
 @dataclass(frozen=True)
 class MappingRow:
-    """One row of the table; `shared_type` and `aioner_type` are None where the table has `-`."""
+    """One row of the table; the type of a scheme is None where the table has `-`."""
 
     corpus: str
     native_type: str
     shared_type: str | None
     aioner_type: str | None
+    sruner_type: str | None
     source: str = ""
     note: str = ""
     where: str = ""
+
+    def type_in(self, scheme: str) -> str | None:
+        """The type that the native type is in a scheme of `SCHEMES`."""
+        return getattr(self, SCHEMES[scheme])
 
 
 def load_label_mapping(
@@ -50,13 +58,16 @@ def load_label_mapping(
 
     Args:
         path: the table; the packaged `label_mapping.tsv` when None.
-        scheme: `shared` (CVAE-NER Table 7, all types) or `aioner` (AIONER section 2.1: a type that AIONER does not
-            train on has no counterpart, e.g. everything but variants in tmVar3).
+        scheme: `shared` (CVAE-NER Table 7, all types), `aioner` (AIONER section 2.1: a type that AIONER does not
+            train on has no counterpart, e.g. everything but variants in tmVar3) or `sruner` (the eight merged types of
+            SRU-NER's multi-task experiment, section 3.5 and Table 8; for BioRED's family, which its section 3.6 uses,
+            the same as `shared`).
         extra: a second table with a user's own corpora. Its rows are appended; a row for a (corpus, native type) that
-            `path` has too replaces it, and that is logged. Only the first three columns are required; without an
-            `aioner_type` column it is the shared type.
-        new_types: shared types that the tables may name beyond `SHARED_TYPES`. Any other is an error, as a misspelt
-            type would otherwise become a new one, unless the table maps a native type of that very name to it.
+            `path` has too replaces it, and that is logged. Only the first three columns are required; without a
+            column for a scheme, its type is the shared one.
+        new_types: shared types that the tables may name beyond `SHARED_TYPES` (and, in the packaged table,
+            `SRUNER_TYPES`). Any other is an error, as a misspelt type would otherwise become a new one, unless the
+            table maps a native type of that very name to it.
 
     Raises:
         MappingError: wrong columns, a missing or repeated row, an unknown shared type, an unknown scheme.
@@ -73,17 +84,20 @@ def load_label_mapping(
             rows[key] = row
     corpora: dict[str, dict[str, str | None]] = {}
     for row in rows.values():
-        corpora.setdefault(row.corpus, {})[row.native_type] = _cell(row, scheme)
+        corpora.setdefault(row.corpus, {})[row.native_type] = row.type_in(scheme)
     return LabelSpace(corpora)
 
 
 def read_mapping_rows(path: str | Path | None = None, known: Iterable[str] = SHARED_TYPES) -> list[MappingRow]:
     """All rows of a table, sources and notes included; `known` are the shared types it may name.
 
+    The packaged table may name `SRUNER_TYPES` too.
+
     Raises:
         MappingError: as `load_label_mapping`.
     """
     path = Path(path) if path is not None else DEFAULT_PATH
+    known = [*known, *(SRUNER_TYPES if path == DEFAULT_PATH else ())]
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -94,7 +108,7 @@ def read_mapping_rows(path: str | Path | None = None, known: Iterable[str] = SHA
     except UnicodeDecodeError as error:
         raise MappingError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     _check_repeats(rows)
-    _check_types(rows, list(known))
+    _check_types(rows, known)
     return rows
 
 
@@ -104,7 +118,8 @@ def _checked_header(path: Path, header: list[str]) -> list[str]:
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if unknown or missing or len(set(header)) != len(header):
         raise MappingError(
-            f"{path}:1: expected the tab-separated columns {', '.join(COLUMNS)} (the last three are optional), "
+            f"{path}:1: expected the tab-separated columns {', '.join(COLUMNS)} "
+            f"(all but the first three are optional), "
             f"got {', '.join(header) or 'nothing'}"
         )
     return header
@@ -120,8 +135,8 @@ def _row(path: Path, line: int, header: list[str], cells: list[str]) -> MappingR
     for name in REQUIRED_COLUMNS:
         if not values[name]:
             raise MappingError(f"{where}: empty {name}; a type without a counterpart is written {NO_COUNTERPART!r}")
-    values["aioner_type"] = values.get("aioner_type") or values["shared_type"]
     for name in SCHEMES.values():
+        values[name] = values.get(name) or values["shared_type"]
         values[name] = None if values[name] == NO_COUNTERPART else values[name]
     return MappingRow(**values, where=where)
 
@@ -136,16 +151,12 @@ def _check_repeats(rows: list[MappingRow]) -> None:
 
 def _check_types(rows: list[MappingRow], known: list[str]) -> None:
     # A native type mapped to its own name declares a new shared type; a slip of the pen doesn't look like that.
-    known = [*known, *(row.native_type for row in rows if row.native_type == row.shared_type)]
+    known = [*known, *(r.native_type for r in rows if r.native_type in {r.type_in(scheme) for scheme in SCHEMES})]
     for row in rows:
         for scheme, column in SCHEMES.items():
-            value = _cell(row, scheme)
+            value = row.type_in(scheme)
             if value is not None and value not in known:
                 raise MappingError(
                     f"{row.where}: {column} {value!r} is no known shared type{nearest(value, known)}; "
                     f"to add it as a new one, map a native type {value!r} to it or pass new_types=[{value!r}]"
                 )
-
-
-def _cell(row: MappingRow, scheme: str) -> str | None:
-    return row.shared_type if scheme == "shared" else row.aioner_type

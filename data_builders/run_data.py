@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import LabelSpace, nearest
 
 from .builder import load_corpus
@@ -16,15 +15,11 @@ from .demo import DEMO_LABEL_SPACE, load_demo_corpora
 from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .overlap import OverlapReport, remove_overlap
+from .parts import RunDataError, Splits, add_parts, read_parts
 
 logger = logging.getLogger(__name__)
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-Splits = dict[str, list[Document]]
-
-
-class RunDataError(ValueError):
-    """A run whose data can't be put together as asked."""
 
 
 @dataclass
@@ -73,42 +68,48 @@ def load_run_data(options, seed: int = 42) -> RunData:
         options: the run's `DataArguments` (see run_ner.py --help).
         seed: draws subsets and the validation share.
     Raises:
-        RunDataError: no corpus at all, an unknown corpus, a split that a corpus doesn't have.
+        RunDataError: no corpus at all, an unknown corpus, a split that a corpus doesn't have, a wrong --parts.
     """
     faults = ReadReport()
     names = list(dict.fromkeys([*options.corpora, *(options.test_corpora or []), *(options.validation_corpora or [])]))
     demo = list(DEMO_LABEL_SPACE.corpora)
     names = [n for name in names for n in (demo if name == "demo" else [name])]
-    own = bool(options.train_file or options.validation_file or options.test_file)
-    known = [*CORPORA, *demo, "demo", *([options.corpus_name] if own else [])]
+    own = {options.corpus_name: [*files]} if (files := _file_options(options)) else {}
+    known = [*CORPORA, *demo, "demo", *own, *(options.parts or {})]
     for name in names:
         if name not in known:
             raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")
-    if own and options.corpus_name in known[:-1]:
+    if own and options.corpus_name in (*CORPORA, *demo, "demo"):
         raise RunDataError(
             f"--corpus_name: {options.corpus_name!r} is a corpus of this package; name your files otherwise"
         )
+    parts = read_parts(options.parts, names, own)
+    sources = list(dict.fromkeys(parts[n].of if n in parts else n for n in names))
+    # The user's files are in the run without being named, but where they only serve to make parts.
+    implied = [n for n in own if n not in {p.of for p in parts.values()}]
     documents: dict[str, Splits] = {}
-    if set(names) & set(demo):
+    if set(sources) & set(demo):
         generated = load_demo_corpora()
-        documents |= {n: generated[n] for n in names if n in demo}
-    for name in names:
+        documents |= {n: generated[n] for n in sources if n in demo}
+    for name in sources:
         if name in CORPORA:
             documents[name] = load_corpus(name, data_dir=options.data_dir, cache_dir=options.cache_dir, report=faults)
-    spaces = [_published_space(names, options), DEMO_LABEL_SPACE.restricted_to([n for n in names if n in demo])]
+    spaces = [_published_space(sources, options), DEMO_LABEL_SPACE.restricted_to([n for n in sources if n in demo])]
     if own:
         documents[options.corpus_name] = _own_files(options, faults)
         spaces.append(_own_space(options, documents[options.corpus_name], spaces[0]))
     if not documents:
         raise RunDataError("no data: name --corpora (e.g. demo, biored) or give --train_file / --test_file")
-    space = _limit_types(LabelSpace({c: t for s in spaces for c, t in s.corpora.items()}), options.types)
-    trained = _expand(options.corpora, demo) + ([options.corpus_name] if options.train_file else [])
+    space = LabelSpace({c: t for s in spaces for c, t in s.corpora.items()})
+    documents, space = add_parts(documents, space, parts, [*names, *implied], seed)
+    space = _limit_types(space, options.types)
+    trained = dict.fromkeys(_expand(options.corpora, demo) + (implied if options.train_file else []))
     train = {c: list(documents[c].get(TRAIN, [])) for c in trained}
     for corpus in [c for c, part in train.items() if not part]:
         logger.warning("%s has no training split here; it is only evaluated", corpus)
         del train[corpus]
-    validation = _chosen(documents, _expand(options.validation_corpora, demo), VALIDATION, options, own)
-    test = _chosen(documents, _expand(options.test_corpora, demo), TEST, options, own)
+    validation = _chosen(documents, _expand(options.validation_corpora, demo), VALIDATION, implied)
+    test = _chosen(documents, _expand(options.test_corpora, demo), TEST, implied)
     if options.validation_fraction and not validation:
         validation = _hold_out(train, options.validation_fraction, seed)
     evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
@@ -127,22 +128,21 @@ def _published_space(names: list[str], options) -> LabelSpace:
     return space.restricted_to([n for n in names if n in CORPORA])
 
 
+def _file_options(options) -> dict[str, str]:
+    """Split → the user's file."""
+    files = {TRAIN: options.train_file, VALIDATION: options.validation_file, TEST: options.test_file}
+    return {split: path for split, path in files.items() if path}
+
+
 def _own_files(options, faults: ReadReport) -> Splits:
     splits = {}
-    for split, path in ((TRAIN, options.train_file), (VALIDATION, options.validation_file), (TEST, options.test_file)):
-        if path:
-            splits[split] = list(
-                read_documents(
-                    path,
-                    corpus=options.corpus_name,
-                    policy=options.policy,
-                    report=faults,
-                    repeated_ids=options.repeated_ids,
-                )
-            )
-            if not splits[split]:
-                raise RunDataError(f"--{split}_file: {path} holds no document")
-            splits[split] = [replace(d, corpus=options.corpus_name) for d in splits[split]]
+    for split, path in _file_options(options).items():
+        documents = read_documents(
+            path, corpus=options.corpus_name, policy=options.policy, report=faults, repeated_ids=options.repeated_ids
+        )
+        splits[split] = [replace(d, corpus=options.corpus_name) for d in documents]
+        if not splits[split]:
+            raise RunDataError(f"--{split}_file: {path} holds no document")
     return splits
 
 
@@ -177,16 +177,13 @@ def _limit_types(space: LabelSpace, types: list[str] | None) -> LabelSpace:
     return LabelSpace({c: {n: s if s in types else None for n, s in own.items()} for c, own in space.corpora.items()})
 
 
-def _chosen(documents: dict[str, Splits], names: list[str], split: str, options, own: bool) -> Splits:
-    """The named corpora's split, or that of every corpus of the run that has one."""
+def _chosen(documents: dict[str, Splits], names: list[str], split: str, implied: list[str]) -> Splits:
+    """The named corpora's split and the user's own, or that of every corpus of the run that has one."""
     if names:
         for name in names:
             if not documents[name].get(split):
                 raise RunDataError(f"{name} has no {split} split; it has {', '.join(documents[name])}")
-        chosen = {n: documents[n][split] for n in names}
-        if own and documents[options.corpus_name].get(split):
-            chosen[options.corpus_name] = documents[options.corpus_name][split]
-        return chosen
+        return {n: documents[n][split] for n in [*names, *implied] if documents[n].get(split)}
     return {name: splits[split] for name, splits in documents.items() if splits.get(split)}
 
 

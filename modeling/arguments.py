@@ -166,7 +166,10 @@ class DataArguments:
     cache_dir: str | None = field(
         default=None, metadata={"help": "cache of the built corpora; default: that of datasets"}
     )
-    mapping: str = field(default="shared", metadata={"help": "column of the label mapping: shared (Table 7) or aioner"})
+    mapping: str = field(
+        default="shared",
+        metadata={"help": "column of the label mapping: shared (CVAE-NER's Table 7), aioner or sruner"},
+    )
     types: list[str] | None = field(
         default=None, metadata={"help": "keep only these shared types (e.g. one type of a corpus)"}
     )
@@ -187,6 +190,14 @@ class DataArguments:
     validation_fraction: float = field(
         default=0.0,
         metadata={"help": "share of the training articles held out for validation where a run would have none"},
+    )
+    parts: dict | None = field(
+        default=None,
+        metadata={
+            "help": "JSON: name → a corpus made from another one's types, articles and splits, e.g. "
+            '{"half": {"of": "biored", "types": ["Gene"], "articles": [0, 0.5], "train": ["train", "validation"]}}; '
+            "name it in --corpora, --test_corpora or --validation_corpora"
+        },
     )
     max_train_documents: dict | None = field(
         default=None,
@@ -283,7 +294,7 @@ _SHOWN = {
 } | set(RunArguments.__annotations__)  # fmt: skip
 
 
-_DICTIONARIES = ("max_train_documents", "sampling_rates")
+_DICTIONARIES = ("max_train_documents", "parts", "sampling_rates")
 
 
 def _json_mapping(text: str) -> dict:

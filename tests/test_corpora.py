@@ -97,6 +97,21 @@ def test_statistics_count_nested_pairs():
     assert counts.types == {"A": 3, "B": 2}
 
 
+def test_bc4chemd_is_read_from_a_folder_by_the_types_and_splits_of_its_row(tmp_path):
+    sentences = {"train": "Brominated\tB-Chemical\ndust\tI-Chemical\n.\tO\n", "devel": "No\tO\nsalt\tB-Chemical\n"}
+    for part, text in sentences.items():
+        (tmp_path / f"BC4CHEMD_{part}.tsv").write_text(text + "\n" + "of\tO\nzinc\tB-Chemical\n\n")
+    documents = load_corpus("mtl_bc4chemd", tmp_path, tmp_path / "cache")
+    assert set(documents) == {"train", "validation"}
+    first, second = documents["train"]
+    assert (first.text, [first.surface(m) for m in first.mentions]) == ("Brominated dust .", ["Brominated dust"])
+    assert [m.key for m in second.mentions] == [(3, 7, "Chemical")]
+    assert first.annotated_types == {"Chemical"}
+    assert len({d.article for split in documents.values() for d in split}) == 4
+    urls = [file.url for file in get_corpus("mtl_bc4chemd").files.values()]
+    assert [url.split("/data/")[1] for url in urls] == [f"BC4CHEMD/{n}.tsv" for n in ("train", "devel", "test")]
+
+
 @pytest.fixture(scope="module")
 def built():
     if not REAL.is_dir():
@@ -146,7 +161,7 @@ def test_sizes_are_table_6_or_explained(built):
 def test_every_native_type_occurs_and_no_other(built):
     for name, (splits, _) in built.items():
         found = {t for counts in splits.values() for t in counts.types}
-        assert found == set(get_corpus(name).types)
+        assert found == set(get_corpus(name).types if splits else ())  # not every corpus is in ../shared
 
 
 @pytest.mark.real
@@ -166,6 +181,8 @@ def test_the_builder_gives_what_the_files_hold(name, tmp_path):
     if not REAL.is_dir():
         pytest.skip("no real corpora in ../shared")
     corpus = get_corpus(name)
+    if not any(file.find(REAL) for file in corpus.files.values()):
+        pytest.skip(f"{name} is not in ../shared")
     documents = load_corpus(name, REAL, tmp_path)
     assert documents
     for split, docs in documents.items():

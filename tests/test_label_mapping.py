@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mosaic_ner.data_builders import mapping
 from mosaic_ner.data_builders.corpora import CORPORA, TEN
 from mosaic_ner.data_builders.mapping import (
     COLUMNS,
     SHARED_TYPES,
+    SRUNER_TYPES,
     MappingError,
     load_label_mapping,
     read_mapping_rows,
@@ -69,6 +71,60 @@ def test_aioner_scheme_uses_tmvar3_for_variants_only_and_the_rest_like_table_7()
         assert aioner.shared_types_of(corpus) == []
 
 
+# SRU-NER Table 8, the six corpora of its multi-task experiment under this package's names.
+TABLE_8 = {
+    "bc2gm": {"GENE": "Gene"},
+    "mtl_bc4chemd": {"Chemical": "Chemical"},
+    "mtl_bc5cdr": {"Disease": "Disease", "Chemical": "Chemical"},
+    "jnlpba": {"protein": "Gene", "DNA": "DNA", "RNA": "RNA", "cell_type": "CellType", "cell_line": "CellLine"},
+    "mtl_linnaeus": {"Species": "Species"},
+    "mtl_ncbi_disease": {"Disease": "Disease"},
+}
+
+
+def test_sruner_scheme_is_table_8_with_eight_merged_of_eleven_types():
+    space = load_label_mapping(scheme="sruner")
+    assert {c: space.corpora[c] for c in TABLE_8} == TABLE_8
+    six = space.restricted_to(TABLE_8)
+    assert sum(len(types) for types in six.corpora.values()) == 11
+    assert set(six.shared_types) == {"Gene", "Chemical", "Disease", "Species", "CellLine", *SRUNER_TYPES}
+    assert space.corpora["genia"] == TABLE_8["jnlpba"]
+    assert {c for c in CORPORA if c not in TEN} == {*TABLE_8, "genia"}
+
+
+def test_sruner_scheme_is_the_shared_one_for_the_ten():
+    sruner, shared = load_label_mapping(scheme="sruner"), load_label_mapping()
+    for corpus in TEN:
+        assert sruner.corpora[corpus] == shared.corpora[corpus]
+
+
+def test_sru_ner_s_own_types_are_in_no_other_scheme_and_in_no_table_but_the_packaged_one(tmp_path):
+    for scheme in ("shared", "aioner"):
+        assert not set(load_label_mapping(scheme=scheme).shared_types) & set(SRUNER_TYPES)
+    own = table(tmp_path / "own.tsv", "mine\tcell\t-\t-\tCellType\tme\t")
+    with pytest.raises(MappingError, match=r"own\.tsv:2: sruner_type 'CellType' is no known shared type"):
+        load_label_mapping(scheme="sruner", extra=own)
+    # Named as for any new type: passed, or mapped from a native type of the same name.
+    assert load_label_mapping(scheme="sruner", extra=own, new_types=SRUNER_TYPES).shared("mine", "cell") == "CellType"
+    named = table(tmp_path / "named.tsv", "mine\tCellType\t-\t-\tCellType\tme\t", "mine\tcell\t-\t-\tCellType\tme\t")
+    assert load_label_mapping(scheme="sruner", extra=named).shared("mine", "cell") == "CellType"
+
+
+def test_a_misspelt_type_in_the_packaged_table_s_columns_is_an_error(tmp_path, monkeypatch):
+    lines = mapping.DEFAULT_PATH.read_text(encoding="utf-8")
+    copy = tmp_path / "label_mapping.tsv"
+    copy.write_text(lines.replace("CellType", "CellTyp", 1), encoding="utf-8")
+    monkeypatch.setattr(mapping, "DEFAULT_PATH", copy)
+    with pytest.raises(MappingError, match=r"sruner_type 'CellTyp' .* did you mean 'CellType'"):
+        load_label_mapping()
+
+
+def test_a_table_without_the_scheme_s_column_means_the_shared_type(tmp_path):
+    own = table(tmp_path / "own.tsv", "a\tb\tGene\t-", header="corpus\tnative_type\tshared_type\taioner_type\n")
+    assert load_label_mapping(own, "sruner").corpora == {"a": {"b": "Gene"}}
+    assert load_label_mapping(own, "aioner").corpora == {"a": {"b": None}}
+
+
 def test_every_row_has_a_source_and_every_corpus_of_the_table_is_built_with_those_types():
     rows = read_mapping_rows()
     assert all(row.source for row in rows)
@@ -95,7 +151,7 @@ def test_extra_rows_are_added_and_replace_packaged_ones(tmp_path, caplog):
 
 
 def test_new_types_are_declared_or_an_error(tmp_path):
-    extra = table(tmp_path / "own.tsv", "mine\tillness\tDiseas\t-\tme\t")
+    extra = table(tmp_path / "own.tsv", "mine\tillness\tDiseas\t-\t-\tme\t")
     with pytest.raises(MappingError, match=r"own\.tsv:2: shared_type 'Diseas' .* did you mean 'Disease'"):
         load_label_mapping(extra=extra)
     assert load_label_mapping(extra=extra, new_types=["Diseas"]).shared("mine", "illness") == "Diseas"
@@ -106,10 +162,15 @@ def test_new_types_are_declared_or_an_error(tmp_path):
     [
         ([], "corpus\ttype\tshared_type\n", r"own\.tsv:1: expected the tab-separated columns corpus, native_type"),
         ([], "", r"own\.tsv:1: expected the tab-separated columns .* got nothing"),
-        (["a\tb"], HEADER, r"own\.tsv:2: expected 6 tab-separated fields .* got 2"),
-        (["a\tb\t\t-\tme\t"], HEADER, r"own\.tsv:2: empty shared_type; .*'-'"),
-        (["a\tb\t-\t-\tme\t", "", "a\tb\tGene\t-\tme\t"], HEADER, r"own\.tsv:4: a:b is mapped twice, first at .*:2"),
-        (["a\tb\tGene\tGnee\tme\t"], HEADER, r"own\.tsv:2: aioner_type 'Gnee' .* did you mean 'Gene'"),
+        (["a\tb"], HEADER, r"own\.tsv:2: expected 7 tab-separated fields .* got 2"),
+        (["a\tb\t\t-\t-\tme\t"], HEADER, r"own\.tsv:2: empty shared_type; .*'-'"),
+        (
+            ["a\tb\t-\t-\t-\tme\t", "", "a\tb\tGene\t-\t-\tme\t"],
+            HEADER,
+            r"own\.tsv:4: a:b is mapped twice, first at .*:2",
+        ),
+        (["a\tb\tGene\tGnee\t-\tme\t"], HEADER, r"own\.tsv:2: aioner_type 'Gnee' .* did you mean 'Gene'"),
+        (["a\tb\tGene\t-\tGnee\tme\t"], HEADER, r"own\.tsv:2: sruner_type 'Gnee' .* did you mean 'Gene'"),
     ],
 )
 def test_bad_tables_name_file_and_line(tmp_path, lines, header, message):
@@ -121,7 +182,7 @@ def test_missing_table_wrong_encoding_and_unknown_scheme(tmp_path):
     with pytest.raises(MappingError, match="no such mapping table"):
         load_label_mapping(tmp_path / "nowhere.tsv")
     bad = tmp_path / "latin.tsv"
-    bad.write_bytes(HEADER.encode() + "a\tb\tGene\t-\tDoğan\t\n".encode("iso8859_9"))
+    bad.write_bytes(HEADER.encode() + "a\tb\tGene\t-\t-\tDoğan\t\n".encode("iso8859_9"))
     with pytest.raises(MappingError, match="not UTF-8"):
         load_label_mapping(bad)
     with pytest.raises(MappingError, match="did you mean 'aioner'"):
@@ -130,5 +191,5 @@ def test_missing_table_wrong_encoding_and_unknown_scheme(tmp_path):
 
 def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path):
     path = tmp_path / "windows.tsv"
-    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "a\tb\tGene\t-\tme\tnote\n").replace("\n", "\r\n").encode())
+    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "a\tb\tGene\t-\t-\tme\tnote\n").replace("\n", "\r\n").encode())
     assert load_label_mapping(path).corpora == {"a": {"b": "Gene"}}
