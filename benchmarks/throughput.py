@@ -3,6 +3,7 @@
     python benchmarks/throughput.py                           # MiniLM and BERT-base shapes, random weights
     python benchmarks/throughput.py --family span_cvae        # training with the CVAE's loss; --alpha 0 without
     python benchmarks/throughput.py --model outputs/aioner/biored --data_dir DIR
+    python benchmarks/throughput.py --model DIR --words 32 64 128 256   # prediction on passages of so many words
 
 Quoted are medians of ratios over the repetitions; absolute times depend on the machine, ratios hardly. The floor of
 prediction is the encoder's forward pass over the padded batches that prediction makes; end to end means text in, mentions in
@@ -16,11 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import resource
 import statistics
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,6 +37,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.memory import keep_freed_memory
 from mosaic_ner.modeling.modeling_ner import build_encoder, pad_batch
 from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
+from mosaic_ner.modeling.transitions import EOA
 from transformers import AutoTokenizer, BertConfig
 
 SHAPES = {"minilm": (6, 384, 12, 1536), "bert-base": (12, 768, 12, 3072)}  # layers, hidden, heads, intermediate
@@ -63,10 +67,11 @@ def main() -> None:
     for shape in arguments.shapes:
         bundle = _bundle(arguments, shape, documents)
         bundle.model.to(device)
-        rows = {
-            "prediction": measure_prediction(bundle, [d.text for d in documents], arguments),
-            "training": measure_training(bundle, documents, arguments),
-        }
+        texts = {"prediction": [d.text for d in documents]}
+        if arguments.words:
+            texts = {f"prediction, {n} words": passages(documents, n) for n in arguments.words}
+        rows = {kind: measure_prediction(bundle, part, arguments) for kind, part in texts.items()}
+        rows[f"training, {bundle.model.config.packing}"] = measure_training(bundle, documents, arguments)
         report["shapes"][shape] = rows
         for kind, row in rows.items():
             print(f"{shape} {kind}: " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
@@ -112,6 +117,14 @@ def measure_prediction(bundle, texts: list[str], arguments) -> dict:
         "mentions": mentions,
         "hours_for_36_million_abstracts": round(ABSTRACTS * seconds / len(texts) / 3600, 1),
     }
+
+
+def passages(documents, words: int) -> list[str]:
+    """The texts one after the other, cut after every so many words separated by white space; the rest is left out."""
+    text = " ".join(d.text for d in documents)
+    starts = [m.start() for m in re.finditer(r"\S+", text)]
+    cuts = starts[::words]
+    return [text[begin:end].rstrip() for begin, end in pairwise(cuts)]
 
 
 def measure_training(bundle, documents, arguments) -> dict:
@@ -187,28 +200,44 @@ def _bundle(arguments, shape: str, documents):
         build_encoder(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         options = ModelArguments(
-            family=arguments.family, encoder=folder, max_tokens=arguments.max_tokens, alpha=arguments.alpha
-        )
+            family=arguments.family, encoder=folder, max_tokens=arguments.max_tokens, alpha=arguments.alpha,
+            packing=arguments.packing,
+        )  # fmt: skip
         bundle = families.build(options, space, ())
     _bias_towards_outside(bundle, documents[:4])
     return bundle
 
 
 def _bias_towards_outside(bundle, documents, share: float = 1 / 6) -> None:
-    """Shifts the scores of the negative labels until about `share` of the text is in mentions."""
+    """Shifts the scores of the negative labels until about `share` of the text is in mentions, or of a transition system's
+    actions so many open or close mentions."""
     predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
-    outside = [i for i, name in bundle.model.config.id2label.items() if name == "O-ALL" or name.endswith(":O")]
+    names = bundle.model.config.id2label
+    outside = [i for i, name in names.items() if name in ("O-ALL", "SH") or name.endswith(":O")]
+    texts = [d.text for d in documents]
     low, high = -20.0, 20.0
     for _ in range(12):
         middle = (low + high) / 2
         with torch.no_grad():
             bundle.model.classifier.bias[outside] = middle
-        found = predictor([d.text for d in documents])
-        tagged = sum(m.end - m.start for mentions in found for m in mentions)
-        if tagged > share * sum(len(d.text) for d in documents):
+        if "SH" in names.values():
+            tagged, total = _actions(bundle.model, predictor, texts)
+        else:
+            tagged = sum(m.end - m.start for mentions in predictor(texts) for m in mentions)
+            total = sum(map(len, texts))
+        if tagged > share * total:
             low = middle
         else:
             high = middle
+
+
+@torch.inference_mode()
+def _actions(model, predictor, texts: list[str]) -> tuple[int, int]:
+    """How many of the chosen actions open or close a mention, and how many there are."""
+    requests = predictor.requests(texts)
+    batch = pad_batch([r.features for r in requests], predictor.pad_token_id)
+    best = model.eval()(**batch).logits.argmax(2)
+    return int((best > EOA).sum()), int((best != EOA).sum())
 
 
 def _documents(arguments):
@@ -227,6 +256,10 @@ def _arguments():
     parser.add_argument("--model", help="a trained model instead of random weights (name the one shape it has)")
     parser.add_argument("--tokenizer", help="tokenizer of the random models; default: one learnt from the texts")
     parser.add_argument("--data_dir", help="corpora folder: measure on the BioRED test set")
+    parser.add_argument("--words", type=int, nargs="+", help="predict passages of so many words instead of documents")
+    parser.add_argument(
+        "--packing", default="packed", choices=("packed", "single"), help="windows of the random models"
+    )
     parser.add_argument("--limit", type=int, default=48, help="documents")
     parser.add_argument("--chunk", type=int, default=64, help="documents predicted together")
     parser.add_argument("--batch_size", type=int, default=16, help="windows per batch")

@@ -77,6 +77,9 @@ class ModelArguments:
     train_scale: bool = field(default=False, metadata={"help": "sruner: train the scale of slots against positions"})
     history: str = field(default="softmax", metadata={"help": "sruner: what weighs past actions: softmax or logits"})
     write: str = field(default="last", metadata={"help": "sruner: the slot that past actions go to: last or next"})
+    loss_mean: str = field(
+        default="windows", metadata={"help": "sruner: the loss is a mean over windows, or over all steps of a batch"}
+    )
     slot_dropout: float = field(default=0.2, metadata={"help": "sruner: dropout on latent vectors and positions"})
     flat: bool | None = field(
         default=None,
@@ -253,6 +256,12 @@ class RunArguments(TrainingArguments):
     sampling_rates: dict | None = field(
         default=None, metadata={"help": "JSON: task or corpus → share of its windows that an epoch draws (default 1)"}
     )
+    balanced_sampling: bool = field(
+        default=False,
+        metadata={
+            "help": "an epoch draws equally many windows from every task or corpus, as many in all as one has on average"
+        },
+    )
     grouped_batches: bool = field(
         default=False,
         metadata={"help": "each batch from one task or corpus, and those of one update from different ones"},
@@ -320,9 +329,10 @@ _REPORTED = (
         "max_steps",
         "head_learning_rate",
         "sampling_rates",
+        "balanced_sampling",
         "grouped_batches",
     }
-    | {"early_stopping_patience", "max_grad_norm", "optim", "resume_from_checkpoint"}
+    | {"early_stopping_patience", "max_grad_norm", "optim", "adam_beta2", "adam_epsilon", "resume_from_checkpoint"}
     | _ALWAYS
 ) - {
     "predict_input",
@@ -376,6 +386,7 @@ _CHOICES = {
     "labels_per": ("corpus", "shared"),
     "history": ("logits", "softmax"),
     "write": ("last", "next"),
+    "loss_mean": ("windows", "steps"),
     "prior": ("full", "fixed", "unshared", "shared", "random"),
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),
@@ -412,6 +423,8 @@ def _check(model: ModelArguments, data: DataArguments, run: RunArguments) -> Non
         raise ArgumentError(
             "--early_stopping_patience needs --eval_strategy epoch or steps, and --load_best_model_at_end"
         )
+    if run.balanced_sampling and run.sampling_rates:
+        raise ArgumentError("--balanced_sampling sets the rates of all tasks or corpora; leave out --sampling_rates")
     checkpoint = run.resume_from_checkpoint
     if checkpoint and not Path(checkpoint).is_dir():
         there = sorted(str(p) for p in Path(run.output_dir).glob("checkpoint-*"))

@@ -262,6 +262,8 @@ class SRUNERConfig(NERConfig):
             better after equal epochs) or "logits" (the paper).
         write: the slot that Ω goes to: "last", that of the last word read (the paper), or "next", for TR and RE that of the
             word to come (the authors' code).
+        loss_mean: "windows", the mean over windows of the mean over their steps (the paper), or "steps", the mean over all
+            steps of a batch (the authors' code): then long windows weigh more.
         slot_dropout: dropout on latent vectors and positions; `dropout` is that before the MLP.
         max_actions: steps between two words at most, so that prediction ends.
         boundaries: what a word is: "word" (pieces of words, see spans.py) or "token".
@@ -276,6 +278,7 @@ class SRUNERConfig(NERConfig):
         train_scale: bool = False,
         history: str = "softmax",
         write: str = "last",
+        loss_mean: str = "windows",
         slot_dropout: float = 0.2,
         max_actions: int = 8,
         boundaries: str = "word",
@@ -283,6 +286,7 @@ class SRUNERConfig(NERConfig):
     ):
         _expect("history", history, ("logits", "softmax"))
         _expect("write", write, ("last", "next"))
+        _expect("loss_mean", loss_mean, ("windows", "steps"))
         _expect("boundaries", boundaries, ("word", "token"))
         for name, value, least in (
             ("latents_per_action", latents_per_action, 1),
@@ -296,6 +300,7 @@ class SRUNERConfig(NERConfig):
         self.train_scale = train_scale
         self.history = history
         self.write = write
+        self.loss_mean = loss_mean
         self.slot_dropout = slot_dropout
         self.max_actions = max_actions
         self.boundaries = boundaries

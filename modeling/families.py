@@ -284,6 +284,7 @@ def _sruner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[s
         train_scale=arguments.train_scale,
         history=arguments.history,
         write=arguments.write,
+        loss_mean=arguments.loss_mean,
         slot_dropout=arguments.slot_dropout,
         boundaries=arguments.boundaries,
         **_common(arguments, space.restricted_to(trained), parts),

@@ -86,8 +86,9 @@ class SRUNERForNestedNER(NERPreTrainedModel):
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, T, A); without gold actions those that a window can't choose at a step are -inf (see
-            `_choices`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
-            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear.
+            `_barred`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
+            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear; or with
+            `loss_mean` "steps" the mean over all steps of the batch.
         """
         hidden = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
@@ -118,16 +119,16 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         words = (numbers + before - 1).where(numbers > 0, 0)
         return words.where(numbers < last, length - 1).masked_fill(numbers > last, -1)
 
-    def _scores(self, state: SlotState, words: Tensor, vector: Tensor, slot: Tensor, pointer: Tensor, running: Tensor):
+    def _scores(self, state: SlotState, words: Tensor, vector: Tensor, slot: Tensor, pointer: Tensor):
         """Logits of the next action, (B, A)."""
-        recalled = self.recall(self.dropout(state.step(vector, slot, pointer, running)))
-        place = (pointer + 1).clamp(max=words.shape[1] - 1).view(-1, 1, 1).expand(-1, 1, words.shape[2])
-        return self.classifier(torch.tanh(words.gather(1, place).squeeze(1) + recalled))
+        recalled = self.recall(self.dropout(state.step(vector, slot, pointer)))
+        following = (pointer + 1).clamp(max=words.shape[1] - 1)
+        return self.classifier(torch.tanh(words[state.rows, following] + recalled))
 
-    def _history(self, logits: Tensor) -> Tensor:
-        """Ω (eq. 2), (B, d): the embeddings of the actions no less likely than SH, weighted."""
+    def _history(self, logits: Tensor, actions: Tensor) -> Tensor:
+        """Ω (eq. 2): of the actions (A, n) no less likely than SH the weighted sum, (B, n)."""
         weights = logits.softmax(1) if self.config.history == "softmax" else logits
-        return weights.where(logits >= logits[:, SH : SH + 1], 0) @ self.actions.weight
+        return weights.where(logits >= logits[:, SH : SH + 1], 0) @ actions
 
     def _slot(self, pointer: Tensor, shifted: Tensor) -> Tensor:
         """Where Ω is written: to the last word read, or for TR and RE to the next."""
@@ -137,29 +138,33 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         batch, device = len(words), words.device
         count = mask.sum(1) - 2  # words
         pointer = torch.zeros(batch, dtype=torch.long, device=device)
-        slot, waiting = pointer, pointer
+        slot, waiting, limit = pointer, pointer, self.config.max_actions
         running = torch.ones(batch, dtype=torch.bool, device=device)
-        vector = self.first.expand(batch, -1)
-        actions = torch.arange(self.config.num_labels, device=device)
-        opens = (actions > EOA) & (actions % 2 == 0)
+        vector, embeddings = state.wide(self.first).expand(batch, -1), state.wide(self.actions.weight)
+        barred = self._barred(device)
         steps = []
-        for number in range(int(count.max()) * (self.config.max_actions + 1) + self.config.max_actions + 1):
+        for number in range(int(count.max()) * (limit + 1) + limit + 1):
             if number % (1 if device.type == "cpu" else 16) == 0 and not running.any():
                 break
-            logits = self._scores(state, words, vector, slot, pointer, running)
-            ended = (pointer >= count).unsqueeze(1)
-            barred = torch.where(ended, (actions == SH) | opens, actions == EOA)
-            barred = barred | (waiting >= self.config.max_actions).unsqueeze(1) & (actions > EOA)
-            barred = barred.where(running.unsqueeze(1), actions != EOA)
-            choices = logits.masked_fill(barred, float("-inf"))
+            logits = self._scores(state, words, vector, slot, pointer)
+            case = (pointer >= count) + 2 * (waiting >= limit)
+            choices = logits + barred[case.where(running, 4)]
             steps.append(choices)
             best = choices.argmax(1)
             shifted = best == SH
             pointer = pointer + (shifted & running)
-            waiting = (waiting + 1).where(~shifted, 0)
+            waiting = (waiting + 1) * ~shifted
             running = running & (best != EOA)
-            vector, slot = self._history(logits), self._slot(pointer, shifted)
+            vector, slot = self._history(logits, embeddings), self._slot(pointer, shifted)
         return torch.stack(steps, 1)
+
+    def _barred(self, device) -> Tensor:
+        """(5, A) float: -inf for the actions that can't be chosen: while there are words, after the last, both again after
+        `max_actions` steps without reading one, and after EOA."""
+        actions = torch.arange(self.config.num_labels, device=device)
+        reading, read = actions == EOA, (actions == SH) | (actions > EOA) & (actions % 2 == 0)
+        rows = [reading, read, actions != SH, actions != EOA, actions != EOA]
+        return torch.zeros(5, len(actions), device=device).masked_fill_(torch.stack(rows), float("-inf"))
 
     def _follow(self, state, words, gold, lengths, corpus_ids, unclear) -> NEROutput:
         """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None."""
@@ -168,12 +173,13 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         own = self._annotated(words.device)[corpus_ids]
         several = unclear is not None or not bool(own.all())
         pointer = torch.zeros(batch, dtype=torch.long, device=words.device)
-        slot, row, vector = pointer, pointer, self.first.expand(batch, -1)
+        slot, row = pointer, pointer
+        vector, embeddings = state.wide(self.first).expand(batch, -1), state.wide(self.actions.weight)
         delayed = torch.zeros(batch, dtype=torch.bool, device=words.device)
         running = ~delayed
         logits, targets, weights = [], [], []
         while running.any() if several else len(logits) < longest:
-            scores = self._scores(state, words, vector, slot, pointer, running)
+            scores = self._scores(state, words, vector, slot, pointer)
             target = gold[rows, row.clamp(max=longest - 1)]
             known = own if unclear is None else own & ~unclear[rows, pointer] | target
             shift = target[:, SH]
@@ -188,12 +194,15 @@ class SRUNERForNestedNER(NERPreTrainedModel):
             shifted = shift & running & ~delay
             pointer, row = pointer + shifted, row + (running & ~delay)
             delayed, running = delay, row < lengths
-            vector, slot = self._history(scores), self._slot(pointer, shifted)
+            vector, slot = self._history(scores, embeddings), self._slot(pointer, shifted)
         scores = at_least_float32(torch.stack(logits, 1))
         target, weight = torch.stack(targets, 1).to(scores.dtype), torch.stack(weights, 1).to(scores.dtype)
         losses = nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="none")
         taken = weight[:, :, EOA].sum(1)  # EOA has a target at every step
-        loss = (losses.sum((1, 2)) / (taken * count)).mean()
+        if self.config.loss_mean == "steps":
+            loss = losses.sum() / (taken.sum() * count)
+        else:
+            loss = (losses.sum((1, 2)) / (taken * count)).mean()
         return NEROutput(loss=loss, loss_terms={"actions": loss.detach()}, logits=scores)
 
     def _annotated(self, device) -> Tensor:
@@ -246,27 +255,31 @@ class SRUNERForNestedNER(NERPreTrainedModel):
 
     def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
         """Where TR or RE is the likeliest action of a step, all of them that are more likely than not are taken."""
-        space, types = self.config.labels, self.config.types
+        space = self.config.labels
+        names = [(corpus, name, space.shared(corpus, name) or name) for corpus, name in self.config.types]
+        likely = (best["scores"] > 0.5) & (best["best"] > EOA).unsqueeze(2)
+        likely[:, :, : EOA + 1] = False
+        taken: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        for (row, number, action), score in zip(
+            likely.nonzero().tolist(), best["scores"][likely].tolist(), strict=True
+        ):
+            taken.setdefault((row, number), []).append((action, score))
+        corpora, native = batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
+        all_starts, all_ends = batch["unit_starts"].tolist(), batch["unit_ends"].tolist()
         out = []
-        likely = best["scores"] > 0.5
         for row, actions in enumerate(best["best"].tolist()):
-            task = self.config.tasks[int(batch["corpus_ids"][row])]
-            native = bool(batch["native_ids"][row])
+            task, starts, ends = self.config.tasks[corpora[row]], all_starts[row], all_ends[row]
             before = len(task["prefix_ids"])
-            steps = []
-            for number, action in enumerate(actions):
-                if action in (SH, EOA):
-                    steps.append([(action, 1.0)])
-                    continue
-                taken = [a for a in likely[row, number].nonzero().flatten().tolist() if a > EOA]
-                steps.append([(a, float(best["scores"][row, number, a])) for a in taken])
-            starts, ends = batch["unit_starts"][row].tolist(), batch["unit_ends"][row].tolist()
+            steps = [
+                [(action, 1.0)] if action in (SH, EOA) else taken.get((row, number), ())
+                for number, action in enumerate(actions)
+            ]
             found = []
             for first, last, kind, score in decode(steps):
-                corpus, name = types[kind]
+                corpus, own, shared = names[kind]
                 if task["corpus"] is None or corpus == task["corpus"]:
-                    shown = name if native else space.shared(corpus, name) or name
-                    found.append((Span(starts[first + 1] - before, ends[last] + 1 - before), shown, score))
+                    span = Span(starts[first + 1] - before, ends[last] + 1 - before)
+                    found.append((span, own if native[row] else shared, score))
             out.append(found)
         return out
 

@@ -146,6 +146,18 @@ def _shuffled(parts: list[list], size: int, generator: torch.Generator) -> list[
     return [*(full[i] for i in torch.randperm(len(full), generator=generator).tolist()), *short]
 
 
+def balanced_rates(groups) -> dict[str, float]:
+    """Rates under which an epoch draws equally many windows from each group, and as many in all as a group has on average.
+
+    So the probability to draw a window is inversely proportional to the size of its group (Ruano et al. 2025, section 3.3).
+
+    Args:
+        groups: name of each window's group.
+    """
+    sizes = Counter(groups)
+    return {group: sum(sizes.values()) / len(sizes) ** 2 / size for group, size in sizes.items()}
+
+
 def padding_share(lengths: list[int], batch_size: int) -> float:
     """Share of padding among the tokens of consecutive batches, 0..1."""
     used = total = 0

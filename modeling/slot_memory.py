@@ -30,12 +30,12 @@ class SlotMemory(nn.Module):
         self.scale = nn.Parameter(torch.ones(()), requires_grad=train_scale)
         self.dropout = nn.Dropout(dropout)
 
-    def start(self, slots: Tensor, mask: Tensor, block: int = 32) -> SlotState:
+    def start(self, slots: Tensor, mask: Tensor, block: int = 16) -> SlotState:
         """The memory before the first step.
 
         Args:
             slots: C⁽⁰⁾, (B, Q, d) float. mask: (B, Q) bool, True on a window's own slots, which come first.
-            block: steps between two rearrangements (see SlotState); it changes nothing but the speed.
+            block: steps between two summations (see SlotState); it changes nothing but the speed.
         """
         return SlotState(self, slots, mask, block)
 
@@ -45,124 +45,144 @@ class SlotState:
 
     Only one row of C changes in a step, so L D₂ α Cᵀ is kept and one column of it updated; L D₂ Pᵀ depends on distances alone
     and is tabulated. Reading is a softmax over all slots, whose scores shift whenever the pointer moves, but it is taken
-    apart: for the slots far behind the pointer, never to be written again, and those ahead, not written yet, the sums of
-    e^score and of e^score C are known for every pointer beforehand, from a few matrix products for a whole block of slots. A
-    step then reads some tens of slots around the pointer, whatever the length of the window.
+    apart. In a block of n steps each window's pointer moves over n slots at most, and only those and the one after them
+    are written. For all others, the sums of e^score and of e^score C are known for each of the n pointers when the block
+    begins, from one pass over the memory; a step then reads n + 1 slots, whatever the length of the window.
     """
 
     def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, block: int):
         latents = memory.dropout(memory.latents) * memory.score_scale
-        self.memory, self.slots, self.mask, self.block = memory, slots, mask, block
+        self.memory, self.block, self.steps = memory, block, 0
+        self.batch, self.count, self.size = slots.shape
         self.writer = (memory.scale * latents).t()  # (d, J): what a vector adds to the scores of its slot
-        self.places = memory.dropout(memory.positions) @ latents.t()  # (2 h + 2, J)
-        self.first_scores = slots @ self.writer
-        self.steps = 0
-        self.low, self.high = 0, 0  # the slots that steps read themselves
-        self.content, self.scores = slots[:, :0], self.first_scores[:, :0]  # theirs, (B, high - low, d) and (…, J)
-        # Written in this block: (B, n, d) and the slots (B, n). Neighbours of equal size are joined, as the digits of a
-        # binary counter carry, so there are few of them.
-        self.written: list[tuple[Tensor, Tensor]] = []
-        # For each pointer from `low` on, over the slots from the second after it on, and all below `low`: greatest score
-        # (B, Q - low, 1), sums of e^(score - greatest) (…, 1) and of that times C (…, d).
-        self.sums = self._ahead()
+        # A block that begins near the end reaches beyond the last slot.
+        self.slots = nn.functional.pad(self.wide(slots, 1.0), (0, 0, 0, block + 1))
+        self.mask = nn.functional.pad(mask, (0, block + 1))
+        context, device = memory.context, slots.device
+        self.reach = self.count + block
+        distance = torch.arange(-self.reach, self.reach + 1, device=device)
+        places = memory.dropout(memory.positions) @ latents.t()  # (2 h + 2, J)
+        # Beyond the context there is one row for all distances.
+        self.places = places[(distance + context).where(distance.abs() <= context, 2 * context + 1)]
+        self.rows = torch.arange(self.batch, device=device)
+        self.moves = torch.arange(block, device=device)
+        self.numbers = torch.arange(block + 1, device=device)
+        distance = self.numbers - self.moves.unsqueeze(1)
+        self.near_places = self.places[distance + self.reach]  # (block, block + 1, J)
+        self.written = distance < 2
+        self.low: Tensor | None = None
+        self.near = slots
 
-    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor, running: Tensor | None = None) -> Tensor:
+    def wide(self, vectors: Tensor, number: float = 0.0) -> Tensor:
+        """Vectors with what they add to the sum of weights and to the scores of their slot.
+
+        Args:
+            vectors: (…, d) float.
+            number: 1 for slots; 0 for what is written to them.
+        Returns:
+            (…, d + 1 + J).
+        """
+        return torch.cat([nn.functional.pad(vectors, (0, 1), value=number), vectors @ self.writer], -1)
+
+    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> Tensor:
         """Writes and reads.
 
         Args:
-            vector: Ω, (B, d) float.
+            vector: Ω, (B, d + 1 + J) float, made by `wide` or a weighted sum of such.
             slot: (B,) int64, where it is added: the pointer's or the next.
             pointer: (B,) int64, p, from where distances count. It never falls, and rises by 1 at most.
-            running: (B,) bool, the windows whose result still matters; default: all.
         Returns:
             h, (B, d) float.
         """
-        running = torch.ones_like(pointer, dtype=torch.bool) if running is None else running
         if self.steps % self.block == 0:
-            self._rearrange(pointer[running])
+            self._begin_block(pointer)
         self.steps += 1
-        slot, pointer = slot.where(running, self.low), pointer.where(running, self.low)  # the others may be behind
-        self._write(vector, slot - self.low)
-        numbers = torch.arange(self.low, self.high, device=pointer.device)
-        distance = numbers - pointer.unsqueeze(1)
-        scores = (self.scores + self.places[self._row(distance)]).max(2).values
-        scores = scores.masked_fill((distance > 1) | ~self.mask[:, self.low : self.high], _nothing(scores))
-        place = (pointer - self.low).view(-1, 1, 1)
-        greatest, total, read = (s.gather(1, place.expand(-1, 1, s.shape[2])).squeeze(1) for s in self.sums)
-        top = torch.maximum(greatest, scores.detach().amax(1, keepdim=True))
-        share = (greatest - top).exp()
-        weights = (scores - top).exp()
-        read = torch.baddbmm((read * share).unsqueeze(1), weights.unsqueeze(1), self.content)
-        for vectors, places in self.written:
-            read = torch.baddbmm(read, weights.gather(1, places).unsqueeze(1), vectors)
-        return read.squeeze(1) / (total * share + weights.sum(1, keepdim=True)) * self.memory.output_scale
+        place = (slot - self.low).view(-1, 1, 1).expand(-1, 1, vector.shape[1])
+        self.near = self.near.scatter_add(1, place, vector.unsqueeze(1))
+        content, scores = self.near[..., : self.size + 1], self.near[..., self.size + 1 :]
+        ahead = pointer - self.low
+        weights = (scores + self.near_places[ahead]).amax(2) + self.barred[self.rows, ahead]
+        greatest = self.greatest[self.rows, ahead]
+        top = torch.maximum(greatest, weights.detach().amax(1, keepdim=True))
+        read = self.sums[self.rows, ahead] * (greatest - top).exp()
+        read = torch.baddbmm(read.unsqueeze(1), (weights - top).exp().unsqueeze(1), content).squeeze(1)
+        return read[:, :-1] / read[:, -1:] * self.memory.output_scale
 
-    def _row(self, distance: Tensor) -> Tensor:
-        """Rows of the table of positions; beyond the context there is one for all."""
-        context = self.memory.context
-        return (distance + context).where(distance.abs() <= context, 2 * context + 1)
+    def _begin_block(self, pointer: Tensor) -> None:
+        """Puts back what the last block has written, and sums up what this one will not write."""
+        if self.low is not None:
+            self.slots = self.slots.scatter(1, self._places(), self.near)
+        self.low = pointer
+        self.near = self.slots.gather(1, self._places())
+        nothing = (
+            torch.finfo(self.slots.dtype).min / 2
+        )  # finite, so that no inf - inf arises, and beyond any real score
+        open_ = self.written & self.mask.gather(1, pointer.unsqueeze(1) + self.numbers).unsqueeze(1)
+        self.barred = torch.zeros_like(open_, dtype=self.slots.dtype).masked_fill_(~open_, nothing)
+        slots = self.slots[:, : self.count]
+        scores = _MaxPlus.apply(slots[..., self.size + 1 :], self.places, self.reach - pointer, self.block)
+        # The slots that this block may write, up to the one after the pointer; the rest of the window is known.
+        number = torch.arange(self.count, device=pointer.device)
+        behind = number < pointer.unsqueeze(1)
+        ahead = number >= (pointer.unsqueeze(1) + self.moves + 2).unsqueeze(2)
+        known = (behind.unsqueeze(1) | ahead) & self.mask[:, : self.count].unsqueeze(1)
+        scores = scores.masked_fill(~known, nothing)
+        self.greatest = scores.detach().amax(2, keepdim=True)
+        self.sums = ((scores - self.greatest).exp() * known) @ slots[..., : self.size + 1]
 
-    def _write(self, vector: Tensor, place: Tensor) -> None:
-        batch, latents = len(vector), self.scores.shape[2]
-        added = (vector @ self.writer).unsqueeze(1)
-        self.scores = self.scores.scatter_add(1, place.view(batch, 1, 1).expand(batch, 1, latents), added)
-        self.written.append((vector.unsqueeze(1), place.unsqueeze(1)))
-        while len(self.written) > 1 and self.written[-1][1].shape == self.written[-2][1].shape:
-            late, early = self.written.pop(), self.written.pop()
-            self.written.append((torch.cat([early[0], late[0]], 1), torch.cat([early[1], late[1]], 1)))
-
-    def _rearrange(self, pointer: Tensor) -> None:
-        """Settles what was written, sums up the slots that no window will write again, and takes in those that the next
-        block of steps may reach."""
-        for vectors, places in self.written:
-            self.content = self.content.scatter_add(1, places.unsqueeze(2).expand_as(vectors), vectors)
-        self.written = []
-        if not len(pointer):
-            return
-        lowest, highest = torch.stack(pointer.aminmax()).tolist()
-        high = max(self.high, min(self.slots.shape[1], highest + self.block + 2))
-        self.content = torch.cat([self.content, self.slots[:, self.high : high]], 1)
-        self.scores = torch.cat([self.scores, self.first_scores[:, self.high : high]], 1)
-        done = max(lowest - self.low, 0)
-        if done:
-            self._behind(self.content[:, :done], self.scores[:, :done], lowest)
-        self.content, self.scores = self.content[:, done:], self.scores[:, done:]
-        self.low, self.high = self.low + done, high
-
-    def _ahead(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The sums over the slots not written yet."""
-        count, parts = self.slots.shape[1], []
-        numbers = torch.arange(count, device=self.slots.device)
-        for begin in range(0, count, self.block):
-            pointers, ahead = numbers[begin : begin + self.block], numbers[begin:]
-            scores = self._grid(self.first_scores[:, begin:], ahead, pointers)
-            known = (ahead >= pointers.unsqueeze(1) + 2) & self.mask[:, begin:].unsqueeze(1)
-            parts.append(_sums(scores.masked_fill(~known, _nothing(scores)), self.slots[:, begin:]))
-        return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
-
-    def _behind(self, content: Tensor, scores: Tensor, end: int) -> None:
-        """Adds the slots `low` to `end` to the sums of the pointers from `end` on; none is before it any more."""
-        numbers = torch.arange(self.slots.shape[1], device=self.slots.device)
-        grid = self._grid(scores, numbers[self.low : end], numbers[end:])
-        grid = grid.masked_fill(~self.mask[:, self.low : end].unsqueeze(1), _nothing(grid))
-        old, new = [s[:, end - self.low :] for s in self.sums], _sums(grid, content)
-        top = torch.maximum(old[0], new[0])
-        shares = (old[0] - top).exp(), (new[0] - top).exp()
-        self.sums = (top, *(a * shares[0] + b * shares[1] for a, b in zip(old[1:], new[1:], strict=True)))
-
-    def _grid(self, scores: Tensor, numbers: Tensor, pointers: Tensor) -> Tensor:
-        """(B, pointers, numbers): each slot's score seen from each pointer."""
-        places = self.places[self._row(numbers - pointers.unsqueeze(1))]
-        return (scores.unsqueeze(1) + places).max(3).values
+    def _places(self) -> Tensor:
+        """(B, block + 1, d + 1 + J) int64: the slots that the block may write."""
+        return (self.low.unsqueeze(1) + self.numbers).unsqueeze(2).expand(-1, -1, self.slots.shape[2])
 
 
-def _nothing(scores: Tensor) -> float:
-    """The score of no slot at all: finite, so that no inf - inf arises, and beyond any real one in every dtype."""
-    return torch.finfo(scores.dtype).min / 2
+class _MaxPlus(torch.autograd.Function):
+    """max_j (scores[b, q, j] + places[first[b] - i + q, j]) for i below `count`: (B, count, Q).
+
+    Its gradient is one entry for each of these, not J; and on the CPU the sums are made piece by piece, within the caches.
+    """
+
+    @staticmethod
+    def forward(ctx, scores: Tensor, places: Tensor, first: Tensor, count: int) -> Tensor:
+        batch, slots, latents = scores.shape
+        training = any(ctx.needs_input_grad)
+        if scores.device.type == "cpu":
+            # Row k of the view holds the places of all slots, seen from the pointer count - 1 - k.
+            views = places.unfold(0, slots, 1).transpose(1, 2)
+            part = max(1, 2**17 // (slots * latents))
+            values = scores.new_empty(batch, count, slots)
+            best = torch.empty(batch, count, slots, dtype=torch.long) if training else None
+            for row, start in enumerate((first - count + 1).tolist()):
+                for begin in range(0, count, part):
+                    end = min(begin + part, count)
+                    sums = scores[row] + views[start + begin : start + end]
+                    if training:
+                        torch.max(sums, 2, out=(values[row, begin:end], best[row, begin:end]))
+                    else:
+                        torch.amax(sums, 2, out=values[row, begin:end])
+            values = values.flip(1)
+            best = best.flip(1) if training else None
+        else:
+            sums = scores.unsqueeze(1) + places[_rows(first, count, slots)]
+            values, best = sums.max(3)
+        if training:
+            ctx.save_for_backward(first, best)
+            ctx.shape = places.shape
+        return values
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        first, best = ctx.saved_tensors
+        batch, count, slots = best.shape
+        height, latents = ctx.shape
+        for_scores = gradient.new_zeros(batch, slots, latents)
+        for_scores.scatter_add_(2, best.transpose(1, 2), gradient.transpose(1, 2))
+        for_places = gradient.new_zeros(height * latents)
+        cells = _rows(first, count, slots) * latents + best
+        for_places.index_add_(0, cells.flatten(), gradient.flatten())
+        return for_scores, for_places.view(height, latents), None, None
 
 
-def _sums(scores: Tensor, content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Greatest score, and the sums of e^(score - greatest) and of that times the content, over the last dimension."""
-    top = scores.detach().amax(2, keepdim=True)
-    weights = (scores - top).exp() * (scores > _nothing(scores))
-    return top, weights.sum(2, keepdim=True), weights @ content
+def _rows(first: Tensor, count: int, slots: int) -> Tensor:
+    """(B, count, slots) int64: the rows of the places."""
+    steps, numbers = torch.arange(count, device=first.device), torch.arange(slots, device=first.device)
+    return first.view(-1, 1, 1) - steps.view(-1, 1) + numbers

@@ -19,7 +19,7 @@ from .document import Document, Mention
 from .inference import MentionPredictor, Share
 from .label_space import LabelSpace
 from .metrics import document_f1, nested_recall, score_mentions, seqeval_report
-from .sampler import MixtureSampler, padding_share
+from .sampler import MixtureSampler, balanced_rates, padding_share
 
 
 def share_of(state: PartialState) -> Share:
@@ -222,7 +222,8 @@ class NERTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
-        options = {"rates": self.args.sampling_rates, "seed": self.args.seed}
+        rates = balanced_rates(dataset.groups) if self.args.balanced_sampling else self.args.sampling_rates
+        options = {"rates": rates, "seed": self.args.seed}
         batch, processes = self.args.train_batch_size, self.args.world_size
         if not self.args.grouped_batches:
             return MixtureSampler(dataset.lengths, dataset.groups, batch * processes, **options)

@@ -65,7 +65,7 @@ def compare(memory, schedules, block, spare=0, seed=0):
         running = torch.tensor([step < len(p) for _, p, _ in schedules])
         pointer = torch.tensor([p[min(step, len(p) - 1)] for _, p, _ in schedules])
         place = torch.tensor([s[min(step, len(s) - 1)] for _, _, s in schedules])
-        read = state.step(vectors[step], place, pointer, None if running.all() else running)
+        read = state.step(state.wide(vectors[step]), place, pointer)
         assert torch.isfinite(read).all()
         got.append(read.where(running.unsqueeze(1), 0))
     got = torch.stack(got)
@@ -147,7 +147,7 @@ def test_large_scores_and_small_types_stay_finite(dtype):
     state = memory.start(torch.full((2, 9, SIZE), 30.0, dtype=dtype), mask, block=2)
     for step in range(7):
         pointer = torch.tensor([step, min(step, 2)])
-        read = state.step(torch.full((2, SIZE), 9.0, dtype=dtype), pointer, pointer, torch.tensor([True, step < 3]))
+        read = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer, pointer)
         assert read.dtype == dtype
         assert torch.isfinite(read).all()
 
@@ -159,9 +159,11 @@ def test_dropout_is_drawn_once_for_all_steps():
     slots, zero, place = torch.randn(1, 6, SIZE).double(), torch.zeros(1, SIZE).double(), torch.zeros(1).long()
     mask = torch.ones(1, 6, dtype=torch.bool)
     state = memory.train().start(slots, mask)
-    reads = [state.step(zero, place, place) for _ in range(3)]
+    reads = [state.step(state.wide(zero), place, place) for _ in range(3)]
     torch.testing.assert_close(reads[0], reads[2], rtol=0, atol=1e-12)
-    assert not torch.allclose(reads[0], memory.start(slots, mask).step(zero, place, place))
+    other = memory.start(slots, mask)
+    assert not torch.allclose(reads[0], other.step(other.wide(zero), place, place))
     memory.eval()
     expected = textbook(memory, slots[0], zero, [0], [0])
-    torch.testing.assert_close(memory.start(slots, mask).step(zero, place, place), expected)
+    state = memory.start(slots, mask)
+    torch.testing.assert_close(state.step(state.wide(zero), place, place), expected)

@@ -168,7 +168,9 @@ def test_a_batch_is_the_mean_of_its_windows_alone_whatever_the_padding(exact, de
 def test_windows_without_gold_mentions_are_trained_on_as_negatives(exact, monkeypatch):
     bundle = exact()
     history = type(bundle.model)._history
-    monkeypatch.setattr(bundle.model, "_history", lambda logits: history(bundle.model, logits.detach()))
+    monkeypatch.setattr(
+        bundle.model, "_history", lambda logits, actions: history(bundle.model, logits.detach(), actions)
+    )
     text = "Nothing of note happened."
     (feature,) = bundle.features.build([Document("1", "demo_all", text, ())])
     assert set(feature["gold_actions"]) == {SH, EOA}
@@ -196,7 +198,7 @@ def test_targets_of_types_that_a_corpus_does_not_annotate_give_no_gradient(exact
     features = some_features(bundle, demo_corpora, [corpus], count=6)
     loss = run(bundle, features)[0].loss
     history = type(model)._history
-    monkeypatch.setattr(model, "_history", lambda logits: history(model, logits.detach()))
+    monkeypatch.setattr(model, "_history", lambda logits, actions: history(model, logits.detach(), actions))
     cut = run(bundle, features)[0].loss
     assert torch.equal(loss, cut)
     found = gradients(model, cut)
@@ -231,7 +233,7 @@ def test_open_actions_give_no_gradient_where_they_are_open(exact, monkeypatch):
         return kept[-1]
 
     history = type(model)._history
-    monkeypatch.setattr(model, "_history", lambda logits: history(model, logits.detach()))
+    monkeypatch.setattr(model, "_history", lambda logits, actions: history(model, logits.detach(), actions))
     monkeypatch.setattr(model, "_scores", keep)
     run(bundle, [feature])[0].loss.backward()
     gradient = torch.cat([logits.grad for logits in kept])
