@@ -2,7 +2,7 @@
 of several corpora, the F1 of disjoint and of merged evaluation.
 
 python -m mosaic_ner.hub.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
-python -m mosaic_ner.hub.table outputs/all outputs/jnlpba outputs/bc2gm --corpora jnlpba bc2gm
+python -m mosaic_ner.hub.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ DISJOINT_AND_MERGED = """F1 on the test documents of each corpus, in percent: ex
 answer under the corpus's own guideline, in its own types where the model has them, else in shared ones. *Merged*: the answer
 to a text of unknown origin, in shared types, of which those that the corpus annotates are scored (a corpus without shared
 types is scored in its own). So the types of the two may differ. "-": the run was not tested on the corpus, was not trained
-on it (disjoint), or is older than these figures. The last row is the mean over the corpora, for runs that have all of them.
+on it (disjoint), or is older than these figures. *Alone*: a model for each corpus, trained on it only. The last row is the
+mean over the corpora, where all are there.
 Written by `python -m mosaic_ner.hub.table --corpora`.
 """
 
@@ -57,16 +58,26 @@ def build_table(runs: list[Path], corpus: str) -> str:
     return HEADER.format(corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
 
-def build_disjoint_and_merged(runs: list[Path], corpora: list[str]) -> str:
+def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[Path] = ()) -> str:
     """A Markdown table with a row per corpus, a row of their means, and two columns per run.
 
     Args:
         runs: output folders of finished runs; each may have been tested on some of the corpora only.
         corpora: the test corpora, in the order of the rows.
+        alone: output folders of single-task runs, each tested on different corpora: together they have two columns.
     Raises:
-        ComparisonError: not the folder of a finished run, or no run was tested on one of the corpora.
+        ComparisonError: not the folder of a finished run, no run was tested on one of the corpora, or two single-task runs
+            were tested on the same.
     """
     tests = [(run.name, read_results(run)["test"]) for run in runs]
+    joined: dict[str, dict] = {}
+    for run in alone:
+        test = read_results(run)["test"]
+        if twice := [corpus for corpus in test if corpus in joined]:
+            raise ComparisonError(f"--alone: {run} was tested on {', '.join(twice)}, as was a run named before it")
+        joined |= test
+    if joined:
+        tests.append(("alone", joined))
     for corpus in corpora:
         if not any(corpus in test for _, test in tests):
             raise ComparisonError(f"no run was tested on {corpus!r}; there are {_listed(tests)}")
@@ -93,15 +104,26 @@ def _percent(value: float) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Command line: writes the table, or prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="output folders of finished runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="output folders of finished runs")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
     which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
+    parser.add_argument(
+        "--alone",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="with --corpora: single-task runs, one per corpus, as one column",
+    )
     parser.add_argument("--output", type=Path, help="file to write; default: print")
     options = parser.parse_args(argv)
+    if not options.runs and not options.alone:
+        parser.error("name at least one finished run")
+    if options.alone and not options.corpora:
+        parser.error("--alone needs --corpora")
     try:
         if options.corpora:
-            table = build_disjoint_and_merged(options.runs, options.corpora)
+            table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
         else:
             table = build_table(options.runs, options.corpus)
     except ComparisonError as error:

@@ -108,3 +108,23 @@ def test_disjoint_and_merged_of_each_corpus_and_the_mean_of_runs_that_have_all(t
 def test_runs_older_than_these_figures_have_none(tmp_path):
     run = run_folder(tmp_path / "old", 0.8, False, None)
     assert cells(build_disjoint_and_merged([run], ["biored"]))[2:] == [["biored", "-", "-"], ["mean", "-", "-"]]
+
+
+def test_single_task_runs_are_one_column(tmp_path, capsys):
+    multi = measured_folder(tmp_path / "multi", {"a": (0.8, 0.5), "b": (0.6, 0.4)})
+    single = [measured_folder(tmp_path / name, {name: (f1, f1)}) for name, f1 in (("a", 0.7), ("b", 0.9))]
+    header, _, *rows = cells(build_disjoint_and_merged([multi], ["a", "b"], single))
+    assert header == ["corpus", "multi: disjoint", "multi: merged", "alone: disjoint", "alone: merged"]
+    assert [row[3] for row in rows] == ["70.00", "90.00", "80.00"]
+    arguments = [str(multi), "--corpora", "a", "b", "--alone", *map(str, single)]
+    main(arguments)
+    assert capsys.readouterr().out == build_disjoint_and_merged([multi], ["a", "b"], single)
+    for wrong, message in (
+        ([*arguments, str(multi)], "was tested on a, b, as was a run named before it"),
+        (["--corpora", "a"], "at least one finished run"),
+        ([str(multi), "--alone", str(single[0])], "--alone needs --corpora"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(wrong)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
