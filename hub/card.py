@@ -14,13 +14,16 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
-def build_card(results: dict, name: str) -> ModelCard:
+def build_card(results: dict, name: str, choices: str = "") -> ModelCard:
     """The card of a run.
 
     Args:
         results: content of results.json.
         name: the model's name.
+        choices: a table of what else was tried (Markdown), as `hub.table --choices` writes.
     """
+    # A run without test documents is described by its validation figures, under that name.
+    measured = results["test"] or results["validation"]
     evaluations = [
         EvalResult(
             task_type="token-classification",
@@ -53,11 +56,13 @@ def build_card(results: dict, name: str) -> ModelCard:
         family=results["settings"]["family"],
         encoder=encoder,
         seed=results["settings"]["seed"],
-        scores=_scores(results["test"]),
-        per_type=_per_type(results["test"]),
-        own_types=_own_types(results["test"]),
-        merged=_disjoint_and_merged(results["test"]),
-        nested=_nested(results["test"]),
+        tested=bool(results["test"]),
+        scores=_scores(measured),
+        per_type=_per_type(measured),
+        own_types=_own_types(measured),
+        merged=_disjoint_and_merged(measured),
+        nested=_nested(measured),
+        choices=choices.strip(),
         training=_training(results),
         coverage=_coverage(results["coverage"]),
         overlap=_overlap(results["overlap"]),
@@ -68,10 +73,17 @@ def build_card(results: dict, name: str) -> ModelCard:
     )
 
 
+def card_text(folder: Path) -> str:
+    """The card of a run's folder: from its results.json and, where it is there, the table in `choices.md`."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    table = folder / "choices.md"
+    choices = table.read_text(encoding="utf-8") if table.exists() else ""
+    return str(build_card(results, folder.resolve().name, choices)) + "\n"
+
+
 def write_card(folder: Path) -> None:
     """Writes `README.md` beside the folder's results.json."""
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    (folder / "README.md").write_text(str(build_card(results, folder.resolve().name)) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card_text(folder), encoding="utf-8")
 
 
 def markdown_table(header: list[str], rows: list[list]) -> str:

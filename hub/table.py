@@ -1,8 +1,9 @@
 """One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
-of several corpora, the F1 of disjoint and of merged evaluation.
+of several corpora, the F1 of disjoint and of merged evaluation; or what choices of settings score on validation data.
 
 python -m mosaic_ner.hub.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
 python -m mosaic_ner.hub.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
+python -m mosaic_ner.hub.table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ types is scored in its own). So the types of the two may differ. "-": the run wa
 on it (disjoint), or is older than these figures. *Alone*: a model for each corpus, trained on it only. The last row is the
 mean over the corpora, where all are there.
 Written by `python -m mosaic_ner.hub.table --corpora`.
+"""
+
+
+CHOICES = """Precision, recall and F1 on the {documents} validation documents of {corpus} ({support} mentions), in percent,
+of runs that differ in the settings shown, after {epochs} epochs with seed {seed}. The first row is the reference. Written by
+`python -m mosaic_ner.hub.table --choices`.
 """
 
 
@@ -93,6 +100,38 @@ def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[
     return DISJOINT_AND_MERGED + "\n" + markdown_table(list(header), [list(row) for row in rows]) + "\n"
 
 
+def build_choices(runs: list[Path], corpus: str) -> str:
+    """A Markdown table of runs that differ in some settings, in the order given.
+
+    Args:
+        runs: output folders of finished runs, the reference first.
+        corpus: the validation corpus.
+    Raises:
+        ComparisonError: not the folder of a finished run, or the corpus wasn't validated on.
+    """
+    results = [read_results(run) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if corpus not in result["validation"]:
+            raise ComparisonError(f"{run} was not validated on {corpus!r}; it was on {', '.join(result['validation'])}")
+    settings = [result["settings"] for result in results]
+    names = dict.fromkeys(name for own in settings for name in own)
+    differing = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
+    rows = []
+    for own, result in zip(settings, results, strict=True):
+        changed = [f"{n} {own.get(n, 'default')}" for n in differing if own.get(n) != settings[0].get(n)]
+        scores = result["validation"][corpus]["overall"]
+        rows.append([", ".join(changed) or "reference", *(_percent(scores[k]) for k in ("precision", "recall", "f1"))])
+    report = results[0]["validation"][corpus]
+    text = CHOICES.format(
+        corpus=corpus,
+        documents=report["documents"],
+        support=report["overall"]["support"],
+        epochs=settings[0]["num_train_epochs"],
+        seed=settings[0]["seed"],
+    )
+    return text + "\n" + markdown_table(["setting", "P", "R", "F1"], rows) + "\n"
+
+
 def _listed(tests: list[tuple[str, dict]]) -> str:
     return ", ".join(dict.fromkeys(corpus for _, test in tests for corpus in test)) or "none"
 
@@ -105,9 +144,10 @@ def main(argv: list[str] | None = None) -> None:
     """Command line: writes the table, or prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, help="output folders of finished runs")
+    parser.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
     which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
+    which.add_argument("--choices", action="store_true", help="instead, settings and validation figures of --corpus")
     parser.add_argument(
         "--alone",
         nargs="+",
@@ -124,6 +164,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
+        elif options.choices:
+            table = build_choices(options.runs, options.corpus)
         else:
             table = build_table(options.runs, options.corpus)
     except ComparisonError as error:

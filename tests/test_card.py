@@ -95,8 +95,22 @@ def test_results_of_earlier_versions_still_make_a_card(trained_dir):
     assert "\n## Training data\n" in text
     for folder in sorted((card_module.TEMPLATE.parents[1] / "model_cards").iterdir()):
         if (folder / "results.json").exists():
-            written = (folder / "README.md").read_text(encoding="utf-8")
-            assert str(card_module.build_card(results(folder), folder.name)) + "\n" == written
+            assert card_module.card_text(folder) == (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_run_without_test_documents_shows_its_validation_figures_and_what_was_tried(trained_dir, tmp_path):
+    found = results(trained_dir)
+    found["validation"], found["test"] = found["test"], {}
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    (tmp_path / "choices.md").write_text("All of it.\n\n| setting | F1 |\n| --- | --- |\n| reference | 73.92 |\n")
+    text = card_module.card_text(tmp_path)
+    assert "## Results on the validation documents\n" in text
+    assert "## What was tried\n\nAll of it.\n\n| setting | F1 |" in text
+    assert f"{100 * found['validation']['demo_all']['overall']['f1']:.2f}" in text
+    assert not ModelCard(text).data.eval_results
+    plain = card_module.card_text(trained_dir)
+    assert "## Results on the test sets\n" in plain
+    assert "What was tried" not in plain
 
 
 def test_the_card_has_no_holes(trained_dir):

@@ -128,3 +128,26 @@ def test_single_task_runs_are_one_column(tmp_path, capsys):
             main(wrong)
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_choices_name_what_differs_from_the_reference(tmp_path, capsys):
+    runs = []
+    for name, own, f1 in (
+        ("base", {}, 0.7),
+        ("next", {"write": "next"}, 0.6),
+        ("both", {"write": "next", "size": 3}, 0.5),
+    ):
+        runs.append(tmp_path / name)
+        runs[-1].mkdir()
+        report = {"overall": row(f1) | {"support": 40}, "documents": 12}
+        settings = {"seed": 1, "num_train_epochs": 7, "size": 2} | own
+        content = {"settings": settings, "validation": {"c": report}, "test": {}}
+        (runs[-1] / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    main([*map(str, runs), "--choices", "--corpus", "c"])
+    table = capsys.readouterr().out
+    assert "12 validation documents of c (40 mentions)" in table
+    assert [line[0] for line in cells(table)[2:]] == ["reference", "write next", "size 3, write next"]
+    assert [line[-1] for line in cells(table)[2:]] == ["70.00", "60.00", "50.00"]
+    with pytest.raises(SystemExit):
+        main([*map(str, runs), "--choices", "--corpus", "d"])
+    assert "was not validated on 'd'; it was on c" in capsys.readouterr().err
