@@ -139,6 +139,25 @@ def _add_tags(parts: EncoderParts, tags: list[str]) -> dict[str, int]:
     return ids
 
 
+def _tagging_scheme(name: str, arguments: ModelArguments, space: LabelSpace, trained, bridge=None) -> Scheme:
+    """The tasks of a tagger, whose labels are shared types.
+
+    Raises:
+        ModelError: a corpus to be trained on has none. It would have no task of its own, and as a text of the default tasks
+            it would teach that what it doesn't annotate isn't there.
+    """
+    for corpus in trained:
+        if not space.shared_types_of(corpus):
+            raise ModelError(
+                f"{corpus} can't train the family {arguments.family}, which learns shared types: none of the corpus's own "
+                f"({', '.join(space.native_types(corpus)) or 'none'}) has one in this run, so all of its text would be taught "
+                "as negative. Take another --mapping (e.g. sruner), for your own files an --extra_mapping; if there are "
+                f"--types, name some of this corpus; or take a --family that learns each corpus's own types "
+                f"({', '.join(_OWN_TYPES)}). To measure it only, name it in --test_corpora instead of --corpora"
+            )
+    return build_scheme(name, space, bridge)
+
+
 def _tagging_config(arguments: ModelArguments, space: LabelSpace, scheme: Scheme, parts, trained) -> AIONERConfig:
     """The config with its tasks; puts the task tags into the tokenizer and makes room for them in the encoder."""
     ids = _add_tags(
@@ -194,8 +213,8 @@ def _assemble(model, parts: EncoderParts, arguments: ModelArguments, space: Labe
 
 
 def _aioner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+    scheme = _tagging_scheme(arguments.scheme, arguments, space, trained, arguments.bridge)
     parts = _parts(arguments, texts)
-    scheme = build_scheme(arguments.scheme, space, arguments.bridge)
     config = _tagging_config(arguments, space, scheme, parts, trained)
     return _assemble(AIONERForTokenClassification(config), parts, arguments, space, masking=arguments.token_masking)
 
@@ -298,8 +317,9 @@ def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list
         raise ModelError(
             f"--lora_rank: the baseline {arguments.family} has no adapters; leave it out, or take a family"
         )
+    scheme = _tagging_scheme("naive", arguments, space, trained)
     parts = _parts(arguments, texts)
-    config = _tagging_config(arguments, space, build_scheme("naive", space), parts, trained)
+    config = _tagging_config(arguments, space, scheme, parts, trained)
     model = AutoModelForTokenClassification.from_pretrained(
         arguments.encoder, num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id
     )
@@ -313,6 +333,7 @@ FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, object, list[str]], Bu
     "sruner": _sruner,
     "token_classification": _baseline,
 }
+_OWN_TYPES = ("span_cvae", "sruner")  # these learn each corpus's own types, with or without a shared one
 
 _REGISTERED = {
     AIONERConfig: AIONERForTokenClassification,

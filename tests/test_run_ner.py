@@ -225,6 +225,16 @@ def test_restricted_types_and_a_subset(tmp_path, caplog):
     assert "demo_gene/train: 7 documents" in messages(caplog)
 
 
+def test_a_corpus_without_shared_types_may_be_measured(with_files, caplog):
+    more = ["--test_file", "good.pubtator", "--extra_mapping", "none_shared.tsv", "--output_dir", "out"]
+    with caplog.at_level(logging.INFO):
+        run("--corpora", "demo_gene", "--max_train_documents", '{"demo_gene": 4}', *QUICK, *more)
+    report = results("out")["test"]["user"]
+    assert report["overall"]["support"] == 0
+    assert report["disjoint"] is report["merged"] is None
+    assert "user/test: 1 documents, 1 mentions" in messages(caplog)
+
+
 def test_early_stopping_stops(tmp_path):
     run("--corpora", "demo_gene", *TINY, "--max_steps", "40", "--learning_rate", "0", "--eval_strategy", "steps",
         "--eval_steps", "2", "--save_strategy", "steps", "--save_steps", "2", "--early_stopping_patience", "2",
@@ -318,6 +328,11 @@ WRONG = {
     "data_dir": (["--corpora", "biored", "--data_dir", "nowhere"], ["BioRED_TrainDev.PubTator", "--data_dir", "https://"]),
     "nothing": ([], ["--corpora", "--train_file"]),
     "mapping_file": (["--train_file", "good.pubtator", "--extra_mapping", "none.tsv"], ["none.tsv", "columns"]),
+    "no_shared_type": (
+        ["--train_file", "good.pubtator", "--extra_mapping", "none_shared.tsv"],
+        ["user can't train the family aioner", "(Gene)", "--mapping", "--extra_mapping", "span_cvae, sruner"],
+    ),
+    "no_named_type": (["--corpora", "demo", "--types", "Gene"], ["demo_disease can't train", "Modifier", "--types"]),
     "missing": (["--train_file", "god.pubtator"], ["--train_file", "'god.pubtator'", "'good.pubtator'"]),
     "broken": (["--train_file", "broken.pubtator"], ["broken.pubtator:3", "document '1'", "[6, 10)", "'TP54'"]),
     "ending": (["--train_file", "notes.docx"], ["'.docx'", ".pubtator"]),
@@ -339,6 +354,7 @@ def with_files(tmp_path, monkeypatch):
     files = {
         "good.pubtator": BROKEN.replace("TP54", "TP53"), "broken.pubtator": BROKEN, "notes.docx": "x", "empty.pubtator": "",
         "recipe.yaml": "corpora: [demo]\nlerning_rate: 1\n", "torn.yaml": "a: [1\n", "list.yaml": "- a\n",
+        "none_shared.tsv": "corpus\tnative_type\tshared_type\nuser\tGene\t-\n",
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).write_text(content)

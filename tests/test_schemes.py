@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.encoders import ModelError
+from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError, LabelSpace
 from mosaic_ner.modeling.schemes import build_scheme
+from mosaic_ner.modeling.trainer import Evaluator
 
 TYPES = ["Gene", "Disease", "Chemical", "Species", "Variant", "CellLine"]
 SIX = LabelSpace(
@@ -129,3 +133,45 @@ def test_bridge_corpora_must_annotate_the_same_types():
     space = LabelSpace({**DEMO_LABEL_SPACE.corpora, "half": {"Gene": "Gene", "Disease": "Disease"}})
     with pytest.raises(LabelError, match="annotate different types"):
         build_scheme("aio", space, ["demo_all", "half"])
+
+
+# ---- corpora that a tagger can't be taught by
+
+ODD = LabelSpace({**DEMO_LABEL_SPACE.corpora, "odd": {"protein": None, "cell_type": None}})
+TAGGERS = [
+    *({"family": "aioner", "scheme": scheme} for scheme in ("aio", "naive", "mtl")),
+    {"family": "token_classification"},
+]
+
+
+@pytest.mark.parametrize("options", TAGGERS)
+@pytest.mark.parametrize("trained", [["odd"], ["demo_all", "odd"], None])
+def test_a_corpus_without_any_shared_type_trains_no_tagger(build_bundle, bert_dir, options, trained):
+    with pytest.raises(ModelError) as error:
+        build_bundle(ODD, encoder=str(bert_dir), trained=trained, **options)
+    for piece in ("odd can't train", options["family"], "protein, cell_type", "--mapping", "--extra_mapping", "--types"):
+        assert piece in str(error.value)
+    told = str(error.value).partition("own types (")[2].partition(")")[0].split(", ")
+    assert sorted(told) == ["span_cvae", "sruner"]
+
+
+def test_the_corpus_is_named_where_it_is_the_only_one(build_bundle):
+    with pytest.raises(ModelError, match="odd can't train the family aioner"):
+        build_bundle(ODD.restricted_to(["odd"]))
+
+
+@pytest.mark.parametrize("options", TAGGERS)
+def test_a_corpus_without_any_shared_type_may_be_measured(build_bundle, bert_dir, options):
+    bundle = build_bundle(ODD, encoder=str(bert_dir), trained=["demo_all", "demo_gene"], **options)
+    document = Document("1", "odd", "p53 in T cells", (Mention(0, 3, "protein"),))
+    assert bundle.features.report([[document]])["odd"]["outside_scheme"] == 1
+    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
+    assert Evaluator(predictor, ODD).evaluate([document], full=True).report["overall"]["support"] == 0
+
+
+@pytest.mark.parametrize("family", ["span_cvae", "sruner"])
+def test_families_that_learn_own_types_are_taught_by_it(build_bundle, family):
+    bundle = build_bundle(ODD, trained=["odd"], family=family)
+    (feature,) = bundle.features.build([Document("1", "odd", "p53 in T cells", (Mention(0, 3, "protein"),))]).features
+    assert feature.keys() & {"cells", "gold_actions"}
+    assert bundle.features.coverage.to_dict()["odd"]["represented"] == 1
