@@ -175,3 +175,11 @@ def test_families_that_learn_own_types_are_taught_by_it(build_bundle, family):
     (feature,) = bundle.features.build([Document("1", "odd", "p53 in T cells", (Mention(0, 3, "protein"),))]).features
     assert feature.keys() & {"cells", "gold_actions"}
     assert bundle.features.coverage.to_dict()["odd"]["represented"] == 1
+
+
+def test_jnlpba_trains_a_tagger_under_sru_ner_s_mapping_only(build_bundle):
+    both = ["biored", "jnlpba"]
+    with pytest.raises(ModelError, match=r"jnlpba can't train .*\(protein, DNA, RNA, cell_type, cell_line\)"):
+        build_bundle(load_label_mapping().restricted_to(both))
+    model = build_bundle(load_label_mapping(scheme="sruner").restricted_to(both)).model
+    assert set(model.tasks_for("jnlpba")) == {"Gene", "DNA", "RNA", "CellType", "CellLine"}
