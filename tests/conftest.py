@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import helpers_run
+import helpers_sruner
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
@@ -129,6 +130,19 @@ def shared_bundle(build_bundle):
 def bundle(shared_bundle):
     """A copy of `shared_bundle` that a test may train or change."""
     return copy.deepcopy(shared_bundle)
+
+
+@pytest.fixture
+def exact(build_bundle):
+    """Function: options → a lively bundle of SRU-NER in float64 without dropout, in evaluation mode."""
+
+    def build(**options):
+        bundle = build_bundle(**(helpers_sruner.SMALL | {"lively": True} | options))
+        bundle.model.double().eval()
+        helpers_sruner.calm(bundle.model)
+        return bundle
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,14 @@ TAGGERS = [
 def test_a_corpus_without_any_shared_type_trains_no_tagger(build_bundle, bert_dir, options, trained):
     with pytest.raises(ModelError) as error:
         build_bundle(ODD, encoder=str(bert_dir), trained=trained, **options)
-    for piece in ("odd can't train", options["family"], "protein, cell_type", "--mapping", "--extra_mapping", "--types"):
+    for piece in (
+        "odd can't train",
+        options["family"],
+        "protein, cell_type",
+        "--mapping",
+        "--extra_mapping",
+        "--types",
+    ):
         assert piece in str(error.value)
     told = str(error.value).partition("own types (")[2].partition(")")[0].split(", ")
     assert sorted(told) == ["span_cvae", "sruner"]
