@@ -155,11 +155,22 @@ def test_recipes_that_cannot_be_read(recipe, tmp_path):
             ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--early_stopping_patience", "2"],
             "early_stopping_patience needs",
         ),
+        (
+            ["--balanced_sampling", "--sampling_rates", '{"Gene": 2}'],
+            "--balanced_sampling sets the rates .* --sampling_rates",
+        ),
     ],
 )
 def test_values_that_cannot_be_right_fail_before_anything_is_read(recipe, options, message):
     with pytest.raises(ArgumentError, match=message):
         parse([recipe(), *options])
+
+
+def test_balanced_sampling_alone_is_fine(recipe):
+    path = recipe(balanced_sampling=True)
+    assert parse([path])[2].balanced_sampling
+    assert parse([recipe(), "--balanced_sampling"])[3]["balanced_sampling"]
+    assert not parse([path, "--balanced_sampling", "false", "--sampling_rates", '{"Gene": 2}'])[2].balanced_sampling
 
 
 def test_settings_are_what_departs_from_the_defaults(recipe):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections import Counter
+from fractions import Fraction
 
 import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader
 from hypothesis import given
 from hypothesis import strategies as st
-from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
+from mosaic_ner.modeling.sampler import MixtureSampler, balanced_rates, padding_share
 from torch.utils.data import DataLoader
 
 GROUPS = ["a"] * 40 + ["b"] * 16 + ["c"] * 7
@@ -277,3 +279,67 @@ def test_two_processes_take_batches_of_different_groups_in_each_step(more):
     seen = [group for step in steps for group in step]
     assert Counter(seen[: len(seen) - more]) == batches
     assert seen[len(seen) - more :] == seen[:more]
+
+
+# ---- every group equally often
+
+
+def balanced(sizes: list[int], epochs: int, **options) -> tuple[list[str], list[list[int]]]:
+    """The group of each window, of groups with so many, and what the epochs draw under balanced rates."""
+    groups = [name for name, size in zip("abcdef", sizes, strict=False) for _ in range(size)]
+    lengths = [5 + (7 * i) % 23 for i in range(len(groups))]
+    sampler = MixtureSampler(lengths, groups, 4, balanced_rates(groups), **options)
+    drawn = []
+    for number in range(epochs):
+        sampler.set_epoch(number)
+        drawn.append(list(sampler))
+        assert len(drawn[-1]) == len(sampler)
+    return groups, drawn
+
+
+def test_balanced_rates_by_hand():
+    # Nine windows of three groups, three of a group on average: one from each.
+    assert balanced_rates(["a", "b", "a", "a", "a", "a", "a", "b", "c"]) == pytest.approx(
+        {"a": 1 / 6, "b": 1 / 2, "c": 1}
+    )
+    assert balanced_rates(["a"] * 5) == {"a": 1}
+    assert balanced_rates([]) == {}
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6))
+def test_balanced_every_group_is_drawn_equally_often_and_as_many_as_one_has_on_average(sizes):
+    groups, epochs = balanced(sizes, 3)
+    share = Fraction(sum(sizes), len(sizes) ** 2)
+    for drawn in epochs:
+        counts = Counter(groups[i] for i in drawn)
+        assert set(counts.values()) == {math.ceil(share)}
+        assert counts.keys() == set(groups)
+        assert 0 <= len(drawn) - Fraction(sum(sizes), len(sizes)) < len(sizes)
+    seen = Counter(i for drawn in epochs for i in drawn)
+    for name in set(groups):  # within a group every window as often as any other
+        times = [seen[i] for i, group in enumerate(groups) if group == name]
+        assert max(times) - min(times) <= 1
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    per_update=st.integers(1, 4),
+)
+def test_balanced_grouped_batches_are_as_many_of_each_group(sizes, per_update):
+    groups, epochs = balanced(sizes, 3, grouped=True, per_update=per_update)
+    share = math.ceil(Fraction(sum(sizes), len(sizes) ** 2))
+    for drawn in epochs:
+        counts = Counter(batch_groups(drawn, groups, 4))
+        assert counts == dict.fromkeys(groups, -(-share // 4))
+        for update in cut(batch_groups(drawn, groups, 4), per_update):
+            assert len(set(update)) == min(len(update), len(sizes))  # as different as they can be
+
+
+def test_balanced_small_groups_come_several_times_an_epoch_and_large_ones_over_several_epochs():
+    groups, epochs = balanced([60, 3, 3], 6)  # eight of each an epoch
+    for begin in (0, 3):
+        seen = Counter(i for drawn in epochs[begin : begin + 3] for i in drawn)
+        assert [seen[i] for i, group in enumerate(groups) if group != "a"] == [8] * 6  # 24 draws are eight whole turns
+        assert max(seen[i] for i, group in enumerate(groups) if group == "a") == 1
+    for drawn in epochs:
+        assert set(Counter(i for i in drawn if groups[i] == "b").values()) <= {2, 3, 4}

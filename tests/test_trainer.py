@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
@@ -110,6 +113,32 @@ def test_sampling_rates_reach_the_training_batches(build_bundle, demo_corpora, t
     loader = trainer.get_train_dataloader()
     seen = [i for batch in loader for i in batch["task_ids"].tolist()]
     assert seen == [bundle.model.config.task_index("ALL")] * share
+
+
+@pytest.mark.parametrize("options", [{}, {"grouped_batches": True, "gradient_accumulation_steps": 2}])
+def test_balanced_sampling_reaches_the_training_batches(build_bundle, demo_corpora, trainer_for, options):
+    bundle = build_bundle()
+    dataset = bundle.features.build(
+        [
+            *demo_corpora["demo_all"]["train"][:4],
+            *demo_corpora["demo_gene"]["train"][:20],
+            *demo_corpora["demo_chem"]["train"][:1],
+        ]
+    )
+    sizes = Counter(dataset.groups)
+    assert len(sizes) == len(set(sizes.values())) == 3
+    plain = trainer_for(bundle, dataset, per_device_train_batch_size=2, **options)
+    trainer = trainer_for(bundle, dataset, per_device_train_batch_size=2, balanced_sampling=True, **options)
+    share = math.ceil(sizes.total() / 9)
+    share += share % 2 if options else 0  # whole batches
+    names = [t["name"] for t in bundle.model.config.tasks]
+    for number in range(2):
+        loader = trainer.get_train_dataloader()
+        loader.batch_sampler.sampler.set_epoch(number)
+        batches = [[names[i] for i in batch["task_ids"].tolist()] for batch in loader]
+        assert Counter(name for batch in batches for name in batch) == dict.fromkeys(sizes, share)
+        assert all(len(set(batch)) == 1 for batch in batches) == bool(options)
+    assert trainer.describe_epoch()[0] == 3 * share < plain.describe_epoch()[0]
 
 
 class Parrot:
