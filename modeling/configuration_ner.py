@@ -265,7 +265,7 @@ class SRUNERConfig(NERConfig):
         loss_mean: "windows", the mean over windows of the mean over their steps (the paper), or "steps", the mean over all
             steps of a batch (the authors' code): then long windows weigh more.
         slot_dropout: dropout on latent vectors and positions; `dropout` is that before the MLP.
-        max_actions: steps between two words at most, so that prediction ends.
+        max_actions: steps between two words at most, so that prediction ends; a type can open or close as many mentions there.
         boundaries: what a word is: "word" (pieces of words, see spans.py) or "token".
     """
 

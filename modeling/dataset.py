@@ -13,7 +13,7 @@ from .document import Document, Mention
 from .label_space import LabelSpace
 from .modeling_aioner import first_tokens, split_label
 from .spans import find_units
-from .transitions import encode, reduction, transition, without_crossing
+from .transitions import encode, reduction, transition, without_crossing, without_crowding
 from .windowing import CoverageReport, Span, Window, align, keep_flat, lost_by_windows
 
 logger = logging.getLogger(__name__)
@@ -246,7 +246,9 @@ class ActionFeatures(UnitFeatures):
 
     def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
         mentions = {(first, end, m.type): m for first, end, m in found}
-        return {mentions[key]: "crossing" for key in without_crossing(list(mentions))[1]}
+        kept, crossing = without_crossing(list(mentions))
+        _, crowded = without_crowding(kept, self.model.config.max_actions)
+        return {mentions[key]: "crossing" for key in crossing} | {mentions[key]: "crowded" for key in crowded}
 
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
         document = _without_repeats(document)

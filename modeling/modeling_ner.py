@@ -153,7 +153,9 @@ def build_encoder(config) -> nn.Module:
     Args:
         config: the encoder's own config.
     """
-    return _encoder_class(config).from_config(config, **_without_pooler(config))
+    # The encoder's config names the precision that it was saved in; what the whole model is loaded in counts.
+    dtype = torch.get_default_dtype()
+    return _encoder_class(config).from_config(config, dtype=dtype, **_without_pooler(config))
 
 
 def load_encoder(name_or_path: str, config, **kwargs) -> nn.Module:

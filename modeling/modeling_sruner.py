@@ -18,11 +18,15 @@ from .windowing import Span, Window
 class SRUNERForNestedNER(NERPreTrainedModel):
     """Encoder → max-pooled words → slot memory and MLP, action by action (section 3.2).
 
+    Dropout on the MLP's input is drawn for each step on what is recalled, and once for all steps on the words.
+    Parameters beside the encoder stay in float32 when a model is loaded in half precision: rounding adds up over the steps.
     The types of all corpora are different types: a window's actions are those of every corpus at once. B windows, N words,
     Q = N + 2 slots (before and after the words there is one), A = 2 M + 2 actions, T steps.
     """
 
     config_class = SRUNERConfig
+    # Not "word", which is part of the names of word embeddings.
+    _keep_in_fp32_modules_strict = ("memory", "actions", "first", "word.weight", "word.bias", "recall", "classifier")
 
     def __init__(self, config: SRUNERConfig):
         super().__init__(config)
@@ -37,6 +41,7 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         self.word = nn.Linear(size, size)  # with `recall`, the first layer over [next word ; h]
         self.recall = nn.Linear(size, size, bias=False)
         self.classifier = nn.Linear(size, actions)
+        self._tables: dict[torch.device, Tensor] = {}
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -89,7 +94,15 @@ class SRUNERForNestedNER(NERPreTrainedModel):
             `_barred`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
             actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear; or with
             `loss_mean` "steps" the mean over all steps of the batch.
+        Raises:
+            ValueError: gold actions without corpus_ids, or unit_starts without unit_ends.
         """
+        if gold_steps is not None and corpus_ids is None:
+            raise ValueError(
+                "gold actions need corpus_ids: which corpus a window is from says which types it annotates"
+            )
+        if (unit_starts is None) != (unit_ends is None):
+            raise ValueError("expected both unit_starts and unit_ends, or neither; got one of them")
         hidden = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
         ).last_hidden_state
@@ -98,16 +111,15 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         slots = pool_words(hidden, unit_starts, unit_ends).to(self.first.dtype)
         mask = unit_starts >= 0
         with torch.autocast(hidden.device.type, enabled=False):  # errors would add up over the steps
-            state = self.memory.start(slots, mask)
-            words = self.word(self.dropout(slots))
+            state = self.memory.start(slots, mask, self.word(self.dropout(slots)))
             if gold_steps is None:
-                return NEROutput(logits=self._choose(state, words, mask))
+                return NEROutput(logits=self._choose(state, mask))
             count, actions = int(gold_steps.max()) + 1, self.config.num_labels
             gold = _table(gold_steps, gold_actions, count, actions)
             unclear = None
             if unclear_places is not None and unclear_places.shape[1]:
-                unclear = _table(unclear_places, unclear_actions, words.shape[1], actions)
-            return self._follow(state, words, gold, gold_steps.amax(1) + 1, corpus_ids, unclear)
+                unclear = _table(unclear_places, unclear_actions, slots.shape[1], actions)
+            return self._follow(state, gold, gold_steps.amax(1) + 1, corpus_ids, unclear)
 
     def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """(B, Q) int64: each token between the special ones as a word, the first and the last token around them."""
@@ -119,11 +131,10 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         words = (numbers + before - 1).where(numbers > 0, 0)
         return words.where(numbers < last, length - 1).masked_fill(numbers > last, -1)
 
-    def _scores(self, state: SlotState, words: Tensor, vector: Tensor, slot: Tensor, pointer: Tensor):
+    def _scores(self, state: SlotState, vector: Tensor, slot: Tensor, pointer: Tensor) -> Tensor:
         """Logits of the next action, (B, A)."""
-        recalled = self.recall(self.dropout(state.step(vector, slot, pointer)))
-        following = (pointer + 1).clamp(max=words.shape[1] - 1)
-        return self.classifier(torch.tanh(words[state.rows, following] + recalled))
+        read, following = state.step(vector, slot, pointer)
+        return self.classifier(torch.tanh(following + self.recall(self.dropout(read))))
 
     def _history(self, logits: Tensor, actions: Tensor) -> Tensor:
         """Ω (eq. 2): of the actions (A, n) no less likely than SH the weighted sum, (B, n)."""
@@ -134,8 +145,8 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         """Where Ω is written: to the last word read, or for TR and RE to the next."""
         return pointer if self.config.write == "last" else pointer + (~shifted).long()
 
-    def _choose(self, state: SlotState, words: Tensor, mask: Tensor) -> Tensor:
-        batch, device = len(words), words.device
+    def _choose(self, state: SlotState, mask: Tensor) -> Tensor:
+        batch, device = len(mask), mask.device
         count = mask.sum(1) - 2  # words
         pointer = torch.zeros(batch, dtype=torch.long, device=device)
         slot, waiting, limit = pointer, pointer, self.config.max_actions
@@ -144,9 +155,9 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         barred = self._barred(device)
         steps = []
         for number in range(int(count.max()) * (limit + 1) + limit + 1):
-            if number % (1 if device.type == "cpu" else 16) == 0 and not running.any():
+            if number % _patience(device) == 0 and not running.any():
                 break
-            logits = self._scores(state, words, vector, slot, pointer)
+            logits = self._scores(state, vector, slot, pointer)
             case = (pointer >= count) + 2 * (waiting >= limit)
             choices = logits + barred[case.where(running, 4)]
             steps.append(choices)
@@ -166,25 +177,31 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         rows = [reading, read, actions != SH, actions != EOA, actions != EOA]
         return torch.zeros(5, len(actions), device=device).masked_fill_(torch.stack(rows), float("-inf"))
 
-    def _follow(self, state, words, gold, lengths, corpus_ids, unclear) -> NEROutput:
-        """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None."""
+    def _follow(self, state: SlotState, gold: Tensor, lengths: Tensor, corpus_ids: Tensor, unclear) -> NEROutput:
+        """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None.
+
+        The pointer follows the gold actions, what is written to the memory the model's own. Where an action that has no
+        target (its type is another corpus's, or unclear here) beats the gold SH, the model may have it its way: SH is taken
+        one step later, and has no target now either.
+        """
         batch, longest, count = gold.shape
-        rows = torch.arange(batch, device=words.device)
-        own = self._annotated(words.device)[corpus_ids]
-        several = unclear is not None or not bool(own.all())
-        pointer = torch.zeros(batch, dtype=torch.long, device=words.device)
+        device = gold.device
+        rows = torch.arange(batch, device=device)
+        own = self._annotated(device)[corpus_ids]
+        may_delay = unclear is not None or not bool(own.all())
+        pointer = torch.zeros(batch, dtype=torch.long, device=device)
         slot, row = pointer, pointer
         vector, embeddings = state.wide(self.first).expand(batch, -1), state.wide(self.actions.weight)
-        delayed = torch.zeros(batch, dtype=torch.bool, device=words.device)
+        delayed = torch.zeros(batch, dtype=torch.bool, device=device)
         running = ~delayed
         logits, targets, weights = [], [], []
-        while running.any() if several else len(logits) < longest:
-            scores = self._scores(state, words, vector, slot, pointer)
+        # Delays make it longer than the gold; whether they did is asked seldom where asking waits for the device.
+        every = _patience(device)
+        while len(logits) < longest or (may_delay and (len(logits) % every or running.any())):
+            scores = self._scores(state, vector, slot, pointer)
             target = gold[rows, row.clamp(max=longest - 1)]
             known = own if unclear is None else own & ~unclear[rows, pointer] | target
             shift = target[:, SH]
-            # Where a type that this corpus doesn't annotate beats the gold SH, the model may have it its way: SH is taken one
-            # step later, and has no target here.
             delay = shift & ~delayed & ((scores > scores[:, SH : SH + 1]) & ~known).any(1)
             weight = known & running.unsqueeze(1)
             weight = torch.cat([(weight[:, SH] & ~delay).unsqueeze(1), weight[:, SH + 1 :]], 1)
@@ -198,21 +215,23 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         scores = at_least_float32(torch.stack(logits, 1))
         target, weight = torch.stack(targets, 1).to(scores.dtype), torch.stack(weights, 1).to(scores.dtype)
         losses = nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="none")
-        taken = weight[:, :, EOA].sum(1)  # EOA has a target at every step
+        taken = weight[:, :, EOA].sum(1).clamp(min=1)  # EOA has a target at every step
         if self.config.loss_mean == "steps":
             loss = losses.sum() / (taken.sum() * count)
         else:
             loss = (losses.sum((1, 2)) / (taken * count)).mean()
         return NEROutput(loss=loss, loss_terms={"actions": loss.detach()}, logits=scores)
 
-    def _annotated(self, device) -> Tensor:
+    def _annotated(self, device: torch.device) -> Tensor:
         """(tasks, A) bool: the actions of the types that each task's corpus annotates, with SH and EOA."""
-        rows = []
-        for task in self.config.tasks:
-            kinds = [n for n, (corpus, _) in enumerate(self.config.types) if corpus == task["corpus"]]
-            own = {SH, EOA, *(transition(k) for k in kinds), *(reduction(k) for k in kinds)}
-            rows.append([action in own for action in range(action_count(len(self.config.types)))])
-        return torch.tensor(rows, device=device)
+        if device not in self._tables:
+            types, rows = self.config.types, []
+            for task in self.config.tasks:
+                kinds = [n for n, (corpus, _) in enumerate(types) if corpus == task["corpus"]]
+                own = {SH, EOA, *(transition(k) for k in kinds), *(reduction(k) for k in kinds)}
+                rows.append([action in own for action in range(action_count(len(types)))])
+            self._tables[device] = torch.tensor(rows, device=device)
+        return self._tables[device]
 
     # ---- windows in, spans out
 
@@ -284,6 +303,11 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         return out
 
 
+def _patience(device: torch.device) -> int:
+    """Steps between two looks whether all windows have ended."""
+    return 1 if device.type == "cpu" else 16
+
+
 def _table(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
     """(B, height, width) bool: True at the rows and columns (B, n) int64 given, -1 being padding."""
     cells = (rows * width + columns).where(rows >= 0, height * width)
@@ -299,7 +323,16 @@ def pool_words(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     Returns:
         (B, Q, H), zeros for padding.
     """
-    pooled = take_units(hidden, starts)
-    for step in range(1, int((ends - starts).max()) + 1):
-        pooled = torch.maximum(pooled, take_units(hidden, torch.minimum(starts + step, ends)))
+    lengths = ends - starts + 1
+    # Row t of level k: the greatest of the 2ᵏ tokens from t on. Two of them, which may overlap, cover a word of any length, so
+    # an endless word (a sequence, a text without spaces) costs its logarithm.
+    levels, width = [hidden], 1
+    while 2 * width <= int(lengths.max()):
+        above = levels[-1]
+        levels.append(torch.cat([torch.maximum(above[:, :-width], above[:, width:]), above[:, -width:]], 1))
+        width *= 2
+    powers = 2 ** torch.arange(1, len(levels), device=hidden.device)
+    level = (lengths.unsqueeze(2) >= powers).sum(2)
+    table, row = torch.cat(levels, 1), level * hidden.shape[1]
+    pooled = torch.maximum(take_units(table, row + starts), take_units(table, row + ends + 1 - 2**level))
     return pooled * (starts >= 0).unsqueeze(2)

@@ -30,14 +30,15 @@ class SlotMemory(nn.Module):
         self.scale = nn.Parameter(torch.ones(()), requires_grad=train_scale)
         self.dropout = nn.Dropout(dropout)
 
-    def start(self, slots: Tensor, mask: Tensor, block: int = 16) -> SlotState:
+    def start(self, slots: Tensor, mask: Tensor, words: Tensor, block: int = 16) -> SlotState:
         """The memory before the first step.
 
         Args:
             slots: C⁽⁰⁾, (B, Q, d) float. mask: (B, Q) bool, True on a window's own slots, which come first.
+            words: (B, Q, n) float, of which each step is given the one after the pointer.
             block: steps between two summations (see SlotState); it changes nothing but the speed.
         """
-        return SlotState(self, slots, mask, block)
+        return SlotState(self, slots, mask, words, block)
 
 
 class SlotState:
@@ -50,13 +51,14 @@ class SlotState:
     begins, from one pass over the memory; a step then reads n + 1 slots, whatever the length of the window.
     """
 
-    def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, block: int):
+    def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, words: Tensor, block: int):
         latents = memory.dropout(memory.latents) * memory.score_scale
         self.memory, self.block, self.steps = memory, block, 0
         self.batch, self.count, self.size = slots.shape
         self.writer = (memory.scale * latents).t()  # (d, J): what a vector adds to the scores of its slot
         # A block that begins near the end reaches beyond the last slot.
         self.slots = nn.functional.pad(self.wide(slots, 1.0), (0, 0, 0, block + 1))
+        self.words = nn.functional.pad(words, (0, 0, 0, block + 1))
         self.mask = nn.functional.pad(mask, (0, block + 1))
         context, device = memory.context, slots.device
         self.reach = self.count + block
@@ -69,22 +71,21 @@ class SlotState:
         self.numbers = torch.arange(block + 1, device=device)
         distance = self.numbers - self.moves.unsqueeze(1)
         self.near_places = self.places[distance + self.reach]  # (block, block + 1, J)
-        self.written = distance < 2
-        self.low: Tensor | None = None
-        self.near = slots
+        self.within_reach = distance < 2  # the slot after the pointer, and those before
+        self.low = self.near = None
 
-    def wide(self, vectors: Tensor, number: float = 0.0) -> Tensor:
+    def wide(self, vectors: Tensor, weight: float = 0.0) -> Tensor:
         """Vectors with what they add to the sum of weights and to the scores of their slot.
 
         Args:
             vectors: (…, d) float.
-            number: 1 for slots; 0 for what is written to them.
+            weight: 1 for slots; 0 for what is written to them.
         Returns:
             (…, d + 1 + J).
         """
-        return torch.cat([nn.functional.pad(vectors, (0, 1), value=number), vectors @ self.writer], -1)
+        return torch.cat([nn.functional.pad(vectors, (0, 1), value=weight), vectors @ self.writer], -1)
 
-    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> Tensor:
+    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
         """Writes and reads.
 
         Args:
@@ -92,7 +93,7 @@ class SlotState:
             slot: (B,) int64, where it is added: the pointer's or the next.
             pointer: (B,) int64, p, from where distances count. It never falls, and rises by 1 at most.
         Returns:
-            h, (B, d) float.
+            h, (B, d) float, and the word after the pointer, (B, n).
         """
         if self.steps % self.block == 0:
             self._begin_block(pointer)
@@ -106,19 +107,20 @@ class SlotState:
         top = torch.maximum(greatest, weights.detach().amax(1, keepdim=True))
         read = self.sums[self.rows, ahead] * (greatest - top).exp()
         read = torch.baddbmm(read.unsqueeze(1), (weights - top).exp().unsqueeze(1), content).squeeze(1)
-        return read[:, :-1] / read[:, -1:] * self.memory.output_scale
+        following = self.near_words[self.rows, ahead + 1]
+        return read[:, :-1] / read[:, -1:] * self.memory.output_scale, following
 
     def _begin_block(self, pointer: Tensor) -> None:
         """Puts back what the last block has written, and sums up what this one will not write."""
-        if self.low is not None:
-            self.slots = self.slots.scatter(1, self._places(), self.near)
+        if self.near is not None:
+            self.slots = self.slots.scatter(1, self._places(self.slots), self.near)
         self.low = pointer
-        self.near = self.slots.gather(1, self._places())
-        nothing = (
-            torch.finfo(self.slots.dtype).min / 2
-        )  # finite, so that no inf - inf arises, and beyond any real score
-        open_ = self.written & self.mask.gather(1, pointer.unsqueeze(1) + self.numbers).unsqueeze(1)
-        self.barred = torch.zeros_like(open_, dtype=self.slots.dtype).masked_fill_(~open_, nothing)
+        self.near = self.slots.gather(1, self._places(self.slots))
+        self.near_words = self.words.gather(1, self._places(self.words))
+        # Finite, so that no inf - inf arises, and beyond any real score.
+        nothing = torch.finfo(self.slots.dtype).min / 2
+        there = self.within_reach & self.mask.gather(1, pointer.unsqueeze(1) + self.numbers).unsqueeze(1)
+        self.barred = torch.zeros_like(there, dtype=self.slots.dtype).masked_fill_(~there, nothing)
         slots = self.slots[:, : self.count]
         scores = _MaxPlus.apply(slots[..., self.size + 1 :], self.places, self.reach - pointer, self.block)
         # The slots that this block may write, up to the one after the pointer; the rest of the window is known.
@@ -130,15 +132,16 @@ class SlotState:
         self.greatest = scores.detach().amax(2, keepdim=True)
         self.sums = ((scores - self.greatest).exp() * known) @ slots[..., : self.size + 1]
 
-    def _places(self) -> Tensor:
-        """(B, block + 1, d + 1 + J) int64: the slots that the block may write."""
-        return (self.low.unsqueeze(1) + self.numbers).unsqueeze(2).expand(-1, -1, self.slots.shape[2])
+    def _places(self, values: Tensor) -> Tensor:
+        """(B, block + 1, n) int64: the slots that the block may write, for values (B, Q, n)."""
+        return (self.low.unsqueeze(1) + self.numbers).unsqueeze(2).expand(-1, -1, values.shape[2])
 
 
 class _MaxPlus(torch.autograd.Function):
     """max_j (scores[b, q, j] + places[first[b] - i + q, j]) for i below `count`: (B, count, Q).
 
-    Its gradient is one entry for each of these, not J; and on the CPU the sums are made piece by piece, within the caches.
+    Its gradient is one entry for each of these, not J, and the sums (B, count, Q, J) are made piece by piece: on the CPU
+    within the caches. On CUDA the gradient is summed in no fixed order, so its last bits may differ from run to run.
     """
 
     @staticmethod
@@ -162,8 +165,9 @@ class _MaxPlus(torch.autograd.Function):
             values = values.flip(1)
             best = best.flip(1) if training else None
         else:
-            sums = scores.unsqueeze(1) + places[_rows(first, count, slots)]
-            values, best = sums.max(3)
+            part = max(1, 2**25 // (count * slots * latents))
+            pieces = zip(scores.split(part), _rows(first, count, slots).split(part), strict=True)
+            values, best = map(torch.cat, zip(*(places[r].add_(s.unsqueeze(1)).max(3) for s, r in pieces), strict=True))
         if training:
             ctx.save_for_backward(first, best)
             ctx.shape = places.shape

@@ -7,6 +7,8 @@ types. Only mentions of one type that cross cannot.
 
 from __future__ import annotations
 
+from collections import Counter
+
 SH, EOA = 0, 1
 """Numbers of the two actions without a type."""
 
@@ -45,6 +47,30 @@ def without_crossing(mentions: list[tuple[int, int, int]]) -> tuple[list, list]:
     return sorted(m for own in kept.values() for m in own), crossing
 
 
+def without_crowding(mentions: list[tuple[int, int, int]], limit: int) -> tuple[list, list]:
+    """Splits mentions, none of a type crossing, so that no more than `limit` steps are needed between two words.
+
+    Args:
+        mentions: (first word, one past the last word, type), without repeats.
+        limit: steps.
+    Returns:
+        (kept, crowded); where there are too many, the shortest go.
+    """
+    kept, crowded = list(mentions), []
+    while True:
+        opening, closing = Counter((s, k) for s, _, k in kept), Counter((e, k) for _, e, k in kept)
+        places = {p for p, k in opening | closing if _steps(closing[p, k], opening[p, k]) > limit}
+        if not places:
+            return sorted(kept), crowded
+        crowded.append(min((m for m in kept if places & set(m[:2])), key=lambda m: (m[1] - m[0], m)))
+        kept.remove(crowded[-1])
+
+
+def _steps(closes: int, opens: int) -> int:
+    """Steps that so many RE and TR of one type take between two words: the last RE and the first TR share one."""
+    return max(closes, max(closes - 1, 0) + opens)
+
+
 def encode(mentions: list[tuple[int, int, int]], words: int) -> list[list[int]]:
     """The actions that write the mentions.
 
@@ -73,7 +99,7 @@ def encode(mentions: list[tuple[int, int, int]], words: int) -> list[list[int]]:
         for kind in sorted(ends.keys() | starts.keys()):
             closes, opens = ends.get(kind, 0), starts.get(kind, 0)
             first = max(closes - 1, 0)  # the last RE and the first TR share a step
-            between += [[] for _ in range(max(closes, first + opens) - len(between))]
+            between += [[] for _ in range(_steps(closes, opens) - len(between))]
             for step in range(closes):
                 between[step].append(reduction(kind))
             for step in range(first, first + opens):

@@ -215,6 +215,7 @@ CAUSES = {
     "too_wide": "wider than the model's widest span",
     "second_type": "has the span of another mention, and the model gives each span one type",
     "crossing": "crosses another mention of its type",
+    "crowded": "begins or ends between two words where more do than the model can say",
 }
 
 

@@ -177,3 +177,13 @@ def test_units_of_features_are_those_of_the_gold_steps(model, demo_corpora):
             assert feature["unit_starts"][-1] == feature["unit_ends"][-1] == len(feature["input_ids"]) - 1
             aligned += len(align(window, document_.mentions))
     assert aligned > 20
+
+
+def test_what_needs_too_many_actions_between_two_words_is_counted_and_open(model):
+    features = builder(model, "bytes", 100, max_actions=3)
+    words = ("one", "one two", "one two three", "one two three four", "one two three four five")
+    made = document("one two three four five", *((text, "Modifier") for text in words))
+    _, gold, unclear = places_of(features, made)
+    assert {m.end for m in gold[0]} == {13, 18, 23}
+    assert unclear == [{"Modifier": {0, 1, 2}}]
+    assert features.coverage.to_dict()["demo_disease"]["lost"] == {"crowded": 2}

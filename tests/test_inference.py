@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.modeling.inference import MentionPredictor, Share
 from mosaic_ner.modeling.windowing import Span, keep_flat
+from transformers import AutoModel
 
 LONG = "The " + "BRCA1 and p53-like (α) genes of mice with é\u0301 cancer given aspirin, " * 30 + "grew"
 
@@ -248,3 +250,12 @@ def test_modes_are_unions_of_their_tasks(tagger, texts):
                 if m.key not in best or m.score > best[m.key].score:
                     best[m.key] = m
         assert [m.key for m in combined[number]] == [m.key for m in keep_flat(best.values())[0]]
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_models_of_every_family_load_in_half_precision(build_bundle, texts, tmp_path, family):
+    bundle = build_bundle(**FAMILIES[family], lively=True)
+    bundle.save(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert {p.dtype for p in model.encoder.parameters()} == {torch.bfloat16}
+    assert len(MentionPredictor(model, bundle.tokenizer)(texts)) == len(texts)

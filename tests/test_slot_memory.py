@@ -60,14 +60,20 @@ def compare(memory, schedules, block, spare=0, seed=0):
     vectors.requires_grad_()
     trained = [slots, vectors, *(p for p in memory.parameters() if p.requires_grad)]
 
-    state, got = memory.start(slots, mask, block), []
+    words = random(batch, count, 2).requires_grad_()
+    trained.append(words)
+    state, got, following = memory.start(slots, mask, words, block), [], []
+    after = []
     for step in range(steps):
         running = torch.tensor([step < len(p) for _, p, _ in schedules])
         pointer = torch.tensor([p[min(step, len(p) - 1)] for _, p, _ in schedules])
+        after.append(pointer)
         place = torch.tensor([s[min(step, len(s) - 1)] for _, _, s in schedules])
-        read = state.step(state.wide(vectors[step]), place, pointer)
+        read, word = state.step(state.wide(vectors[step]), place, pointer)
         assert torch.isfinite(read).all()
         got.append(read.where(running.unsqueeze(1), 0))
+        assert torch.equal(word, words[torch.arange(batch), pointer + 1])
+        following.append(word)
     got = torch.stack(got)
 
     expected = torch.zeros_like(got)
@@ -77,8 +83,10 @@ def compare(memory, schedules, block, spare=0, seed=0):
             torch.arange(batch) == row
         ).view(1, -1, 1)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
-    one = torch.autograd.grad((got * weights).sum(), trained)
-    other = torch.autograd.grad((expected * weights).sum(), trained)
+    following = torch.stack(following)
+    one = torch.autograd.grad((got * weights).sum() + following.square().sum(), trained)
+    read = torch.stack([words[torch.arange(batch), p + 1] for p in after])
+    other = torch.autograd.grad((expected * weights).sum() + read.square().sum(), trained)
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     assert (one[0][~mask] == 0).all()  # padding is never read
@@ -144,10 +152,11 @@ def test_any_schedule(made, block, context, spare, seed):
 def test_large_scores_and_small_types_stay_finite(dtype):
     memory = memory_of(2).to(dtype)
     mask = torch.arange(9) < torch.tensor([[9], [4]])
-    state = memory.start(torch.full((2, 9, SIZE), 30.0, dtype=dtype), mask, block=2)
+    slots = torch.full((2, 9, SIZE), 30.0, dtype=dtype)
+    state = memory.start(slots, mask, slots, block=2)
     for step in range(7):
         pointer = torch.tensor([step, min(step, 2)])
-        read = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer, pointer)
+        read, _ = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer, pointer)
         assert read.dtype == dtype
         assert torch.isfinite(read).all()
 
@@ -158,12 +167,12 @@ def test_dropout_is_drawn_once_for_all_steps():
     torch.manual_seed(0)
     slots, zero, place = torch.randn(1, 6, SIZE).double(), torch.zeros(1, SIZE).double(), torch.zeros(1).long()
     mask = torch.ones(1, 6, dtype=torch.bool)
-    state = memory.train().start(slots, mask)
-    reads = [state.step(state.wide(zero), place, place) for _ in range(3)]
+    state = memory.train().start(slots, mask, slots)
+    reads = [state.step(state.wide(zero), place, place)[0] for _ in range(3)]
     torch.testing.assert_close(reads[0], reads[2], rtol=0, atol=1e-12)
-    other = memory.start(slots, mask)
-    assert not torch.allclose(reads[0], other.step(other.wide(zero), place, place))
+    other = memory.start(slots, mask, slots)
+    assert not torch.allclose(reads[0], other.step(other.wide(zero), place, place)[0])
     memory.eval()
     expected = textbook(memory, slots[0], zero, [0], [0])
-    state = memory.start(slots, mask)
-    torch.testing.assert_close(state.step(state.wide(zero), place, place), expected)
+    state = memory.start(slots, mask, slots)
+    torch.testing.assert_close(state.step(state.wide(zero), place, place)[0], expected)

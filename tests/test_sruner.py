@@ -176,18 +176,34 @@ def test_plain_calls_take_every_token_between_the_special_ones_as_a_word(build_b
         torch.testing.assert_close(logits[row, : alone.shape[1]], alone[0], rtol=0, atol=1e-10)
 
 
-def test_words_are_the_greatest_values_of_their_tokens():
+def words_of_every_length(longest: int, count: int, tokens: int):
+    """(starts, ends), (3, count) each: words of 1 to `longest` tokens one after the other, from different beginnings."""
+    rows = []
+    for row in range(3):
+        words, begin = [], row
+        for number in range(count):
+            end = begin + (number * 5 + row) % longest
+            words.append((begin, end) if end < tokens else (-1, -1))
+            begin = end + 1
+        rows.append(words)
+    return torch.tensor(rows).unbind(2)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3, 7, 8, 40])
+def test_words_are_the_greatest_values_of_their_tokens(longest):
     generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(3, 9, 4, generator=generator)
-    starts = torch.tensor([[0, 1, 2, 6, 8], [0, 1, 4, -1, -1], [0, 1, -1, -1, -1]])
-    ends = torch.tensor([[0, 1, 5, 7, 8], [0, 3, 4, -1, -1], [0, 1, -1, -1, -1]])
+    hidden = torch.randn(3, 120, 4, generator=generator, dtype=torch.double, requires_grad=True)
+    starts, ends = words_of_every_length(longest, 9, 120)
     pooled = pool_words(hidden, starts, ends)
-    for row, column in itertools.product(range(3), range(5)):
-        first, last = int(starts[row, column]), int(ends[row, column])
-        expected = hidden[row, first : last + 1].amax(0) if first >= 0 else torch.zeros(4)
-        assert torch.equal(pooled[row, column], expected)
-    hidden[0, 3:5] = -1e4
-    assert torch.equal(pool_words(hidden, starts, ends)[1:], pooled[1:])
+    none = torch.zeros(4, dtype=torch.double)
+    rows = [
+        torch.stack([hidden[row, s : e + 1].amax(0) if s >= 0 else none for s, e in zip(*both, strict=True)])
+        for row, both in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
+    ]
+    assert torch.equal(pooled, torch.stack(rows))
+    weights = torch.randn(pooled.shape, generator=generator, dtype=torch.double)
+    one, other = (torch.autograd.grad((x * weights).sum(), hidden)[0] for x in (pooled, torch.stack(rows)))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-14)
 
 
 # ---- training
@@ -239,6 +255,25 @@ def test_half_precision_trains_and_predicts(build_bundle, demo_corpora):
     assert all(torch.isfinite(g).all() for g in gradients(bundle.model, output.loss).values())
     text = demo_corpora["demo_all"]["test"][0].text
     assert MentionPredictor(bundle.model, bundle.tokenizer)([text])[0]
+
+
+def test_a_model_loaded_in_half_precision_keeps_its_recurrence_exact(build_bundle, demo_texts, tmp_path):
+    bundle = build_bundle(family="sruner", lively=True)
+    bundle.save(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    assert {kind for name, kind in kinds.items() if name.startswith("encoder.")} == {torch.bfloat16}
+    assert {kind for name, kind in kinds.items() if not name.startswith("encoder.")} == {torch.float32}
+    assert MentionPredictor(model, bundle.tokenizer)(demo_texts[:1])[0]
+
+
+def test_calls_that_lack_something_are_refused(build_bundle, demo_corpora):
+    bundle = build_bundle(family="sruner")
+    batch = bundle.collator(some_features(bundle, demo_corpora))
+    with pytest.raises(ValueError, match="need corpus_ids"):
+        bundle.model(**{k: v for k, v in batch.items() if k != "corpus_ids"})
+    with pytest.raises(ValueError, match="expected both unit_starts and unit_ends"):
+        bundle.model(**{k: v for k, v in batch.items() if k != "unit_ends"})
 
 
 # ---- saving, names, options

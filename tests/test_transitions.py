@@ -25,6 +25,7 @@ from mosaic_ner.modeling.transitions import (
     reduction,
     transition,
     without_crossing,
+    without_crowding,
 )
 from mosaic_ner.modeling.windowing import Windower
 
@@ -121,6 +122,22 @@ def test_the_earlier_of_two_that_cross_is_kept_and_of_the_same_start_the_longer(
     # What crosses only a mention that was left out is kept.
     assert without_crossing([(0, 3, 0), (2, 5, 0), (4, 7, 0)]) == ([(0, 3, 0), (4, 7, 0)], [(2, 5, 0)])
     assert without_crossing([(0, 2, 0), (1, 3, 1)])[1] == []
+
+
+@given(annotated(), st.integers(1, 4))
+def test_what_is_not_crowded_needs_no_more_steps_than_allowed(made, limit):
+    words, mentions = made[0], without_crossing(made[1])[0]
+    kept, crowded = without_crowding(mentions, limit)
+    assert sorted([*kept, *crowded]) == sorted(mentions)
+
+    def longest(chosen):
+        runs = itertools.groupby(encode(chosen, words)[:-1], lambda step: step == [SH])
+        return max((len(list(run)) for shifted, run in runs if not shifted), default=0)
+
+    assert longest(kept) <= limit
+    if crowded:  # the last one that was left out was one too many
+        assert longest([*kept, crowded[-1]]) > limit
+    assert without_crowding(kept, limit) == (sorted(kept), [])
 
 
 @pytest.mark.parametrize(
