@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_run import shell
+from helpers_sruner import calm
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.inference import MentionPredictor
 
@@ -32,7 +35,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 """
 
 PROGRAM = """
-folder, again, source = sys.argv[1:]
+source, folder, again = sys.argv[1:]
 texts = json.load(open(source))
 out = {}
 
@@ -116,14 +119,18 @@ def here(trained_dir, texts):
     return rows
 
 
-def elsewhere(place: Path, program: str, texts, *folders) -> dict:
-    """What a program finds in a fresh process in another folder, without the package."""
-    (place / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+def elsewhere(place: Path, program: str, content, *folders) -> dict:
+    """What a program finds in a fresh process in another folder, without the package.
+
+    Args:
+        content: of the JSON file that is its first argument; the folders are the others.
+    """
+    (place / "content.json").write_text(json.dumps(content), encoding="utf-8")
     (place / "program.py").write_text(HEAD + program + TAIL, encoding="utf-8")
     work = place / "cwd"
     work.mkdir()
     done = shell(
-        [place / "program.py", *folders, place / "texts.json"], work,
+        [place / "program.py", place / "content.json", *folders], work,
         HF_MODULES_CACHE=str(place / "modules"), PYTHONPATH="", MPLCONFIGDIR=str(place),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -234,70 +241,167 @@ def test_a_folder_saved_from_the_loaded_model_is_complete(there, trained_dir):
     assert str(there["place"]) not in (again / "config.json").read_text()
 
 
-# ---- the span families, untrained
+# ---- the families whose mentions may be nested, untrained
 
-SPANS = """
-whole, small, again, source = sys.argv[1:]
-texts = json.load(open(source))
+NESTING = """
+source, again, *folders = sys.argv[1:]
+texts, few, asked = json.load(open(source))
 out = {}
 
 def look(folder):
     model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    inputs = tokenizer(texts[0][:100], return_tensors="pt")
     with torch.inference_mode():
-        logits = model(**tokenizer(texts[0][:100], return_tensors="pt")).logits
-    ner = pipeline("ner", model=folder, trust_remote_code=True)
+        logits = model(**inputs).logits
+        plain = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()(**inputs).logits
+    ner = pipeline("token-classification", model=folder, trust_remote_code=True)
+    batched = pipeline("ner", model=folder, trust_remote_code=True, batch_size=4)
     return model, tokenizer, {
         "class": [type(model).__name__, type(model).__module__.split(".")[0]],
-        "cvae": model.cvae is not None,
+        "pipeline": type(ner).__name__,
+        "dtype": str(model.dtype),
+        "cvae": getattr(model, "cvae", None) is not None,
         "logits": logits.clamp(min=-1e9).flatten().tolist(),
-        "default": ner(texts),
-        "corpus": ner(texts, corpus="demo_gene"),
-        "tasks": ner(texts, tasks=["demo_chem", "demo_disease#native"]),
+        "same_logits": torch.equal(logits, plain),
+        "every": ner(texts),
+        "alone": [ner(text) for text in few],
+        "batched": batched(few),
+        "window_batches": ner(few, window_batch_size=3),
+        **{way: ner(few, **arguments) for way, arguments in asked.items()},
     }
 
-model, tokenizer, out["whole"] = look(whole)
-model.save_pretrained(again, inference_only=True)
-tokenizer.save_pretrained(again)
-out["small"], out["again"] = look(small)[2], look(again)[2]
+for folder in folders:
+    model, tokenizer, out[folder.rpartition("/")[2]] = look(folder)
+    if folder == folders[0]:
+        model.save_pretrained(again, **({"inference_only": True} if hasattr(model, "cvae") else {}))
+        tokenizer.save_pretrained(again)
+out["again"] = look(again)[2]
 """
 
+ASKED = {
+    "default": {},
+    "corpus": {"corpus": "demo_gene"},
+    "tasks": {"tasks": ["demo_chem", "demo_disease#native"]},
+    "native": {"tasks": ["demo_disease#native"]},
+    "threshold": {"threshold": 0.7},
+}
+BATCHES = ("alone", "batched", "window_batches")
+FAMILIES = {
+    "span_cvae": ("SpanCVAEForNER", ["whole", "small"], {"spans.py", "modeling_span_cvae.py"}),
+    "sruner": (
+        "SRUNERForNestedNER",
+        ["whole", "exact"],
+        {"spans.py", "modeling_sruner.py", "slot_memory.py", "transitions.py"},
+    ),
+}
+LOOKS = [(family, name) for family, (_, names, _) in FAMILIES.items() for name in (*names, "again")]
+
 
 @pytest.fixture(scope="module")
-def spans(build_bundle):
-    return build_bundle(family="span_cvae", lively=True)
+def nesting_texts(texts):
+    """With words that have no tokens, and empty ones; the second has 3,000 words."""
+    assert len(texts[1].split(" ")) == 3000
+    return [*texts, "BRCA1 \u200b causes \u200bvelosis\u200b \u200b of mice", "\u200b", "", "  "]
 
 
 @pytest.fixture(scope="module")
-def spans_there(spans, texts, tmp_path_factory):
-    place = tmp_path_factory.mktemp("elsewhere")
-    for name in ("whole", "small"):
-        spans.model.save_pretrained(place / name, inference_only=name == "small")
-        spans.tokenizer.save_pretrained(place / name)
-    return elsewhere(place, SPANS, [*texts[:1], *texts[2:]], place / "whole", place / "small", place / "again")
+def few(nesting_texts):
+    """All but the long one."""
+    return [*nesting_texts[:1], *nesting_texts[2:]]
 
 
-@pytest.mark.parametrize("which", ["whole", "small", "again"])
-def test_span_models_answer_without_the_package_as_with_it(spans, spans_there, texts, which):
-    seen, texts = spans_there[which], [*texts[:1], *texts[2:]]
-    assert seen["class"] == ["SpanCVAEForNER", "transformers_modules"]
-    assert seen["cvae"] == (which == "whole")
-    with torch.inference_mode():
-        logits = spans.model(**spans.tokenizer(texts[0][:100], return_tensors="pt")).logits.clamp(min=-1e9).flatten()
-    torch.testing.assert_close(torch.tensor(seen["logits"]), logits, rtol=1e-4, atol=1e-4)
-    predictor = MentionPredictor(spans.model, spans.tokenizer)
-    asked = {"default": ["demo_all"], "corpus": ["demo_gene"], "tasks": ["demo_chem", "demo_disease#native"]}
-    for way, tasks in asked.items():
-        expected = [
-            [
-                {"entity_group": m.type, "score": m.score, "word": t[m.start : m.end], "start": m.start, "end": m.end}
-                for m in predictor([t], tasks)[0]
-            ]
-            for t in texts
+@pytest.fixture(scope="module")
+def nesting(build_bundle):
+    """family → a lively bundle of it."""
+    bundles = {family: build_bundle(family=family, lively=True) for family in FAMILIES}
+    calm(bundles["sruner"].model)
+    return bundles
+
+
+def saved_as(bundle, name: str):
+    """The bundle's model as the folder of that name has it. In "exact", in float64, no rounding can turn one action into
+    another, as it could over thousands of steps where batches differ."""
+    return copy.deepcopy(bundle.model).double() if name == "exact" else bundle.model
+
+
+@pytest.fixture(scope="module")
+def nesting_there(nesting, nesting_texts, few, tmp_path_factory):
+    """family → what a fresh process finds in each folder."""
+    found = {}
+    for family, (_, names, _) in FAMILIES.items():
+        place = tmp_path_factory.mktemp("elsewhere")
+        for name in names:
+            options = {"inference_only": True} if name == "small" else {}
+            saved_as(nesting[family], name).save_pretrained(place / name, **options)
+            nesting[family].tokenizer.save_pretrained(place / name)
+        folders = [place / name for name in ("again", *names)]
+        found[family] = elsewhere(place, NESTING, [nesting_texts, few, ASKED], *folders)
+    return found
+
+
+def rows_of(predictor, texts, corpus=None, tasks=None, threshold=0.0) -> list[list[dict]]:
+    """What the pipeline is to say for these arguments, each text being predicted alone."""
+    tasks = tasks or predictor.model.tasks_for(corpus)
+    return [
+        [
+            {"entity_group": m.type, "score": m.score, "word": t[m.start : m.end], "start": m.start, "end": m.end}
+            for m in predictor([t], tasks)[0]
+            if m.score >= threshold
         ]
+        for t in texts
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "which"), LOOKS)
+def test_nesting_models_answer_without_the_package_as_with_it(
+    nesting, nesting_there, nesting_texts, few, family, which
+):
+    name, _, code = FAMILIES[family]
+    bundle, seen = nesting[family], nesting_there[family][which]
+    model = saved_as(bundle, which)
+    assert seen["class"] == [name, "transformers_modules"]
+    assert seen["pipeline"] == "NERPipeline"
+    assert seen["dtype"] == str(model.dtype)
+    assert seen["cvae"] == (family == "span_cvae" and which == "whole")
+    assert seen["same_logits"]
+    with torch.inference_mode():
+        logits = model(**bundle.tokenizer(nesting_texts[0][:100], return_tensors="pt")).logits.clamp(min=-1e9).flatten()
+    torch.testing.assert_close(torch.tensor(seen["logits"]), logits.float(), rtol=1e-4, atol=1e-4)
+    predictor = MentionPredictor(model, bundle.tokenizer)
+    for way, arguments in ASKED.items():
+        expected = rows_of(predictor, few, **arguments)
         assert sum(map(len, expected)) > 20
+        assert expected[-2:] == [[], []]
         same(seen[way], expected)
+    every = rows_of(predictor, nesting_texts)
+    assert len(every[1]) > 500
+    same(seen["every"], every)
     types = {row["entity_group"] for rows in seen["tasks"] for row in rows}
     assert types <= {"Chemical", "OTHER", "SpecificDisease", "Modifier"}
     assert len(types) > 2
-    assert {p.name for p in (spans_there["place"] / which).glob("*.py")} >= {"spans.py", "modeling_span_cvae.py"}
+    assert {row["entity_group"] for rows in seen["native"] for row in rows} == {"SpecificDisease", "Modifier"}
+    assert 0 < sum(map(len, seen["threshold"])) < sum(map(len, seen["default"]))
+    assert {p.name for p in (nesting_there[family]["place"] / which).glob("*.py")} >= code
+
+
+@pytest.mark.parametrize("way", BATCHES)
+@pytest.mark.parametrize(("family", "which"), [("span_cvae", "whole"), ("sruner", "exact")])
+def test_batching_changes_nothing_in_nesting_models(nesting_there, family, which, way):
+    same(nesting_there[family][which][way], nesting_there[family][which]["default"])
+
+
+@pytest.mark.parametrize("which", ["whole", "exact", "again"])
+def test_nested_and_overlapping_mentions_come_out_of_the_pipeline(nesting_there, nesting_texts, which):
+    seen = nesting_there["sruner"][which]["every"]
+    for rows in (seen[0], seen[1]):
+        spans = sorted({(row["start"], -row["end"]) for row in rows})
+        pairs = [(a, b) for a, b in itertools.pairwise(spans) if b[0] < -a[1]]
+        assert any(b[1] >= a[1] for a, b in pairs)  # one inside the other
+        assert any(b[1] < a[1] for a, b in pairs)  # across
+        assert len(spans) < len(rows)  # two types of one span
+    for text, rows in zip(nesting_texts, seen, strict=True):
+        assert all(text[row["start"] : row["end"]] == row["word"] for row in rows)
+    at = nesting_texts.index("\u200b")
+    assert seen[at - 1]  # words without tokens don't keep others from being found
+    assert max(row["end"] for row in seen[1]) > 0.9 * len(nesting_texts[1])  # up to the end
