@@ -380,7 +380,7 @@ def test_nesting_models_answer_without_the_package_as_with_it(
     types = {row["entity_group"] for rows in seen["tasks"] for row in rows}
     assert types <= {"Chemical", "OTHER", "SpecificDisease", "Modifier"}
     assert len(types) > 2
-    assert {row["entity_group"] for rows in seen["native"] for row in rows} == {"SpecificDisease", "Modifier"}
+    assert {row["entity_group"] for rows in seen["native"] for row in rows} <= {"SpecificDisease", "Modifier"}
     assert 0 < sum(map(len, seen["threshold"])) < sum(map(len, seen["default"]))
     assert {p.name for p in (nesting_there[family]["place"] / which).glob("*.py")} >= code
 
