@@ -92,7 +92,9 @@ class ModelArguments:
     scores: str = field(default="marginal", metadata={"help": "aioner: confidence of a mention: marginal or emission"})
     prediction_mode: str | None = field(
         default=None,
-        metadata={"help": "aioner: aio, ind or combined; span_cvae: shared, or native to get a corpus's own types"},
+        metadata={
+            "help": "aioner: aio, ind or combined; others: shared, or native to get a corpus's own types; sruner also merged"
+        },
     )
     dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
     token_masking: float = field(

@@ -242,16 +242,16 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         """One pass finds the mentions of every corpus's types; the task says which of them are told.
 
         Args:
-            corpus: a training corpus.
-            mode: "merged" (default): all, under shared types (a type without one keeps its name); "native": those of the
-                corpus, under its own names.
+            corpus: a training corpus, to get its guideline.
+            mode: "shared" (default), those of the corpus, or of all for another text, under shared types (a type without one
+                keeps its name); "native": those of the corpus, under its own names; "merged": always all, under shared types.
         """
-        modes = ("merged", "native")
+        modes = ("shared", "native", "merged")
         if mode is not None and mode not in modes:
             raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
-        if mode == "native" and corpus in self.config.labels.corpora:
-            return [corpus + NATIVE]
-        return list(self.config.default_tasks)
+        if mode == "merged" or corpus not in self.config.labels.corpora:
+            return list(self.config.default_tasks)
+        return [corpus + NATIVE if mode == "native" else corpus]
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
         """Keys: input_ids (with special tokens), unit_starts and unit_ends (of the slots), corpus_ids, native_ids."""

@@ -329,7 +329,8 @@ def test_answers_in_shared_types_in_a_corpus_s_own_or_of_all(build_bundle, demo_
     model = bundle.model
     assert [t["name"] for t in model.config.tasks] == ["ALL", *CORPORA]
     assert not model.config.flat
-    assert model.tasks_for() == model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "merged") == ["ALL"]
+    assert model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "shared") == ["demo_gene"]
+    assert model.tasks_for() == model.tasks_for("nowhere") == model.tasks_for("demo_gene", "merged") == ["ALL"]
     assert model.tasks_for("demo_gene", "native") == ["demo_gene" + NATIVE]
     assert model.tasks_for("nowhere", "native") == model.tasks_for(None, "native") == ["ALL"]
     assert model.knows_native_types("demo_gene")
