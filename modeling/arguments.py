@@ -76,6 +76,9 @@ class ModelArguments:
     context: int = field(default=150, metadata={"help": "sruner: slots on either side with positions of their own"})
     train_scale: bool = field(default=False, metadata={"help": "sruner: train the scale of slots against positions"})
     history: str = field(default="softmax", metadata={"help": "sruner: what weighs past actions: softmax or logits"})
+    follow_gold: bool = field(
+        default=True, metadata={"help": "sruner: in training the memory is told the gold actions, however unlikely"}
+    )
     write: str = field(default="last", metadata={"help": "sruner: the slot that past actions go to: last or next"})
     loss_mean: str = field(
         default="windows", metadata={"help": "sruner: the loss is a mean over windows, or over all steps of a batch"}

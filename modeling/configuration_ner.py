@@ -260,6 +260,8 @@ class SRUNERConfig(NERConfig):
         train_scale: whether α of eq. 5 is trained (GENIA) or stays 1 (the other experiments).
         history: what weighs the actions in Ω (eq. 2): "softmax" (the authors' code; on GENIA's development sentences far
             better after equal epochs) or "logits" (the paper).
+        follow_gold: in training Ω also has the gold actions that the pointer follows, as in prediction it has the chosen one;
+            False: only actions that the model finds no less likely than SH (the paper), so at first almost none.
         write: the slot that Ω goes to: "last", that of the last word read (the paper), or "next", for TR and RE that of the
             word to come (the authors' code).
         loss_mean: "windows", the mean over windows of the mean over their steps (the paper), or "steps", the mean over all
@@ -277,6 +279,7 @@ class SRUNERConfig(NERConfig):
         context: int = 150,
         train_scale: bool = False,
         history: str = "softmax",
+        follow_gold: bool = True,
         write: str = "last",
         loss_mean: str = "windows",
         slot_dropout: float = 0.2,
@@ -299,6 +302,7 @@ class SRUNERConfig(NERConfig):
         self.context = context
         self.train_scale = train_scale
         self.history = history
+        self.follow_gold = follow_gold
         self.write = write
         self.loss_mean = loss_mean
         self.slot_dropout = slot_dropout

@@ -302,6 +302,7 @@ def _sruner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[s
         context=arguments.context,
         train_scale=arguments.train_scale,
         history=arguments.history,
+        follow_gold=arguments.follow_gold,
         write=arguments.write,
         loss_mean=arguments.loss_mean,
         slot_dropout=arguments.slot_dropout,

@@ -53,12 +53,20 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, mean=0.0, std=0.02)
         elif isinstance(module, SlotMemory):
-            init.normal_(module.latents, mean=0.0, std=0.02)
-            init.normal_(module.positions, mean=0.0, std=0.02)
+            # With attention spread over all slots, training stands still for hundreds of steps until it finds the one slot
+            # that tells whether a mention has just been opened: the pointer's. So it begins there.
+            latents, positions = 0.02 * torch.randn_like(module.latents), 0.02 * torch.randn_like(module.positions)
+            latents[0] = nn.functional.normalize(torch.randn_like(latents[0]), dim=0)
+            positions[module.context] = 5 * latents[0]
+            init.copy_(module.latents, latents)
+            init.copy_(module.positions, positions)
             for scale in (module.output_scale, module.score_scale, module.scale):
                 init.ones_(scale)
         elif isinstance(module, SRUNERForNestedNER):
             init.normal_(self.first, mean=0.0, std=0.02)
+            bias = torch.full_like(self.classifier.bias, -3.0)  # about how rare the others are
+            bias[SH] = 3.0
+            init.copy_(self.classifier.bias, bias)
 
     def forward(
         self,
@@ -136,10 +144,11 @@ class SRUNERForNestedNER(NERPreTrainedModel):
         read, following = state.step(vector, slot, pointer)
         return self.classifier(torch.tanh(following + self.recall(self.dropout(read))))
 
-    def _history(self, logits: Tensor, actions: Tensor) -> Tensor:
-        """Ω (eq. 2): of the actions (A, n) no less likely than SH the weighted sum, (B, n)."""
+    def _history(self, logits: Tensor, actions: Tensor, taken: Tensor | None = None) -> Tensor:
+        """Ω (eq. 2): of the actions (A, n) no less likely than SH, and those taken (B, A), the weighted sum, (B, n)."""
         weights = logits.softmax(1) if self.config.history == "softmax" else logits
-        return weights.where(logits >= logits[:, SH : SH + 1], 0) @ actions
+        chosen = logits >= logits[:, SH : SH + 1]
+        return weights.where(chosen if taken is None else chosen | taken, 0) @ actions
 
     def _slot(self, pointer: Tensor, shifted: Tensor) -> Tensor:
         """Where Ω is written: to the last word read, or for TR and RE to the next."""
@@ -180,9 +189,9 @@ class SRUNERForNestedNER(NERPreTrainedModel):
     def _follow(self, state: SlotState, gold: Tensor, lengths: Tensor, corpus_ids: Tensor, unclear) -> NEROutput:
         """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None.
 
-        The pointer follows the gold actions, what is written to the memory the model's own. Where an action that has no
-        target (its type is another corpus's, or unclear here) beats the gold SH, the model may have it its way: SH is taken
-        one step later, and has no target now either.
+        The pointer follows the gold actions. Written to the memory are the model's own and, with `follow_gold`, the gold ones.
+        Where an action that has no target (its type is another corpus's, or unclear here) beats the gold SH, the model may
+        have it its way: SH is taken one step later, and has no target now either.
         """
         batch, longest, count = gold.shape
         device = gold.device
@@ -211,7 +220,8 @@ class SRUNERForNestedNER(NERPreTrainedModel):
             shifted = shift & running & ~delay
             pointer, row = pointer + shifted, row + (running & ~delay)
             delayed, running = delay, row < lengths
-            vector, slot = self._history(scores, embeddings), self._slot(pointer, shifted)
+            taken = target if self.config.follow_gold else None
+            vector, slot = self._history(scores, embeddings, taken), self._slot(pointer, shifted)
         scores = at_least_float32(torch.stack(logits, 1))
         target, weight = torch.stack(targets, 1).to(scores.dtype), torch.stack(weights, 1).to(scores.dtype)
         losses = nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="none")

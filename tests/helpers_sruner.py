@@ -10,7 +10,7 @@ from mosaic_ner.modeling.transitions import EOA
 
 CORPORA = tuple(DEMO_LABEL_SPACE.corpora)
 SMALL = {"family": "sruner", "dropout": 0.0, "slot_dropout": 0.0, "context": 6, "train_scale": True}
-VARIANTS = [{"history": "logits"}, {"write": "next"}]
+VARIANTS = [{"history": "logits", "follow_gold": False}, {"write": "next"}]
 
 
 def calm(model):

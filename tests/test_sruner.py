@@ -307,8 +307,13 @@ def test_fresh_weights_are_initialised(build_bundle, tmp_path):
         memory = model.memory
         for scale in (memory.scale, memory.score_scale, memory.output_scale):
             assert (scale == 1).all()
-        for parameter in (memory.latents, memory.positions, model.actions.weight, model.first):
+        here = config.context  # the row of the pointer's own slot, to which attention is drawn at first
+        others = torch.cat([memory.positions[:here], memory.positions[here + 1 :]])
+        for parameter in (memory.latents[1:], others, model.actions.weight, model.first):
             assert parameter.std().item() == pytest.approx(0.02, rel=0.4)
+        assert (memory.latents[0] @ memory.positions[here]).item() == pytest.approx(5.0, rel=1e-4)
+        assert int((memory.latents @ memory.positions.t()).amax(0).argmax()) == here
+        assert int(model.classifier.bias.argmax()) == SH
         for layer in (model.word, model.recall, model.classifier):
             assert layer.weight.std().item() == pytest.approx(96**-0.5, rel=0.2)
         assert memory.latents.shape[0] == 9 * config.num_labels

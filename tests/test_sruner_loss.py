@@ -50,7 +50,8 @@ def by_hand(model, feature) -> tuple[torch.Tensor, torch.Tensor, int]:
         papers.append(terms.sum() / config.num_labels)
         losses.append(terms[~soft].sum() / config.num_labels)
         weights = logits.softmax(0) if config.history == "softmax" else logits
-        vector = sum(w * e for w, e, u in zip(weights, model.actions.weight, logits, strict=True) if u >= logits[SH])
+        taken = (logits >= logits[SH]) | ((row == 1) & config.follow_gold)
+        vector = (weights * taken) @ model.actions.weight
         shifted = row[SH] == 1 and not delay
         pointer += int(shifted)
         slot = pointer if config.write == "last" or shifted else pointer + 1
@@ -149,9 +150,7 @@ def test_a_batch_is_the_mean_of_its_windows_alone_whatever_the_padding(exact, de
 def test_windows_without_gold_mentions_are_trained_on_as_negatives(exact, monkeypatch):
     bundle = exact()
     history = type(bundle.model)._history
-    monkeypatch.setattr(
-        bundle.model, "_history", lambda logits, actions: history(bundle.model, logits.detach(), actions)
-    )
+    monkeypatch.setattr(bundle.model, "_history", lambda logits, *rest: history(bundle.model, logits.detach(), *rest))
     text = "Nothing of note happened."
     (feature,) = bundle.features.build([Document("1", "demo_all", text, ())])
     assert set(feature["gold_actions"]) == {SH, EOA}
@@ -179,7 +178,7 @@ def test_targets_of_types_that_a_corpus_does_not_annotate_give_no_gradient(exact
     features = some_features(bundle, demo_corpora, [corpus], count=6)
     loss = run(bundle, features)[0].loss
     history = type(model)._history
-    monkeypatch.setattr(model, "_history", lambda logits, actions: history(model, logits.detach(), actions))
+    monkeypatch.setattr(model, "_history", lambda logits, *rest: history(model, logits.detach(), *rest))
     cut = run(bundle, features)[0].loss
     assert torch.equal(loss, cut)
     found = gradients(model, cut)
@@ -214,7 +213,7 @@ def test_open_actions_give_no_gradient_where_they_are_open(exact, monkeypatch):
         return kept[-1]
 
     history = type(model)._history
-    monkeypatch.setattr(model, "_history", lambda logits, actions: history(model, logits.detach(), actions))
+    monkeypatch.setattr(model, "_history", lambda logits, *rest: history(model, logits.detach(), *rest))
     monkeypatch.setattr(model, "_scores", keep)
     run(bundle, [feature])[0].loss.backward()
     gradient = torch.cat([logits.grad for logits in kept])
