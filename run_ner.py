@@ -15,6 +15,7 @@ from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents, write_documents
 from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
+from mosaic_ner.data_builders.synonyms import SynonymError
 from mosaic_ner.hub import figures
 from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
@@ -30,7 +31,7 @@ from transformers import set_seed
 logger = logging.getLogger("run_ner")
 
 USER_ERRORS = (ArgumentError, RunDataError, FormatError, JournalError, LabelError, CorpusError, MissingFileError)
-USER_ERRORS += (families.ModelError, figures.FigureError)
+USER_ERRORS += (families.ModelError, figures.FigureError, SynonymError)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,11 +63,11 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
     data = load_run_data(options, run.seed)
     data.check_trainable()
     logger.info(data.summary())
-    texts = (d.text for documents in data.train.values() for d in documents)
-    bundle = families.build(model, data.space, texts, list(data.train))
+    documents = [d for part in data.train.values() for d in part]
+    bundle = families.build(model, data.space, documents, list(data.train), data.synonyms)
     if options.write_figures:
         figures.check(bundle.tagger)
-    dataset = bundle.features.build([d for documents in data.train.values() for d in documents])
+    dataset = bundle.features.build(documents)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
     if not data.validation:

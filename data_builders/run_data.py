@@ -16,6 +16,7 @@ from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .overlap import OverlapReport, remove_overlap
 from .parts import RunDataError, Splits, add_parts, read_parts
+from .synonyms import CORPORA_SOURCE, collect, coverage, coverage_table, mention_texts
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class RunData:
     space: LabelSpace
     overlap: OverlapReport
     faults: ReadReport
+    synonyms: dict[str, tuple[str, ...]] | None = None
 
     def sizes(self) -> dict:
         """Documents and mentions (native types) of each split, JSON-ready."""
@@ -115,7 +117,7 @@ def load_run_data(options, seed: int = 42) -> RunData:
     evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
     train, overlap = remove_overlap(train, evaluation, keep=options.keep_overlap, labels=space)
     train = _subsets(train, options.max_train_documents or {}, seed)
-    return RunData(train, validation, test, space, overlap, faults)
+    return RunData(train, validation, test, space, overlap, faults, _synonyms(train, options, seed))
 
 
 def _expand(names: Iterable[str] | None, demo: list[str]) -> list[str]:
@@ -197,6 +199,31 @@ def _hold_out(train: Splits, fraction: float, seed: int) -> Splits:
         validation[corpus] = [d for d in documents if d.article in held]
         train[corpus] = [d for d in documents if d.article not in held]
     return {c: d for c, d in validation.items() if d}
+
+
+def _synonyms(train: Splits, options, seed: int) -> dict[str, tuple[str, ...]] | None:
+    """Up to `max_synonyms` other names of the training documents' mentions, drawn by the seed; None without --synonyms."""
+    if not options.synonyms:
+        return None
+    documents = [d for part in train.values() for d in part]
+    files = [name for name in options.synonyms if name != CORPORA_SOURCE]
+    umls = [name for name in files if ".rrf" in name.lower()]
+    if len(umls) > 1:
+        raise RunDataError(f"--synonyms: expected one MRCONSO.RRF file, got {', '.join(umls)}")
+    for name in files:
+        if name not in umls and not name.lower().endswith(".obo"):
+            raise RunDataError(
+                f"--synonyms: {name!r} is no source; expected {CORPORA_SOURCE}, a file MRCONSO.RRF (or .RRF.gz) or *.obo"
+            )
+    source = documents if CORPORA_SOURCE in options.synonyms else []
+    wanted = mention_texts(documents)
+    found = collect(source, wanted, umls=umls[0] if umls else None, obo=[n for n in files if n not in umls])
+    report = coverage(found, {corpus: {TRAIN: part} for corpus, part in train.items()})
+    logger.info("%s", coverage_table(report))
+    draw = random.Random(seed)
+    chosen = {text: found[text] for text in sorted(found)}
+    limit = options.max_synonyms
+    return {t: tuple(sorted(draw.sample(names, limit))) if len(names) > limit else names for t, names in chosen.items()}
 
 
 def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:

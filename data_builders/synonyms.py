@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from mosaic_ner.data_builders.corpora import CorpusError, get_corpus, read_split
 from mosaic_ner.data_builders.overlap import remove_overlap
-from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.document import Document, Mention, normalise_name
 from mosaic_ner.modeling.label_space import nearest
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,6 @@ class Concept(NamedTuple):
     source: str
     identifier: str
     names: tuple[str, ...]
-
-
-def normalise_name(text: str) -> str:
-    """Lower case, white space at the ends removed, elsewhere one blank: what is compared."""
-    return " ".join(text.lower().split())
 
 
 class Synonyms(Mapping[str, tuple[str, ...]]):

@@ -22,7 +22,9 @@ class ModelArguments:
 
     family: str = field(
         default="aioner",
-        metadata={"help": "model family: aioner, span_cvae, sruner, or token_classification (the stock baseline)"},
+        metadata={
+            "help": "model family: aioner, span_cvae, sruner, joint_ib, or token_classification (the stock baseline)"
+        },
     )
     encoder: str = field(
         default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
@@ -51,7 +53,7 @@ class ModelArguments:
             "help": "units of the ReLU layer before the labels; default: aioner has no such layer, span_cvae 150"
         },
     )
-    max_span_width: int = field(default=10, metadata={"help": "span_cvae: units of the widest span"})
+    max_span_width: int = field(default=10, metadata={"help": "span families: units of the widest span"})
     boundaries: str = field(
         default="word", metadata={"help": "span_cvae: what a span is made of: word (pieces of words) or token"}
     )
@@ -68,8 +70,24 @@ class ModelArguments:
             "help": "span_cvae: initial prior distribution vectors: full, fixed (not trained), unshared, shared or random"
         },
     )
-    latent_size: int = field(default=150, metadata={"help": "span_cvae: size of the latent variable"})
+    latent_size: int = field(default=150, metadata={"help": "span families: size of the latent variable"})
     threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
+    noise: bool = field(default=True, metadata={"help": "joint_ib: sample the compressed span in training"})
+    beta: float = field(default=1e-4, metadata={"help": "joint_ib: weight of the compression loss; 0: none"})
+    ib_prior: str = field(
+        default="learnt", metadata={"help": "joint_ib: prior of the compressed span: learnt or standard"}
+    )
+    gamma: float = field(default=1e-2, metadata={"help": "joint_ib: weight of the generative losses; 0: no decoders"})
+    shared: str = field(
+        default="mean",
+        metadata={"help": "joint_ib: what spans and synonyms share: mean, both (and variance) or nothing"},
+    )
+    pretraining: float = field(
+        default=0.0, metadata={"help": "joint_ib: epochs at the beginning that train the generative parts alone"}
+    )
+    least_count: int = field(
+        default=1, metadata={"help": "joint_ib: occurrences that make a word one of the decoders'"}
+    )
     latents_per_action: int = field(
         default=2, metadata={"help": "sruner: latent vectors of the memory, as a multiple of the actions"}
     )
@@ -86,7 +104,9 @@ class ModelArguments:
     slot_dropout: float = field(default=0.2, metadata={"help": "sruner: dropout on latent vectors and positions"})
     flat: bool | None = field(
         default=None,
-        metadata={"help": "no overlapping mentions; default: span_cvae flat, sruner nested (taggers are always flat)"},
+        metadata={
+            "help": "no overlapping mentions; default: span_cvae flat, sruner and joint_ib nested (taggers are always flat)"
+        },
     )
     restrict_labels: bool = field(
         default=False, metadata={"help": "aioner: keep other tasks' labels out of the loss and the search"}
@@ -233,6 +253,14 @@ class DataArguments:
         },
     )
     resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
+    synonyms: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "joint_ib: where synonyms of mentions come from: corpora (the training corpora's concept identifiers), a "
+            "UMLS MRCONSO.RRF file, OBO files"
+        },
+    )
+    max_synonyms: int = field(default=3, metadata={"help": "joint_ib: synonyms per mention that are generated"})
     write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
     write_figures: bool = field(
         default=False,
@@ -251,6 +279,10 @@ class RunArguments(TrainingArguments):
     learning_rate: float = field(default=5e-5, metadata={"help": "learning rate of the encoder"})
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "learning rate of everything else; default: the same"}
+    )
+    generator_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "learning rate of the parts that only training needs; default: as everything else"},
     )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per device and step"})
     per_device_eval_batch_size: int = field(
@@ -333,6 +365,7 @@ _REPORTED = (
         "gradient_accumulation_steps",
         "max_steps",
         "head_learning_rate",
+        "generator_learning_rate",
         "sampling_rates",
         "balanced_sampling",
         "grouped_batches",
@@ -392,6 +425,8 @@ _CHOICES = {
     "history": ("logits", "softmax"),
     "write": ("last", "next"),
     "loss_mean": ("windows", "steps"),
+    "ib_prior": ("learnt", "standard"),
+    "shared": ("mean", "both", "nothing"),
     "prior": ("full", "fixed", "unshared", "shared", "random"),
     "scores": ("marginal", "emission"),
     "packing": ("packed", "single"),

@@ -249,12 +249,33 @@ class SpanCVAEConfig(NERConfig):
         return names, [order.index(key) for key in keys]
 
 
-class SRUNERConfig(NERConfig):
-    """SRU-NER: a transition system with a slot memory, for nested mentions and disjoint label sets.
+class OwnTypesConfig(NERConfig):
+    """What families share in which the types of all corpora are different types, each with outputs of its own.
 
     Args:
         tasks: which types are told: each `{"name", "corpus", "prefix_ids", "suffix_ids"}`, those of the corpus, or all where
             it is None.
+    """
+
+    def __init__(self, **kwargs):
+        # transformers would make one of the class's fields, of which it has none.
+        super().__init__(**kwargs)
+
+    @property
+    def types(self) -> list[tuple[str, str]]:
+        """(corpus, native type) in order: the types of all corpora are different ones."""
+        space = self.labels
+        return [(corpus, native) for corpus in space.corpora for native in space.native_types(corpus)]
+
+    def _name(self, names: list[str]) -> None:
+        self.id2label = dict(enumerate(names))
+        self.label2id = {name: number for number, name in self.id2label.items()}
+
+
+class SRUNERConfig(OwnTypesConfig):
+    """SRU-NER: a transition system with a slot memory, for nested mentions and disjoint label sets.
+
+    Args:
         latents_per_action: latent vectors of the memory, as a multiple of the actions (Table 12: 10 for GENIA, else 2).
         context: slots on either side that have positions of their own (Table 12: 240 for GENIA, else 150).
         train_scale: whether α of eq. 5 is trained (GENIA) or stays 1 (the other experiments).
@@ -309,15 +330,78 @@ class SRUNERConfig(NERConfig):
         self.max_actions = max_actions
         self.boundaries = boundaries
         super().__init__(**kwargs)
-        names = ["SH", "EOA", *(f"{act}-{c}:{t}" for c, t in self.types for act in ("TR", "RE"))]
-        self.id2label = dict(enumerate(names))
-        self.label2id = {name: number for number, name in self.id2label.items()}
+        self._name(["SH", "EOA", *(f"{act}-{c}:{t}" for c, t in self.types for act in ("TR", "RE"))])
 
-    @property
-    def types(self) -> list[tuple[str, str]]:
-        """(corpus, native type) in order: the types of all corpora are different ones."""
-        space = self.labels
-        return [(corpus, native) for corpus in space.corpora for native in space.native_types(corpus)]
+
+class JointIBConfig(OwnTypesConfig):
+    """Joint information bottleneck: spans classified through a compressed latent, shaped by two generative ones.
+
+    Args:
+        max_span_width: units of the widest span.
+        boundaries: where a span may begin and end: "word" (see spans.py) or "token".
+        hidden_size: units of the first of the two layers that compress a span.
+        latent_size: of z₃, and of z₁ and z₂.
+        noise: whether z₃ is sampled in training; without it and with `beta` 0 the model is a plain span classifier.
+        beta: weight of the compression loss (eq. 6); 0: none ("SupVIB_0").
+        ib_prior: r(z₃): "learnt" (a diagonal Gaussian, as Mahabadi et al. 2021) or "standard".
+        gamma: weight of the generative losses (eq. 7); 0: no decoders.
+        synonyms: whether synonyms are generated too ("All"), or spans reconstructed only.
+        shared: what reconstruction and synonyms share: "mean" (μ), "both" (μ and σ) or "nothing".
+        word_size: size of the decoders' word vectors.
+        decoder_size: size of their LSTM's state.
+        vocabulary: the decoders' words; four special ones come before them.
+        pretraining: epochs at the beginning that train the generative parts alone.
+        threshold: least probability of a predicted mention, 0..1.
+    """
+
+    model_type = "mosaic_joint_ib"
+
+    def __init__(
+        self,
+        max_span_width: int = 14,
+        boundaries: str = "word",
+        hidden_size: int = 512,
+        latent_size: int = 512,
+        noise: bool = True,
+        beta: float = 1e-4,
+        ib_prior: str = "learnt",
+        gamma: float = 1e-2,
+        synonyms: bool = True,
+        shared: str = "mean",
+        word_size: int = 200,
+        decoder_size: int = 256,
+        vocabulary: list[str] | None = None,
+        pretraining: float = 0.0,
+        threshold: float = 0.5,
+        **kwargs,
+    ):
+        _expect("boundaries", boundaries, ("word", "token"))
+        _expect("ib_prior", ib_prior, ("learnt", "standard"))
+        _expect("shared", shared, ("mean", "both", "nothing"))
+        if max_span_width < 1:
+            raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
+        for name, value in (("beta", beta), ("gamma", gamma), ("pretraining", pretraining)):
+            if value < 0:
+                raise ValueError(f"{name} is {value}; expected 0 or more")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; expected a probability, 0 to 1")
+        self.max_span_width = max_span_width
+        self.boundaries = boundaries
+        self.hidden_size = hidden_size
+        self.latent_size = latent_size
+        self.noise = noise
+        self.beta = beta
+        self.ib_prior = ib_prior
+        self.gamma = gamma
+        self.synonyms = synonyms
+        self.shared = shared
+        self.word_size = word_size
+        self.decoder_size = decoder_size
+        self.vocabulary = list(vocabulary or [])
+        self.pretraining = pretraining
+        self.threshold = threshold
+        super().__init__(**kwargs)
+        self._name([":".join(kind) for kind in self.types])
 
 
 def _expect(name: str, value, choices: tuple[str, ...]) -> None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from torch.utils.data import Dataset
 
-from .document import Document, Mention
+from .document import Document, Mention, normalise_name
 from .label_space import LabelSpace
 from .modeling_aioner import first_tokens, split_label
+from .modeling_joint_ib import END, UNKNOWN, words_of
 from .spans import find_units
 from .transitions import encode, reduction, transition, without_crossing, without_crowding
 from .windowing import CoverageReport, Span, Window, align, keep_flat, lost_by_windows
@@ -228,13 +229,48 @@ class SpanFeatures(UnitFeatures):
         self, corpus: str, window: Window, usable: list[Mention], unclear: list[Mention]
     ) -> dict[str, list[int]]:
         grid, widest = _Grid(window, self.model.config.boundaries), self.model.config.max_span_width
-        gold: dict[int, int] = {}
+        gold: list[tuple[int, Mention]] = []
         for first, end, mention in grid.place(align(window, usable)):
             if end - first <= widest:
-                gold[first * widest + end - first - 1] = self.numbers[corpus, mention.type]
+                gold.append((first * widest + end - first - 1, mention))
                 usable = [m for m in usable if m is not mention]
-        cells = {cell: IGNORE for m in [*unclear, *usable] for cell in grid.overlapping(m, widest)} | gold
-        return {"cells": list(cells), "cell_labels": list(cells.values())}
+        known = {cell for cell, _ in gold}
+        left_out = dict.fromkeys(c for m in [*unclear, *usable] for c in grid.overlapping(m, widest) if c not in known)
+        labels = [self.numbers[corpus, m.type] for _, m in gold]
+        cells = {"cells": [*left_out, *(c for c, _ in gold)], "cell_labels": [IGNORE] * len(left_out) + labels}
+        return cells | self._more(window, gold)
+
+    def _more(self, window: Window, gold: list[tuple[int, Mention]]) -> dict[str, list]:
+        """What else a family learns from gold spans, (cell, mention) each."""
+        return {}
+
+
+class BottleneckFeatures(SpanFeatures):
+    """Gold cells with all their types, and the words that decoders are to generate from them."""
+
+    def __init__(self, model, windower, space: LabelSpace):
+        super().__init__(model, windower, space)
+        self.numbers = {kind: number for number, kind in enumerate(model.config.types)}
+        self.words = {word: UNKNOWN + 1 + number for number, word in enumerate(model.config.vocabulary)}
+        self.synonyms: dict[str, tuple[str, ...]] = {}
+
+    def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
+        return {m: "too_wide" for first, end, m in found if end - first > self.model.config.max_span_width}
+
+    def _more(self, window: Window, gold: list[tuple[int, Mention]]) -> dict[str, list]:
+        if not self.words:
+            return {}
+        texts = {cell: window.text[m.start : m.end] for cell, m in gold}
+        others = [(cell, name) for cell, text in texts.items() for name in self.synonyms.get(normalise_name(text), ())]
+        return {
+            "span_cells": list(texts),
+            "span_words": [self._spelt(text) for text in texts.values()],
+            "synonym_cells": [cell for cell, _ in others],
+            "synonym_words": [self._spelt(name) for _, name in others],
+        }
+
+    def _spelt(self, text: str) -> list[int]:
+        return [*(self.words.get(word, UNKNOWN) for word in words_of(text)), END]
 
 
 class ActionFeatures(UnitFeatures):

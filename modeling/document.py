@@ -85,3 +85,8 @@ class Document:
     def with_mentions(self, mentions) -> Document:
         """The same document with other mentions, in reading order."""
         return replace(self, mentions=tuple(sorted(mentions, key=lambda m: (m.start, m.end, m.type))))
+
+
+def normalise_name(text: str) -> str:
+    """How names of concepts are compared: in lower case, with single spaces."""
+    return " ".join(text.lower().split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 from .adapters import Adapters, is_adapter, load_merged, load_parts, unquantized
 from .arguments import ModelArguments
 from .collator import NERCollator
-from .configuration_ner import AIONERConfig, NERConfig, SpanCVAEConfig, SRUNERConfig
-from .dataset import ActionFeatures, Features, SpanFeatures, TaggingFeatures
+from .configuration_ner import AIONERConfig, JointIBConfig, NERConfig, SpanCVAEConfig, SRUNERConfig
+from .dataset import ActionFeatures, BottleneckFeatures, Features, SpanFeatures, TaggingFeatures
+from .document import Document, Mention, normalise_name
 from .encoders import EncoderParts, ModelError, add_embeddings, load_config, set_template
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
+from .modeling_joint_ib import JointIBForNER, words_of
 from .modeling_ner import NEROutput
 from .modeling_span_cvae import SpanCVAEForNER
 from .modeling_sruner import SRUNERForNestedNER
@@ -52,18 +55,42 @@ class Bundle:
         self.tokenizer.save_pretrained(folder)
 
 
-def build(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str] | None = None) -> Bundle:
+@dataclass(frozen=True)
+class TrainingData:
+    """What a family learns from before it is built: the training documents, which corpora they are of, and the other names
+    of lower-cased mentions."""
+
+    documents: list[Document]
+    corpora: list[str]
+    synonyms: dict[str, tuple[str, ...]]
+
+    @property
+    def texts(self) -> list[str]:
+        """Those of the documents."""
+        return [d.text for d in self.documents]
+
+
+def build(
+    arguments: ModelArguments,
+    space: LabelSpace,
+    documents: list[Document] = (),
+    trained: list[str] | None = None,
+    synonyms: dict[str, tuple[str, ...]] | None = None,
+) -> Bundle:
     """Builds the model of `arguments.family` for the label space.
 
     Args:
         arguments: the run's model options.
         space: corpora and types of the run.
-        texts: training texts, for an encoder from scratch.
+        documents: those to train on: an encoder from scratch learns its tokens from their texts, a decoder its words from
+            their mentions.
         trained: the corpora that the model will be trained on; default: all of `space`.
+        synonyms: lower-cased mention → other names, for a family that generates them.
     """
     if arguments.family not in FAMILIES:
         raise ModelError(f"unknown family {arguments.family!r}{nearest(arguments.family, FAMILIES)}")
-    return FAMILIES[arguments.family](arguments, space, texts, list(space.corpora) if trained is None else trained)
+    corpora = list(space.corpora) if trained is None else trained
+    return FAMILIES[arguments.family](arguments, space, TrainingData(list(documents), corpora, synonyms or {}))
 
 
 def load(name_or_path: str, encoder: str | None = None):
@@ -212,10 +239,10 @@ def _assemble(model, parts: EncoderParts, arguments: ModelArguments, space: Labe
     return bundle
 
 
-def _aioner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
-    scheme = _tagging_scheme(arguments.scheme, arguments, space, trained, arguments.bridge)
-    parts = _parts(arguments, texts)
-    config = _tagging_config(arguments, space, scheme, parts, trained)
+def _aioner(arguments: ModelArguments, space: LabelSpace, data: TrainingData) -> Bundle:
+    scheme = _tagging_scheme(arguments.scheme, arguments, space, data.corpora, arguments.bridge)
+    parts = _parts(arguments, data.texts)
+    config = _tagging_config(arguments, space, scheme, parts, data.corpora)
     return _assemble(AIONERForTokenClassification(config), parts, arguments, space, masking=arguments.token_masking)
 
 
@@ -260,17 +287,18 @@ class StockTagger:
         return {"tags": tags, "scores": scores}
 
 
-def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+def _span_cvae(arguments: ModelArguments, space: LabelSpace, data: TrainingData) -> Bundle:
     """A token and outputs per trained corpus; other corpora are answered under the default corpora's guidelines."""
-    parts = _parts(arguments, texts)
-    own = space.restricted_to(trained)
-    default = arguments.bridge or [c for c in trained if set(own.shared_types_of(c)) == set(own.shared_types)][:1]
+    parts = _parts(arguments, data.texts)
+    own = space.restricted_to(data.corpora)
+    default = arguments.bridge or [c for c in data.corpora if set(own.shared_types_of(c)) == set(own.shared_types)][:1]
     for corpus in default:
         own.native_types(corpus)  # an unknown corpus is an error
-    ids = _add_tags(parts, [f"<{corpus}>" for corpus in trained])
+    ids = _add_tags(parts, [f"<{corpus}>" for corpus in data.corpora])
     config = SpanCVAEConfig(
         tasks=[
-            {"name": c, "prefix_ids": [*parts.cls_ids, ids[f"<{c}>"]], "suffix_ids": parts.sep_ids} for c in trained
+            {"name": c, "prefix_ids": [*parts.cls_ids, ids[f"<{c}>"]], "suffix_ids": parts.sep_ids}
+            for c in data.corpora
         ],
         default_tasks=default,
         flat=arguments.flat is not False,
@@ -289,15 +317,10 @@ def _span_cvae(arguments: ModelArguments, space: LabelSpace, texts, trained: lis
     return _assemble(SpanCVAEForNER(config), parts, arguments, space)
 
 
-def _sruner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+def _sruner(arguments: ModelArguments, space: LabelSpace, data: TrainingData) -> Bundle:
     """Actions for the types of every trained corpus; each answers for its own, or all together."""
-    parts = _parts(arguments, texts)
-    around = {"prefix_ids": parts.cls_ids, "suffix_ids": parts.sep_ids}
-    tasks = [{"name": name, "corpus": None if name == ALL else name, **around} for name in (ALL, *trained)]
+    parts = _parts(arguments, data.texts)
     config = SRUNERConfig(
-        tasks=tasks,
-        default_tasks=[ALL],
-        flat=bool(arguments.flat),
         latents_per_action=arguments.latents_per_action,
         context=arguments.context,
         train_scale=arguments.train_scale,
@@ -307,20 +330,60 @@ def _sruner(arguments: ModelArguments, space: LabelSpace, texts, trained: list[s
         loss_mean=arguments.loss_mean,
         slot_dropout=arguments.slot_dropout,
         boundaries=arguments.boundaries,
-        **_common(arguments, space.restricted_to(trained), parts),
+        **_own_types(arguments, space, parts, data.corpora),
     )
     return _assemble(SRUNERForNestedNER(config), parts, arguments, space)
 
 
-def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list[str]) -> Bundle:
+def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) -> Bundle:
+    """Outputs for the types of every trained corpus; the decoders' words are those of mentions and synonyms."""
+    parts = _parts(arguments, data.texts)
+    names = [words for d in data.documents for m in d.mentions for words in _names(d, m, data.synonyms)]
+    counts = Counter(word for words in names for word in words)
+    config = JointIBConfig(
+        max_span_width=arguments.max_span_width,
+        boundaries=arguments.boundaries,
+        hidden_size=arguments.hidden_size or 512,
+        latent_size=arguments.latent_size,
+        noise=arguments.noise,
+        beta=arguments.beta,
+        ib_prior=arguments.ib_prior,
+        gamma=arguments.gamma,
+        synonyms=bool(data.synonyms),
+        shared=arguments.shared,
+        pretraining=arguments.pretraining,
+        vocabulary=[word for word, count in sorted(counts.items()) if count >= arguments.least_count],
+        threshold=arguments.threshold or 0.5,
+        **_own_types(arguments, space, parts, data.corpora),
+    )
+    bundle = _assemble(JointIBForNER(config), parts, arguments, space)
+    bundle.features.synonyms = data.synonyms
+    return bundle
+
+
+def _names(document: Document, mention: Mention, synonyms: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
+    """The words of a mention and of each of its synonyms."""
+    text = document.text[mention.start : mention.end]
+    return map(words_of, (text, *synonyms.get(normalise_name(text), ())))
+
+
+def _own_types(arguments: ModelArguments, space: LabelSpace, parts: EncoderParts, trained: list[str]) -> dict:
+    """The options of families with outputs for every corpus's own types: each corpus is asked for its own, or all."""
+    around = {"prefix_ids": parts.cls_ids, "suffix_ids": parts.sep_ids}
+    tasks = [{"name": name, "corpus": None if name == ALL else name, **around} for name in (ALL, *trained)]
+    own = {"tasks": tasks, "default_tasks": [ALL], "flat": bool(arguments.flat)}
+    return own | _common(arguments, space.restricted_to(trained), parts)
+
+
+def _baseline(arguments: ModelArguments, space: LabelSpace, data: TrainingData) -> Bundle:
     """`AutoModelForTokenClassification`, unchanged, over the union of the corpora's shared types."""
     if arguments.lora_rank:
         raise ModelError(
             f"--lora_rank: the baseline {arguments.family} has no adapters; leave it out, or take a family"
         )
-    scheme = _tagging_scheme("naive", arguments, space, trained)
-    parts = _parts(arguments, texts)
-    config = _tagging_config(arguments, space, scheme, parts, trained)
+    scheme = _tagging_scheme("naive", arguments, space, data.corpora)
+    parts = _parts(arguments, data.texts)
+    config = _tagging_config(arguments, space, scheme, parts, data.corpora)
     model = AutoModelForTokenClassification.from_pretrained(
         arguments.encoder, num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id
     )
@@ -328,20 +391,27 @@ def _baseline(arguments: ModelArguments, space: LabelSpace, texts, trained: list
     return _bundle(model, tagger, parts.tokenizer, config, space, keys=("input_ids", "labels"))
 
 
-FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, object, list[str]], Bundle]] = {
+FAMILIES: dict[str, Callable[[ModelArguments, LabelSpace, TrainingData], Bundle]] = {
     "aioner": _aioner,
+    "joint_ib": _joint_ib,
     "span_cvae": _span_cvae,
     "sruner": _sruner,
     "token_classification": _baseline,
 }
-_OWN_TYPES = ("span_cvae", "sruner")  # these learn each corpus's own types, with or without a shared one
+_OWN_TYPES = ("joint_ib", "span_cvae", "sruner")  # these learn each corpus's own types, with or without a shared one
 
 _REGISTERED = {
     AIONERConfig: AIONERForTokenClassification,
+    JointIBConfig: JointIBForNER,
     SpanCVAEConfig: SpanCVAEForNER,
     SRUNERConfig: SRUNERForNestedNER,
 }
-_FEATURES = {AIONERConfig: TaggingFeatures, SpanCVAEConfig: SpanFeatures, SRUNERConfig: ActionFeatures}
+_FEATURES = {
+    AIONERConfig: TaggingFeatures,
+    JointIBConfig: BottleneckFeatures,
+    SpanCVAEConfig: SpanFeatures,
+    SRUNERConfig: ActionFeatures,
+}
 for _config, _model in _REGISTERED.items():
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)

@@ -19,10 +19,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from transformers.utils import ModelOutput
 
 from .configuration_ner import NERConfig
+from .label_space import LabelError, nearest
+from .spans import find_units
 from .windowing import Span, Window
 
 PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
 PADDING |= {"gold_steps": -1, "gold_actions": -1, "unclear_places": -1, "unclear_actions": -1}
+PADDING |= {"span_cells": -1, "synonym_cells": -1}
 """Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
 
 NATIVE = "#native"
@@ -34,7 +37,7 @@ class NEROutput(ModelOutput):
     """What every family returns.
 
     `loss`: scalar float or None without labels. `loss_terms`: name → detached scalar, for the logs. `logits`: float, the
-    family's scores (AIONER: (B, S, L); spans: (B, U, W, L), units by widths).
+    family's scores (AIONER: (B, S, L); spans: (B, U, W, L), units by widths; SRU-NER: (B, T, A), steps by actions).
     """
 
     loss: Tensor | None = None
@@ -139,6 +142,50 @@ class NERPreTrainedModel(PreTrainedModel):
                 shutil.copyfile(file, target)
 
 
+class OwnTypesPreTrainedModel(NERPreTrainedModel):
+    """Base of the families in which the types of all corpora are different types: one pass over a text finds the mentions of
+    every corpus's, and a task says which of them are told."""
+
+    def knows_native_types(self, corpus: str) -> bool:
+        return corpus in self.config.labels.corpora
+
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+        """The task that answers for a corpus, or for any other text.
+
+        Args:
+            corpus: a training corpus, to get its guideline.
+            mode: "shared" (default), those of the corpus, or of all for another text, under shared types (a type without one
+                keeps its name); "native": those of the corpus, under its own names; "merged": always all, under shared types.
+        """
+        modes = ("shared", "native", "merged")
+        if mode is not None and mode not in modes:
+            raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
+        if mode == "merged" or corpus not in self.config.labels.corpora:
+            return list(self.config.default_tasks)
+        return [corpus + NATIVE if mode == "native" else corpus]
+
+    def units_of(
+        self, window: Window, task: str | None
+    ) -> tuple[dict[str, int | list[int]], int, list[tuple[int, int]]]:
+        """What `features` of these families begin with.
+
+        Returns:
+            input_ids (with special tokens), corpus_ids (the task's number) and native_ids; the number of special tokens
+            before the text; the window's units as token ranges without these.
+        """
+        name = task or self.config.default_tasks[0]
+        number = self.config.task_index(name.removesuffix(NATIVE))
+        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
+        ids = [*prefix, *window.input_ids, *suffix]
+        start = {"input_ids": ids, "corpus_ids": number, "native_ids": int(name.endswith(NATIVE))}
+        return start, len(prefix), find_units(window, self.config.boundaries)
+
+    def names_of_types(self) -> list[tuple[str, str, str]]:
+        """(corpus, native type, shared type or else the native one) of each type."""
+        space = self.config.labels
+        return [(corpus, own, space.shared(corpus, own) or own) for corpus, own in self.config.types]
+
+
 def code_files(folder: Path, entries: list[str]) -> list[Path]:
     """The given files and everything they import from beside themselves, sorted by name."""
     files = {folder / entry for entry in entries}
@@ -180,10 +227,11 @@ def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[s
     """Pads features to the longest of the batch.
 
     Args:
-        features: dicts of equal keys; lists of ints are padded at the end, single ints are stacked.
+        features: dicts of equal keys; lists of ints, and lists of these, are padded at the end, single ints are stacked.
         pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none), each to its own longest.
     Returns:
-        int64 tensors (B, longest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are bool but for that one.
+        int64 tensors (B, longest), (B, longest, widest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are
+        bool but for that one.
     """
     batch = {}
     for key, first in features[0].items():
@@ -192,7 +240,12 @@ def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[s
             continue
         value = pad_token_id if key == "input_ids" else PADDING.get(key, 0)
         longest = max(len(f[key]) for f in features)
-        rows = [f[key] + [value] * (longest - len(f[key])) for f in features]
+        if any(isinstance(item, list) for f in features for item in f[key][:1]):
+            widest = max(len(item) for f in features for item in f[key])
+            rows = [[item + [value] * (widest - len(item)) for item in f[key]] for f in features]
+            rows = [row + [[value] * widest] * (longest - len(row)) for row in rows]
+        else:
+            rows = [f[key] + [value] * (longest - len(f[key])) for f in features]
         batch[key] = torch.tensor(rows, dtype=torch.bool if key.endswith("_mask") else torch.long)
     lengths = torch.tensor([len(f["input_ids"]) for f in features])
     batch["attention_mask"] = (torch.arange(batch["input_ids"].shape[1]) < lengths.unsqueeze(1)).long()

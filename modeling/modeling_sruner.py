@@ -7,15 +7,14 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from .configuration_ner import SRUNERConfig
-from .label_space import LabelError, nearest
-from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
+from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
 from .slot_memory import SlotMemory, SlotState
-from .spans import find_units, take_units
+from .spans import take_units
 from .transitions import EOA, SH, action_count, decode, reduction, transition
 from .windowing import Span, Window
 
 
-class SRUNERForNestedNER(NERPreTrainedModel):
+class SRUNERForNestedNER(OwnTypesPreTrainedModel):
     """Encoder → max-pooled words → slot memory and MLP, action by action (section 3.2).
 
     Dropout on the MLP's input is drawn for each step on what is recalled, and once for all steps on the words.
@@ -245,37 +244,13 @@ class SRUNERForNestedNER(NERPreTrainedModel):
 
     # ---- windows in, spans out
 
-    def knows_native_types(self, corpus: str) -> bool:
-        return corpus in self.config.labels.corpora
-
-    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
-        """One pass finds the mentions of every corpus's types; the task says which of them are told.
-
-        Args:
-            corpus: a training corpus, to get its guideline.
-            mode: "shared" (default), those of the corpus, or of all for another text, under shared types (a type without one
-                keeps its name); "native": those of the corpus, under its own names; "merged": always all, under shared types.
-        """
-        modes = ("shared", "native", "merged")
-        if mode is not None and mode not in modes:
-            raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
-        if mode == "merged" or corpus not in self.config.labels.corpora:
-            return list(self.config.default_tasks)
-        return [corpus + NATIVE if mode == "native" else corpus]
-
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
         """Keys: input_ids (with special tokens), unit_starts and unit_ends (of the slots), corpus_ids, native_ids."""
-        name = task or self.config.default_tasks[0]
-        number = self.config.task_index(name.removesuffix(NATIVE))
-        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
-        ids = [*prefix, *window.input_ids, *suffix]
-        units = find_units(window, self.config.boundaries)
-        return {
-            "input_ids": ids,
-            "unit_starts": [0, *(len(prefix) + start for start, _ in units), len(ids) - 1],
-            "unit_ends": [0, *(len(prefix) + end - 1 for _, end in units), len(ids) - 1],
-            "corpus_ids": number,
-            "native_ids": int(name.endswith(NATIVE)),
+        begun, before, units = self.units_of(window, task)
+        last = len(begun["input_ids"]) - 1
+        return begun | {
+            "unit_starts": [0, *(before + start for start, _ in units), last],
+            "unit_ends": [0, *(before + end - 1 for _, end in units), last],
         }
 
     def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -284,8 +259,7 @@ class SRUNERForNestedNER(NERPreTrainedModel):
 
     def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
         """Where TR or RE is the likeliest action of a step, all of them that are more likely than not are taken."""
-        space = self.config.labels
-        names = [(corpus, name, space.shared(corpus, name) or name) for corpus, name in self.config.types]
+        names = self.names_of_types()
         likely = (best["scores"] > 0.5) & (best["best"] > EOA).unsqueeze(2)
         likely[:, :, : EOA + 1] = False
         taken: dict[tuple[int, int], list[tuple[int, float]]] = {}

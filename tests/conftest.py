@@ -108,11 +108,10 @@ def build_bundle(tiny_encoder_dir):
     """Function: model options (a label space, the corpora trained on) → a fresh `Bundle` with a tiny encoder, always the
     same; `lively=True`: untrained, but finding mentions of every type everywhere."""
 
-    def build(space=DEMO_LABEL_SPACE, lively=False, trained=None, **options):
+    def build(space=DEMO_LABEL_SPACE, lively=False, trained=None, documents=(), synonyms=None, **options):
         torch.manual_seed(0)
-        bundle = families.build(
-            ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options)), space, (), trained
-        )
+        arguments = ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options))
+        bundle = families.build(arguments, space, documents, trained, synonyms)
         if lively:
             enliven(bundle.model)
         return bundle

@@ -179,7 +179,7 @@ def test_every_family_has_disjoint_merged_and_nested_figures(tmp_path, encoder_d
         found["test"]["demo_chem"],
         found["validation"]["demo_gene"],
     )
-    own = family in ("span_cvae", "sruner")
+    own = family in ("joint_ib", "span_cvae", "sruner")
     for report, own_types in ((known, {"SpecificDisease", "Modifier"}), (validation, {"Gene", "FamilyName"})):
         assert set(report["disjoint"]["overall"]) == set(report["merged"]["overall"]) == ROW
         assert set(report["disjoint"]["per_type"]) == (own_types if own else set(report["per_type"]))

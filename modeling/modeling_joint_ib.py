@@ -1,0 +1,329 @@
+"""Joint information bottleneck: spans are compressed for classification, and generate themselves and their synonyms in
+training (Nguyen et al. 2023). Ships to the Hub."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from .configuration_ner import JointIBConfig
+from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
+from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask
+from .windowing import Span, Window
+
+PAD, START, END, UNKNOWN = range(4)
+"""The decoders' words before those of the vocabulary."""
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def words_of(text: str) -> list[str]:
+    """What a decoder takes for words: letters and digits in a row, and single other characters."""
+    return _WORD.findall(text)
+
+
+def divergence(mean: Tensor, log_variance: Tensor, prior_mean=0.0, prior_log_variance=0.0) -> Tensor:
+    """KL(N(mean, e^log_variance) ‖ N(prior_mean, e^prior_log_variance)) of diagonal Gaussians, summed over the last
+    dimension."""
+    prior_log_variance = torch.as_tensor(prior_log_variance, dtype=mean.dtype, device=mean.device)
+    ratio = (log_variance - prior_log_variance).exp()
+    distance = (mean - prior_mean).square() * (-prior_log_variance).exp()
+    return 0.5 * (ratio + distance - 1 - log_variance + prior_log_variance).sum(-1)
+
+
+def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """μ + σ ε (eq. 3)."""
+    return torch.addcmul(mean, torch.randn_like(mean), (0.5 * log_variance).exp())
+
+
+class WordDecoder(nn.Module):
+    """p(words | z): a one-layer LSTM whose state begins as a linear map of z, which is also beside each word (3.1.2)."""
+
+    def __init__(self, config: JointIBConfig):
+        super().__init__()
+        words = len(config.vocabulary) + UNKNOWN + 1
+        self.state = nn.Linear(config.latent_size, config.decoder_size)
+        self.lstm = nn.LSTM(config.word_size + config.latent_size, config.decoder_size, batch_first=True)
+        self.output = nn.Linear(config.decoder_size, words)
+
+    def forward(self, latent: Tensor, words: Tensor, vectors: nn.Embedding) -> Tensor:
+        """-log p, (N,) float32: latent (N, n) float, words (N, L) int64 that end with END, then PAD, and their vectors."""
+        state = torch.tanh(self.state(latent)).unsqueeze(0)
+        before = nn.functional.pad(words[:, :-1], (1, 0), value=START)
+        inputs = torch.cat([vectors(before), latent.unsqueeze(1).expand(-1, words.shape[1], -1)], 2)
+        hidden, _ = self.lstm(inputs, (state, torch.zeros_like(state)))
+        scores = at_least_float32(self.output(hidden)).flatten(0, 1)
+        losses = nn.functional.cross_entropy(scores, words.flatten(), ignore_index=PAD, reduction="none")
+        return losses.view(words.shape).sum(1)
+
+    @torch.no_grad()
+    def generate(self, latent: Tensor, longest: int, vectors: nn.Embedding) -> Tensor:
+        """The greedily chosen words, (N, longest) int64, PAD from END on; latent (N, n) float."""
+        state = torch.tanh(self.state(latent)).unsqueeze(0)
+        state, words, out = (state, torch.zeros_like(state)), latent.new_full((len(latent),), START).long(), []
+        running = torch.ones_like(words, dtype=torch.bool)
+        for _ in range(longest):
+            inputs = torch.cat([vectors(words), latent], 1).unsqueeze(1)
+            hidden, state = self.lstm(inputs, state)
+            scores = self.output(hidden.squeeze(1))
+            scores[:, [PAD, START]] = float("-inf")
+            words = scores.argmax(1)
+            running = running & (words != END)
+            out.append(words.where(running, PAD))
+        return torch.stack(out, 1)
+
+
+class SpanGenerator(nn.Module):
+    """q(z | s) and the decoders of spans and of their synonyms; only training needs it."""
+
+    def __init__(self, config: JointIBConfig):
+        super().__init__()
+        size, latent = 3 * config.encoder_config.hidden_size, config.latent_size
+        self.words = nn.Embedding(len(config.vocabulary) + UNKNOWN + 1, config.word_size, padding_idx=PAD)
+        self.mean, self.variance = nn.Linear(size, latent), nn.Linear(size, latent)
+        self.reconstruction = WordDecoder(config)
+        self.synonyms = WordDecoder(config) if config.synonyms else None
+        own_mean, own_variance = config.shared == "nothing", config.shared != "both"
+        self.synonym_mean = nn.Linear(size, latent) if config.synonyms and own_mean else None
+        self.synonym_variance = nn.Linear(size, latent) if config.synonyms and own_variance else None
+
+    def moments(self, spans: Tensor, synonyms: bool = False) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of z₁, or of z₂ for synonyms: (N, n) each, of spans (N, 3 H)."""
+        mean = self.synonym_mean if synonyms and self.synonym_mean is not None else self.mean
+        variance = self.synonym_variance if synonyms and self.synonym_variance is not None else self.variance
+        return mean(spans), variance(spans)
+
+    def loss(self, spans: Tensor, words: Tensor, synonyms: bool = False) -> tuple[Tensor, Tensor]:
+        """The two terms of eq. 4 or 5, summed over the spans: reconstruction error and divergence from N(0, I).
+
+        Args:
+            spans: (N, 3 H) float. words: (N, L) int64, what is to be generated.
+            synonyms: of the spans' synonyms.
+        """
+        mean, log_variance = (at_least_float32(x) for x in self.moments(spans, synonyms))
+        latent = sampled(mean, log_variance) if self.training else mean
+        decoder = self.synonyms if synonyms else self.reconstruction
+        return decoder(latent.to(spans.dtype), words, self.words).sum(), divergence(mean, log_variance).sum()
+
+
+class JointIBForNER(OwnTypesPreTrainedModel):
+    """Encoder → s of all spans (eq. 1) → two layers → z₃ → a sigmoid per type (section 3.2).
+
+    Types of other corpora than a window's own have no target. B windows, U units, W the widest span, M types.
+    """
+
+    config_class = JointIBConfig
+    training_modules = ("generator",)
+    has_span_embeddings = True
+
+    def __init__(self, config: JointIBConfig):
+        super().__init__(config)
+        self.encoder = build_encoder(config.encoder_config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden = MeanSpanProjection(config.encoder_config.hidden_size, config.hidden_size)
+        self.mean = nn.Linear(config.hidden_size, config.latent_size)
+        self.variance = nn.Linear(config.hidden_size, config.latent_size)
+        learnt = config.ib_prior == "learnt"
+        self.prior = nn.Parameter(
+            torch.zeros(2, config.latent_size), requires_grad=learnt
+        )  # mean and log variance of r
+        self.classifier = nn.Linear(config.latent_size, config.num_labels)
+        generates = config.gamma and not config.inference_only
+        self.generator = SpanGenerator(config) if generates else None
+        self.epoch = float("inf")
+        """Epochs of training that are over; set by the Trainer, for the phase that trains the generator alone."""
+        self._tables: dict[torch.device, Tensor] = {}
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            init.normal_(module.weight, mean=0.0, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                init.zeros_(module.bias)
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                init.zeros_(module.weight[module.padding_idx])
+        elif isinstance(module, nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if name.startswith("weight"):
+                    init.normal_(parameter, mean=0.0, std=module.hidden_size**-0.5)
+                else:
+                    init.zeros_(parameter)
+        elif isinstance(module, JointIBForNER):
+            init.zeros_(module.prior)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        unit_starts: Tensor | None = None,
+        unit_ends: Tensor | None = None,
+        corpus_ids: Tensor | None = None,
+        native_ids: Tensor | None = None,
+        cells: Tensor | None = None,
+        cell_labels: Tensor | None = None,
+        span_cells: Tensor | None = None,
+        span_words: Tensor | None = None,
+        synonym_cells: Tensor | None = None,
+        synonym_words: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs,
+    ) -> NEROutput:
+        """Scores of all spans, and the loss when gold spans are given.
+
+        Args:
+            input_ids: (B, S) int64, special tokens included.
+            attention_mask: (B, S) int64.
+            unit_starts, unit_ends: (B, U) int64, the first and the last token of each unit; -1 pads at the end. By default
+                each token between the special ones is a unit.
+            corpus_ids: (B,) int64, numbers in `config.tasks`; needed with gold spans, for what the corpus annotates.
+            native_ids: ignored here (`decode` reads it).
+            cells: (B, G) int64, i W + w of the gold spans (a span of several types comes several times) and of those to leave
+                out of the loss; -1 pads.
+            cell_labels: (B, G) int64, their numbers in `config.types`; -100 leaves the span out of the loss.
+            span_cells, synonym_cells: (B, N) int64, the gold spans to generate from; -1 pads.
+            span_words, synonym_words: (B, N, L) int64, the words to generate, END after them, then PAD.
+            token_type_ids: ignored (the segments of a window are all alike).
+        Returns:
+            NEROutput with logits (B, U, W, M). The loss (eq. 7) is L_VIB + γ (L_SR + L_SG), summed over the spans and divided
+            by B times `max_tokens`: a mean over windows. `loss_terms`: bce, compression, and those of the generator.
+        Raises:
+            ValueError: gold spans without corpus_ids.
+        """
+        if cells is not None and corpus_ids is None:
+            raise ValueError("gold spans need corpus_ids: which corpus a window is from says which types it annotates")
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+        ).last_hidden_state
+        if unit_starts is None:
+            unit_starts = unit_ends = self._every_token(hidden, attention_mask)
+        hidden = self.dropout(hidden)
+        features = torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width))
+        features = self.dropout(features)
+        if cells is None:
+            return NEROutput(logits=self._classify(features))
+        scale = hidden.shape[0] * self.config.max_tokens
+        mask = span_mask(unit_starts >= 0, self.config.max_span_width)
+        mean = self.mean(features)
+        latent, terms = mean, {}
+        if self.config.beta or (self.config.noise and self.training):
+            log_variance = at_least_float32(self.variance(features))
+            if self.config.noise and self.training:
+                latent = sampled(at_least_float32(mean), log_variance).to(mean.dtype)
+            compression = divergence(at_least_float32(mean), log_variance, *self.prior).masked_fill(~mask, 0)
+            terms["compression"] = self.config.beta * compression.sum() / scale
+        logits = self.classifier(latent)
+        terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale
+        if self.training and self.epoch < self.config.pretraining:
+            terms = {name: 0 * term for name, term in terms.items()}
+        if self.generator is not None and span_cells is not None:
+            where = hidden, unit_starts, unit_ends
+            terms |= self._generate("span", where, span_cells, span_words, scale)
+            if self.generator.synonyms is not None and synonym_cells is not None:
+                terms |= self._generate("synonym", where, synonym_cells, synonym_words, scale)
+        loss = sum(terms.values())
+        return NEROutput(loss=loss, loss_terms={n: t.detach() for n, t in terms.items()}, logits=logits)
+
+    def _classify(self, features: Tensor) -> Tensor:
+        """The classifier of μ₃: two linear maps in a row, joined to one while there are few types."""
+        weight = self.classifier.weight @ self.mean.weight
+        bias = self.classifier.weight @ self.mean.bias + self.classifier.bias
+        return nn.functional.linear(features, weight, bias)
+
+    def _generate(self, name: str, where, cells: Tensor, words: Tensor, scale: int) -> dict[str, Tensor]:
+        rows, columns = (cells >= 0).nonzero(as_tuple=True)
+        chosen = cells[rows, columns]
+        first, width = chosen // self.config.max_span_width, chosen % self.config.max_span_width
+        spans = mean_spans(*where, rows, first, first + width)
+        error, distance = self.generator.loss(spans, words[rows, columns], name == "synonym")
+        gamma = self.config.gamma / scale
+        return {f"{name}_words": gamma * error, f"{name}_kl": gamma * distance}
+
+    def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        before, after = len(self.config.cls_ids), len(self.config.sep_ids)
+        count = hidden.shape[1] if attention_mask is None else attention_mask.sum(1, keepdim=True)
+        positions = torch.arange(before, hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
+        return positions.masked_fill(positions >= count - after, -1)
+
+    def _prediction_loss(self, logits: Tensor, mask: Tensor, corpus_ids: Tensor, cells: Tensor, cell_labels: Tensor):
+        """Binary cross-entropy of the types that the window's corpus annotates, summed over spans and types."""
+        batch, types = len(logits), logits.shape[3]
+        size = mask[0].numel()
+        place = cells.masked_fill(cells < 0, size)  # the last row takes the padding
+        gold = logits.new_zeros(batch, (size + 1) * types, dtype=torch.float32)
+        positive = place * types + cell_labels.clamp(min=0)
+        gold.scatter_(1, positive.masked_fill(cell_labels < 0, size * types), 1.0)
+        gold = gold[:, : size * types].view(logits.shape)
+        known = torch.ones(batch, size + 1, dtype=torch.bool, device=logits.device)
+        known.scatter_(1, place.masked_fill(cell_labels >= 0, size), False)
+        known = known[:, :size].view(mask.shape) & mask
+        weight = known.unsqueeze(3) & self._annotated(logits.device)[corpus_ids].view(batch, 1, 1, types)
+        scores = at_least_float32(logits)
+        target, weight = gold.to(scores.dtype), weight.to(scores.dtype)
+        return nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="sum")
+
+    def _annotated(self, device: torch.device) -> Tensor:
+        """(tasks, M) bool: the types that each task's corpus annotates."""
+        if device not in self._tables:
+            types = self.config.types
+            rows = [[corpus == task["corpus"] for corpus, _ in types] for task in self.config.tasks]
+            self._tables[device] = torch.tensor(rows, device=device)
+        return self._tables[device]
+
+    def span_embeddings(
+        self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor
+    ) -> Tensor:
+        """μ₃ of all spans, (B, U, W, n) float; arguments as in `forward`."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.mean(torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width)))
+
+    # ---- windows in, spans out
+
+    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (with special tokens), unit_starts, unit_ends, corpus_ids, native_ids."""
+        begun, before, units = self.units_of(window, task)
+        starts, ends = [before + s for s, _ in units], [before + e - 1 for _, e in units]
+        return begun | {"unit_starts": starts, "unit_ends": ends}
+
+    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`scores` (B, U, W, M) float32: the probabilities; 0 where they don't exceed the threshold, where there is no span,
+        and of types that the window's task doesn't tell."""
+        scores = output.logits.float().sigmoid()
+        told = self._annotated(scores.device)[batch["corpus_ids"]]
+        told = (told | ~told.any(1, keepdim=True)).view(len(told), 1, 1, -1)  # a task without a corpus tells all
+        mask = span_mask(batch["unit_starts"] >= 0, scores.shape[2]).unsqueeze(3)
+        return {"scores": scores.masked_fill(~(told & mask & (scores > self.config.threshold)), 0.0)}
+
+    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+        """Nested: every type of every span that is more probable than the threshold. Flat: greedily by score without
+        overlaps."""
+        names, tasks, native = self.names_of_types(), batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
+        starts, ends = batch["unit_starts"].tolist(), batch["unit_ends"].tolist()
+        out = []
+        for row, spans in enumerate(self._spans(best["scores"])):
+            before = len(self.config.tasks[tasks[row]]["prefix_ids"])
+            out.append(
+                [
+                    (
+                        Span(starts[row][first] - before, ends[row][last - 1] + 1 - before),
+                        names[kind][1 if native[row] else 2],
+                        score,
+                    )
+                    for first, last, kind, score in spans
+                ]
+            )
+        return out
+
+    def _spans(self, scores: Tensor) -> list[list[tuple[int, int, int, float]]]:
+        """Per window (first unit, one past the last unit, type, score)."""
+        if self.config.flat:
+            best, kinds = scores.max(3)
+            return read_cells(kinds.masked_fill(best <= 0, -1), best, flat=True)
+        out: list[list[tuple[int, int, int, float]]] = [[] for _ in scores]
+        places = scores.nonzero()
+        for (row, first, width, kind), score in zip(places.tolist(), scores[places.unbind(1)].tolist(), strict=True):
+            out[row].append((first, first + width + 1, kind, score))
+        return out

@@ -1,0 +1,281 @@
+"""Joint information bottleneck: the prefix sums, the divergences, what trains what, and what is left at inference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.modeling.configuration_ner import JointIBConfig
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.modeling_joint_ib import END, PAD, UNKNOWN, divergence, words_of
+from mosaic_ner.modeling.spans import MeanSpanProjection, mean_spans, span_mask
+from torch.distributions import Normal, kl_divergence
+from transformers import AutoModel
+
+SMALL = {"family": "joint_ib", "hidden_size": 12, "latent_size": 8, "max_span_width": 4, "gamma": 0.1}
+SYNONYMS = {"brcax": ("the brcax gene", "BRX 1"), "velosis": ("velotic disease",)}
+
+
+@pytest.fixture
+def ib(build_bundle, demo_corpora):
+    """Function: options → a bundle in float64, with words of the demo corpora's mentions, calm in training."""
+
+    def build(exact=True, synonyms=None, **options):
+        documents = [d for corpus in ("demo_all", "demo_gene") for d in demo_corpora[corpus]["train"][:6]]
+        if synonyms is None:
+            texts = {d.text[m.start : m.end].lower() for d in documents for m in d.mentions}
+            synonyms = {text: (f"the {text}", f"{text} 2") for text in sorted(texts)[::2]}
+        bundle = build_bundle(documents=documents, synonyms=synonyms, **(SMALL | options))
+        if exact:
+            bundle.model.double()
+        for module in bundle.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        bundle.documents = documents
+        return bundle
+
+    return build
+
+
+def batch_of(bundle, count=4):
+    features = bundle.features.build(bundle.documents).features
+    chosen = [f for f in features if f["span_cells"]][:count]
+    assert len(chosen) == count
+    return bundle.collator(chosen)
+
+
+def gradients(model, loss) -> set[str]:
+    model.zero_grad()
+    loss.backward()
+    return {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+# ---- spans
+
+
+def test_means_from_prefix_sums_are_those_of_loops():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 20, 6, generator=generator, dtype=torch.double, requires_grad=True)
+    starts = torch.tensor([[1, 2, 5, 9, -1], [1, 4, 6, 7, 12]])
+    ends = torch.tensor([[1, 4, 8, 9, -1], [3, 5, 6, 11, 18]])
+    projection = MeanSpanProjection(6, 5).double()
+    grid = projection(hidden, starts, ends, 3)
+    assert grid.shape == (2, 5, 3, 5)
+    mask = span_mask(starts >= 0, 3)
+    expected, spans = torch.zeros_like(grid), []
+    for row, first, width in mask.nonzero().tolist():
+        begin, end = int(starts[row, first]), int(ends[row, first + width])
+        mean = sum(hidden[row, t] for t in range(begin, end + 1)) / (end + 1 - begin)
+        spans.append(torch.cat([hidden[row, begin], mean, hidden[row, end]]))
+        expected[row, first, width] = projection.first(hidden[row, begin]) + projection.mean(mean)
+        expected[row, first, width] += projection.last(hidden[row, end])
+    torch.testing.assert_close(grid[mask], expected[mask], rtol=0, atol=1e-12)
+    rows, first, width = mask.nonzero(as_tuple=True)
+    some = mean_spans(hidden, starts, ends, rows, first, first + width)
+    torch.testing.assert_close(some, torch.stack(spans), rtol=0, atol=1e-12)
+    one, other = (torch.autograd.grad(x[mask].square().sum(), hidden, retain_graph=True)[0] for x in (grid, expected))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def test_divergences_are_the_closed_forms():
+    mean, variance, at, spread = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0)).double()
+    standard = kl_divergence(Normal(mean, (variance / 2).exp()), Normal(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(divergence(mean, variance), standard)
+    both = kl_divergence(Normal(mean, (variance / 2).exp()), Normal(at, (spread / 2).exp())).sum(-1)
+    torch.testing.assert_close(divergence(mean, variance, at, spread), both)
+    assert (divergence(at, spread, at, spread).abs() < 1e-12).all()
+
+
+# ---- the loss
+
+
+def test_without_noise_compression_and_generation_it_is_a_plain_span_classifier(ib):
+    bundle = ib(beta=0.0, gamma=0.0, noise=False)
+    model, batch = bundle.model.eval(), batch_of(bundle)
+    assert model.generator is None
+    output = model(**batch)
+    assert set(output.loss_terms) == {"bce"}
+    hidden = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    types, loss = model.config.types, 0.0
+    for row, task in enumerate(batch["corpus_ids"].tolist()):
+        corpus = model.config.tasks[task]["corpus"]
+        units = int((batch["unit_starts"][row] >= 0).sum())
+        pairs = list(zip(batch["cells"][row].tolist(), batch["cell_labels"][row].tolist(), strict=True))
+        for first in range(units):
+            for width in range(min(4, units - first)):
+                cell = first * 4 + width
+                if (cell, -100) in pairs:
+                    continue
+                begin, end = batch["unit_starts"][row, first], batch["unit_ends"][row, first + width]
+                span = hidden[row, begin : end + 1]
+                weights = [model.hidden.first.weight, model.hidden.mean.weight, model.hidden.last.weight]
+                vector = torch.cat([span[0], span.mean(0), span[-1]])
+                vector = torch.relu(torch.cat(weights, 1) @ vector + model.hidden.first.bias)
+                scores = model.classifier(model.mean(vector))
+                torch.testing.assert_close(output.logits[row, first, width], scores, rtol=0, atol=1e-10)
+                for kind, (owner, _) in enumerate(types):
+                    if owner == corpus:
+                        chance = scores[kind].sigmoid()
+                        loss = loss - (chance if (cell, kind) in pairs else 1 - chance).log()
+    torch.testing.assert_close(output.loss, loss / (len(batch["input_ids"]) * 64), rtol=1e-9, atol=0)
+    model.eval()
+    plain = {k: v for k, v in batch.items() if k not in ("cells", "cell_labels", "span_cells", "span_words")}
+    torch.testing.assert_close(model(**plain).logits, output.logits, rtol=0, atol=1e-10)
+
+
+def test_terms_add_up_and_have_their_weights(ib):
+    bundle = ib(beta=0.5, gamma=0.25)
+    model, batch = bundle.model.eval(), batch_of(bundle)
+    output = model(**batch)
+    names = {"bce", "compression", "span_words", "span_kl", "synonym_words", "synonym_kl"}
+    assert set(output.loss_terms) == names
+    torch.testing.assert_close(output.loss, sum(output.loss_terms.values()))
+    before = dict(output.loss_terms)
+    model.config.beta, model.config.gamma = 1.0, 1.0
+    after = model(**batch).loss_terms
+    for name in names:
+        torch.testing.assert_close(after[name], before[name] * {"bce": 1, "compression": 2}.get(name, 4))
+
+
+def test_only_gold_spans_train_the_generator(ib):
+    bundle = ib()
+    model, batch = bundle.model.eval(), batch_of(bundle)
+    span = model.generator
+    rows, columns = (batch["span_cells"] >= 0).nonzero(as_tuple=True)
+    cells = batch["span_cells"][rows, columns]
+    hidden = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    first, width = cells // 4, cells % 4
+    spans = mean_spans(hidden, batch["unit_starts"], batch["unit_ends"], rows, first, first + width)
+    error, distance = span.loss(spans, batch["span_words"][rows, columns])
+    scale = 0.1 / (len(batch["input_ids"]) * 64)
+    terms = model(**batch).loss_terms
+    torch.testing.assert_close(terms["span_words"], scale * error.detach())
+    torch.testing.assert_close(terms["span_kl"], scale * distance.detach())
+    empty = batch | {"span_cells": torch.full_like(batch["span_cells"], -1)}
+    empty["synonym_cells"] = torch.full_like(batch["synonym_cells"], -1)
+    assert "generator" not in gradients(model, model(**empty).loss)
+    assert "generator" in gradients(model, model(**batch).loss)
+
+
+def test_the_decoder_s_loss_is_word_by_word(ib):
+    generator = ib().model.generator.eval()
+    decoder, vectors = generator.reconstruction, generator.words
+    latent = torch.randn(2, 8, generator=torch.Generator().manual_seed(1)).double()
+    words = torch.tensor([[5, 7, END, PAD], [6, END, PAD, PAD]])
+    losses = decoder(latent, words, vectors)
+    for row, spelt in enumerate(([5, 7, END], [6, END])):
+        state = torch.tanh(decoder.state(latent[row : row + 1])).unsqueeze(0)
+        state, before, total = (state, torch.zeros_like(state)), 1, 0.0
+        for word in spelt:
+            inputs = torch.cat([vectors.weight[before], latent[row]]).view(1, 1, -1)
+            hidden, state = decoder.lstm(inputs, state)
+            total = total - decoder.output(hidden.view(-1)).log_softmax(0)[word]
+            before = word
+        torch.testing.assert_close(losses[row], total)
+
+
+@pytest.mark.parametrize(
+    ("shared", "own"), [("mean", {"variance"}), ("both", set()), ("nothing", {"mean", "variance"})]
+)
+def test_sharing_shares_what_it_says(ib, shared, own):
+    model = ib(shared=shared).model
+    spans = torch.randn(3, 3 * model.config.encoder_config.hidden_size).double()
+    one, other = model.generator.moments(spans), model.generator.moments(spans, synonyms=True)
+    same = {name: torch.equal(a, b) for name, a, b in zip(("mean", "variance"), one, other, strict=True)}
+    assert {name for name, equal in same.items() if not equal} == own
+
+
+def test_pretraining_trains_the_generator_and_the_encoder_alone(ib):
+    bundle = ib(pretraining=2.0)
+    model, batch = bundle.model.train(), batch_of(bundle)
+    model.epoch = 1.9
+    assert gradients(model, model(**batch).loss) == {"encoder", "generator"}
+    model.epoch = 2.0
+    assert gradients(model, model(**batch).loss) >= {"encoder", "generator", "hidden", "mean", "classifier"}
+
+
+def test_types_that_the_corpus_does_not_annotate_get_no_gradient(ib):
+    bundle = ib(gamma=0.0)
+    model = bundle.model.train()
+    features = [f for f in bundle.features.build(bundle.documents).features if f["cells"]]
+    number = model.config.task_index("demo_gene")
+    batch = bundle.collator([f for f in features if f["corpus_ids"] == number][:2])
+    model(**batch).loss.backward()
+    own = [corpus == "demo_gene" for corpus, _ in model.config.types]
+    moved = model.classifier.weight.grad.abs().sum(1) > 0
+    assert moved.tolist() == own
+
+
+# ---- features, decoding, saving
+
+
+def test_several_types_of_one_span_and_nested_mentions_come_through(ib):
+    bundle = ib()
+    text = "severe breast cancer"
+    mentions = (Mention(7, 20, "Disease"), Mention(7, 20, "Gene"), Mention(14, 20, "Disease"), Mention(0, 20, "Gene"))
+    document = Document("1", "demo_all", text, mentions)
+    feature = bundle.features.build([document]).features[0]
+    assert not bundle.features.coverage.lost["demo_all"]
+    batch = bundle.collator([feature])
+    model, types = bundle.model, bundle.model.config.types
+    gold = torch.full((1, batch["unit_starts"].shape[1], 4, len(types)), -9.0)
+    for cell, kind in zip(feature["cells"], feature["cell_labels"], strict=True):
+        gold[0, cell // 4, cell % 4, kind] = 9.0
+    windows = bundle.features.windower([text])[0]
+    (found,) = model.decode(model.search(type("Output", (), {"logits": gold})(), batch), batch)
+    offsets = windows[0].offsets
+    assert {Mention(offsets[s.start][0], offsets[s.end - 1][1], name) for s, name, _ in found} == set(mentions)
+    assert sorted(feature["span_cells"]) == sorted(set(feature["cells"]))
+
+
+def test_words_are_numbered_and_unknown_ones_told_apart(ib):
+    bundle = ib(synonyms={"velosis": ("velotic state",)})
+    assert words_of("IL-2, α-chain (p53)") == ["IL", "-", "2", ",", "α", "-", "chain", "(", "p53", ")"]
+    document = Document("1", "demo_all", "velosis qwertz", (Mention(0, 7, "Disease"), Mention(8, 14, "Gene")))
+    feature = bundle.features.build([document]).features[0]
+    assert feature["span_words"][1] == [UNKNOWN, END]
+    assert feature["synonym_cells"] == [feature["span_cells"][0]]
+    assert PAD not in feature["synonym_words"][0]
+
+
+def test_without_the_generator_predictions_are_the_same(ib, demo_texts, tmp_path):
+    bundle = ib(exact=False)
+    with torch.no_grad():
+        bundle.model.classifier.bias += 0.0
+        bundle.model.classifier.weight *= 40
+    expected = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:3])
+    assert any(expected)
+    bundle.save(tmp_path / "small", inference_only=True)
+    bundle.save(tmp_path / "whole")
+    for name in ("small", "whole"):
+        model = AutoModel.from_pretrained(tmp_path / name)
+        assert (model.generator is None) == (name == "small")
+        assert MentionPredictor(model, bundle.tokenizer)(demo_texts[:3]) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shared": "some"}, "shared is 'some'; expected one of mean, both, nothing"),
+        ({"ib_prior": "x"}, "ib_prior is 'x'"),
+        ({"beta": -1}, "beta is -1; expected 0 or more"),
+        ({"threshold": 2}, "threshold is 2"),
+        ({"max_span_width": 0}, "max_span_width is 0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        JointIBConfig(label_space=DEMO_LABEL_SPACE.to_dict(), **options)
+
+
+def test_generated_words_end_and_are_of_the_vocabulary(ib):
+    model = ib().model.eval()
+    generator = model.generator
+    words = generator.reconstruction.generate(torch.randn(5, 8).double() * 9, 6, generator.words)
+    assert words.shape == (5, 6)
+    assert int(words.max()) < len(model.config.vocabulary) + UNKNOWN + 1
+    for row in words.tolist():
+        ended = row.index(PAD) if PAD in row else 6
+        assert set(row[ended:]) <= {PAD}
+        assert END not in row
