@@ -162,7 +162,7 @@ class SpanCVAEConfig(NERConfig):
     Args:
         tasks: the corpora; a corpus's own token is among the special tokens around its windows.
         max_span_width: units of the widest span (Table 4: 10).
-        boundaries: where a span may begin and end: "word" (see spans.py) or "token".
+        boundaries: where a span may begin and end: "word" (see `find_units`) or "token".
         width_size: size of the embedding of a span's width (Table 4: 150).
         span_size: size of a span's embedding h (eq. 1); None: the encoder's hidden size.
         hidden_size: units of the classifier's first layer.
@@ -338,7 +338,7 @@ class JointIBConfig(OwnTypesConfig):
 
     Args:
         max_span_width: units of the widest span.
-        boundaries: where a span may begin and end: "word" (see spans.py) or "token".
+        boundaries: where a span may begin and end: "word" (see `find_units`) or "token".
         hidden_size: units of the first of the two layers that compress a span.
         latent_size: of z₃, and of z₁ and z₂.
         noise: whether z₃ is sampled in training; without it and with `beta` 0 the model is a plain span classifier.

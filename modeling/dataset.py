@@ -13,9 +13,8 @@ from .document import Document, Mention, normalise_name
 from .label_space import LabelSpace
 from .modeling_aioner import first_tokens, split_label
 from .modeling_joint_ib import END, UNKNOWN, words_of
-from .spans import find_units
 from .transitions import encode, reduction, transition, without_crossing, without_crowding
-from .windowing import CoverageReport, Span, Window, align, keep_flat, lost_by_windows
+from .windowing import CoverageReport, Span, Window, align, find_units, keep_flat, lost_by_windows
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_ner import NERConfig
 from .label_space import LabelError, nearest
-from .spans import find_units
-from .windowing import Span, Window
+from .windowing import Span, Window, find_units
 
 PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
 PADDING |= {"gold_steps": -1, "gold_actions": -1, "unclear_places": -1, "unclear_actions": -1}

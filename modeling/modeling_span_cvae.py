@@ -10,8 +10,8 @@ from transformers import initialization as init
 from .configuration_ner import SpanCVAEConfig
 from .label_space import LabelError, LabelSpace, nearest
 from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
-from .spans import SpanEmbedding, SpanParts, find_units, read_cells, span_mask, take_units
-from .windowing import Span, Window
+from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units
+from .windowing import Span, Window, find_units
 
 
 def prior_distribution_vectors(space: LabelSpace, initialisation: str = "full") -> Tensor:

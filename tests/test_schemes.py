@@ -159,7 +159,7 @@ def test_a_corpus_without_any_shared_type_trains_no_tagger(build_bundle, bert_di
     ):
         assert piece in str(error.value)
     told = str(error.value).partition("own types (")[2].partition(")")[0].split(", ")
-    assert sorted(told) == ["span_cvae", "sruner"]
+    assert sorted(told) == ["joint_ib", "span_cvae", "sruner"]
 
 
 def test_the_corpus_is_named_where_it_is_the_only_one(build_bundle):

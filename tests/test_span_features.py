@@ -17,8 +17,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.modeling_span_cvae import NATIVE
-from mosaic_ner.modeling.spans import find_units
-from mosaic_ner.modeling.windowing import Windower, keep_flat
+from mosaic_ner.modeling.windowing import Windower, find_units, keep_flat
 from test_spans import windower as tokenizer_of
 
 REAL_LOOKING = [
