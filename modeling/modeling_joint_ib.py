@@ -11,7 +11,7 @@ from transformers import initialization as init
 
 from .configuration_ner import JointIBConfig
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
-from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask
+from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask, tokens_as_units
 from .windowing import Span, Window
 
 PAD, START, END, UNKNOWN = range(4)
@@ -199,7 +199,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         ).last_hidden_state
         if unit_starts is None:
-            unit_starts = unit_ends = self._every_token(hidden, attention_mask)
+            before, after = len(self.config.cls_ids), len(self.config.sep_ids)
+            unit_starts = unit_ends = tokens_as_units(hidden, attention_mask, before, after)
         hidden = self.dropout(hidden)
         features = torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width))
         features = self.dropout(features)
@@ -242,12 +243,6 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         gamma = self.config.gamma / scale
         return {f"{name}_words": gamma * error, f"{name}_kl": gamma * distance}
 
-    def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        before, after = len(self.config.cls_ids), len(self.config.sep_ids)
-        count = hidden.shape[1] if attention_mask is None else attention_mask.sum(1, keepdim=True)
-        positions = torch.arange(before, hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
-        return positions.masked_fill(positions >= count - after, -1)
-
     def _prediction_loss(self, logits: Tensor, mask: Tensor, corpus_ids: Tensor, cells: Tensor, cell_labels: Tensor):
         """Binary cross-entropy of the types that the window's corpus annotates, summed over spans and types."""
         batch, types = len(logits), logits.shape[3]
@@ -264,6 +259,11 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         scores = at_least_float32(logits)
         target, weight = gold.to(scores.dtype), weight.to(scores.dtype)
         return nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="sum")
+
+    def _groups(self) -> list[int]:
+        """For each type the first of its corpus's types with the same shared type, or itself."""
+        first: dict[tuple[str, str], int] = {}
+        return [first.setdefault((corpus, shared), i) for i, (corpus, _, shared) in enumerate(self.names_of_types())]
 
     def _annotated(self, device: torch.device) -> Tensor:
         """(tasks, M) bool: the types that each task's corpus annotates."""
@@ -290,8 +290,17 @@ class JointIBForNER(OwnTypesPreTrainedModel):
 
     def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`scores` (B, U, W, M) float32: the probabilities; 0 where they don't exceed the threshold, where there is no span,
-        and of types that the window's task doesn't tell."""
+        and of types that the window's task doesn't tell.
+
+        Where shared types are told, a corpus's own types with the same shared one are one event, whose probability is that of
+        any of them, were they independent; it is the first one's.
+        """
         scores = output.logits.float().sigmoid()
+        groups = self._groups()
+        if len(set(groups)) < len(groups):
+            none = (1 - scores).clamp(min=1e-30).log()
+            joint = torch.zeros_like(none).index_add_(3, torch.tensor(groups, device=scores.device), none)
+            scores = scores.where(batch["native_ids"].bool().view(-1, 1, 1, 1), -joint.expm1())
         told = self._annotated(scores.device)[batch["corpus_ids"]]
         told = (told | ~told.any(1, keepdim=True)).view(len(told), 1, 1, -1)  # a task without a corpus tells all
         mask = span_mask(batch["unit_starts"] >= 0, scores.shape[2]).unsqueeze(3)

@@ -10,7 +10,7 @@ from transformers import initialization as init
 from .configuration_ner import SpanCVAEConfig
 from .label_space import LabelError, LabelSpace, nearest
 from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
-from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units
+from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units, tokens_as_units
 from .windowing import Span, Window, find_units
 
 
@@ -152,7 +152,9 @@ class SpanCVAEForNER(NERPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
         ).last_hidden_state
         if unit_starts is None:
-            unit_starts = unit_ends = self._every_token(hidden, attention_mask)
+            task = self.config.tasks[self.config.task_index(self.config.default_tasks[0])]
+            before, after = len(task["prefix_ids"]), len(task["suffix_ids"])
+            unit_starts = unit_ends = tokens_as_units(hidden, attention_mask, before, after)
         if corpus_ids is None:
             corpus_ids = torch.full_like(unit_starts[:, 0], self.config.task_index(self.config.default_tasks[0]))
         parts = self._parts(self.dropout(hidden), unit_starts, unit_ends)
@@ -176,13 +178,6 @@ class SpanCVAEForNER(NERPreTrainedModel):
 
     def _parts(self, hidden: Tensor, unit_starts: Tensor, unit_ends: Tensor) -> SpanParts:
         return self.span(take_units(hidden, unit_starts), take_units(hidden, unit_ends))
-
-    def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        task = self.config.tasks[self.config.task_index(self.config.default_tasks[0])]
-        first, after = len(task["prefix_ids"]), len(task["suffix_ids"])
-        count = hidden.shape[1] if attention_mask is None else attention_mask.sum(1, keepdim=True)
-        positions = torch.arange(first, hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
-        return positions.masked_fill(positions >= count - after, -1)
 
     def _gold(self, logits, units, corpus_ids, cells, cell_labels, tables) -> Tensor:
         """(B, U, W) int64: label numbers, the corpus's negative where no gold span is, -100 outside the loss."""

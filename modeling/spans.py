@@ -25,6 +25,18 @@ def take_units(hidden: Tensor, positions: Tensor) -> Tensor:
     return hidden.flatten(0, 1).index_select(0, (rows + positions.clamp(min=0)).flatten()).view(*positions.shape, -1)
 
 
+def tokens_as_units(hidden: Tensor, attention_mask: Tensor | None, before: int, after: int) -> Tensor:
+    """Each token between the special ones as a unit: (B, U) int64 positions, -1 after a window's last.
+
+    Args:
+        hidden: (B, S, H) float. attention_mask: (B, S) int64, None without padding.
+        before, after: special tokens at the beginning and the end of each window.
+    """
+    count = hidden.shape[1] if attention_mask is None else attention_mask.sum(1, keepdim=True)
+    positions = torch.arange(before, hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
+    return positions.masked_fill(positions >= count - after, -1)
+
+
 def span_mask(unit_mask: Tensor, widest: int) -> Tensor:
     """(B, U, W) bool: the cells whose spans lie inside their window.
 

@@ -229,6 +229,28 @@ def test_several_types_of_one_span_and_nested_mentions_come_through(ib):
     assert sorted(feature["span_cells"]) == sorted(set(feature["cells"]))
 
 
+def test_own_types_with_the_same_shared_one_are_one_event_where_shared_types_are_told(ib):
+    bundle = ib()
+    model, types = bundle.model, bundle.model.config.types
+    text = "severe breast cancer"
+    scores = {("demo_disease", "SpecificDisease"): 0.4, ("demo_disease", "Modifier"): 0.4, ("demo_all", "Disease"): 0.3}
+    found = {}
+    for task in ("demo_disease", "demo_disease#native", "demo_all", None):
+        batch = bundle.collator([model.features(bundle.features.windower([text])[0][0], task)])
+        logits = torch.full((1, batch["unit_starts"].shape[1], 4, len(types)), -30.0)
+        for kind, probability in scores.items():
+            logits[0, 1, 1, types.index(kind)] = torch.tensor(probability).logit()
+        (spans,) = model.decode(model.search(type("Output", (), {"logits": logits})(), batch), batch)
+        found[task] = [(name, pytest.approx(score, abs=1e-6)) for _, name, score in spans]
+    # 1 - 0.6 · 0.6 for the corpus's two types; another corpus's disease is another event.
+    assert found == {
+        "demo_disease": [("Disease", 0.64)],
+        "demo_disease#native": [],
+        "demo_all": [],
+        None: [("Disease", 0.64)],
+    }
+
+
 def test_words_are_numbered_and_unknown_ones_told_apart(ib):
     bundle = ib(synonyms={"velosis": ("velotic state",)})
     assert words_of("IL-2, α-chain (p53)") == ["IL", "-", "2", ",", "α", "-", "chain", "(", "p53", ")"]
