@@ -62,6 +62,7 @@ def build_card(results: dict, name: str, choices: str = "") -> ModelCard:
         own_types=_own_types(measured),
         merged=_disjoint_and_merged(measured),
         nested=_nested(measured),
+        errors=_errors(measured),
         choices=choices.strip(),
         training=_training(results),
         coverage=_coverage(results["coverage"]),
@@ -135,6 +136,18 @@ def _disjoint_and_merged(test: dict) -> str:
 def _nested(test: dict) -> str:
     rows = {corpus: report["nested"] for corpus, report in test.items() if "nested" in report}
     return ", ".join(f"{c} {100 * r['recall']:.2f}% ({r['found']} of {r['support']})" for c, r in rows.items())
+
+
+def _errors(test: dict) -> str:
+    """The false positives and the misses by cause, where the results have them (those of earlier versions don't)."""
+    rows = []
+    for corpus, report in test.items():
+        if split := report.get("errors"):
+            for what, apart in (("false_positives", "spurious"), ("missed", "unseen")):
+                counts = [split[what][key] for key in ("total", "category", "span", "boundary", "both", apart)]
+                rows.append([corpus, what.replace("_", " "), *counts])
+    header = ["corpus", "errors", "number", "category", "span", "boundary", "both", "nothing there"]
+    return markdown_table(header, rows) if rows else ""
 
 
 def _training(results: dict) -> str:

@@ -1,9 +1,11 @@
 """One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
-of several corpora, the F1 of disjoint and of merged evaluation; or what choices of settings score on validation data.
+of several corpora, the F1 of disjoint and of merged evaluation; or what choices of settings score on validation data; or
+the errors by cause.
 
 python -m mosaic_ner.hub.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
 python -m mosaic_ner.hub.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
 python -m mosaic_ner.hub.table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
+python -m mosaic_ner.hub.table outputs/base outputs/next --errors --corpus genia_dev --split validation
 """
 
 from __future__ import annotations
@@ -34,6 +36,13 @@ Written by `python -m mosaic_ner.hub.table --corpora`.
 CHOICES = """Precision, recall and F1 on the {documents} validation documents of {corpus} ({support} mentions), in percent,
 of runs that differ in the settings shown, after {epochs} epochs with seed {seed}. The first row is the reference. Written by
 `python -m mosaic_ner.hub.table --choices`.
+"""
+
+
+ERRORS = """Errors on the {split} documents of {corpus}. *Category*: false positives with the span of a gold mention, but
+not its type. *Span*: all other false positives; of these, *boundary* overlap a gold mention of the same type, *both* only
+such of other types, *spurious* none. The shares of span errors are in percent.
+Written by `python -m mosaic_ner.hub.table --errors`.
 """
 
 
@@ -109,10 +118,7 @@ def build_choices(runs: list[Path], corpus: str) -> str:
     Raises:
         ComparisonError: not the folder of a finished run, or the corpus wasn't validated on.
     """
-    results = [read_results(run) for run in runs]
-    for run, result in zip(runs, results, strict=True):
-        if corpus not in result["validation"]:
-            raise ComparisonError(f"{run} was not validated on {corpus!r}; it was on {', '.join(result['validation'])}")
+    results = [_validated(run, corpus) for run in runs]
     settings = [result["settings"] for result in results]
     names = dict.fromkeys(name for own in settings for name in own)
     differing = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
@@ -132,6 +138,43 @@ def build_choices(runs: list[Path], corpus: str) -> str:
     return text + "\n" + markdown_table(["setting", "P", "R", "F1"], rows) + "\n"
 
 
+def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
+    """A Markdown table of the false positives by cause (`metrics.error_split`), a row per run.
+
+    Args:
+        runs: output folders of finished runs.
+        corpus: the corpus.
+        split: of its documents, "test" or "validation".
+    Raises:
+        ComparisonError: not the folder of a finished run, the corpus wasn't measured, or the run is older than these figures.
+    """
+    parts = ("category", "span", "boundary", "both", "spurious")
+    shares = ("span_share_of_false_positives", "span_share_of_predictions")
+    rows = []
+    for run in runs:
+        result = read_results(run, corpus) if split == "test" else _validated(run, corpus)
+        found = result[split][corpus].get("errors")
+        if found is None:
+            raise ComparisonError(
+                f"{run}: its results.json is older than the figures of errors; to have them, measure the model again with "
+                "the data of the run: `run_ner.py --model_name_or_path …` into another --output_dir"
+            )
+        wrong = found["false_positives"]
+        counts = [found["support"], found["predicted"], wrong["total"], *(wrong[part] for part in parts)]
+        rows.append([run.name, *counts, *("-" if found[s] is None else _percent(found[s]) for s in shares)])
+    header = ["run", "gold", "predictions", "false positives", *parts]
+    header += ["span errors of false positives", "span errors of predictions"]
+    return ERRORS.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
+
+
+def _validated(run: Path, corpus: str) -> dict:
+    """The results of a run that has validation figures of the corpus."""
+    result = read_results(run)
+    if corpus not in result["validation"]:
+        raise ComparisonError(f"{run} was not validated on {corpus!r}; it was on {', '.join(result['validation'])}")
+    return result
+
+
 def _listed(tests: list[tuple[str, dict]]) -> str:
     return ", ".join(dict.fromkeys(corpus for _, test in tests for corpus in test)) or "none"
 
@@ -148,6 +191,8 @@ def main(argv: list[str] | None = None) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
     which.add_argument("--choices", action="store_true", help="instead, settings and validation figures of --corpus")
+    which.add_argument("--errors", action="store_true", help="instead, the false positives of --corpus by cause")
+    parser.add_argument("--split", choices=("test", "validation"), help="with --errors: of which (default: test)")
     parser.add_argument(
         "--alone",
         nargs="+",
@@ -161,11 +206,15 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("name at least one finished run")
     if options.alone and not options.corpora:
         parser.error("--alone needs --corpora")
+    if options.split and not options.errors:
+        parser.error("--split needs --errors")
     try:
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
         elif options.choices:
             table = build_choices(options.runs, options.corpus)
+        elif options.errors:
+            table = build_errors(options.runs, options.corpus, options.split or "test")
         else:
             table = build_table(options.runs, options.corpus)
     except ComparisonError as error:

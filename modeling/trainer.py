@@ -18,7 +18,7 @@ from .dataset import FeatureDataset, in_shared_types
 from .document import Document, Mention
 from .inference import MentionPredictor, Share
 from .label_space import LabelSpace
-from .metrics import document_f1, nested_recall, score_mentions, seqeval_report
+from .metrics import document_f1, error_split, nested_recall, score_mentions, seqeval_report
 from .sampler import MixtureSampler, balanced_rates, padding_share
 
 
@@ -93,7 +93,8 @@ class Evaluator:
           annotates. In a corpus without shared types its own names are compared, under which the types of other corpora
           may come, too. None if there is nothing to compare, because the model doesn't know these names.
 
-        and `nested`, what `nested_recall` finds in the headline, unless there is nothing nested.
+        and, of the headline, `nested`, what `nested_recall` finds, unless there is nothing nested, and `errors`: the
+        `error_split`.
 
         Args:
             documents: with their gold mentions under native types.
@@ -125,6 +126,7 @@ class Evaluator:
             nested = nested_recall(wanted, found, types)
             report |= self._disjoint_and_merged(documents, gold, types, report, ask)
             report |= {"nested": nested} if nested else {}
+            report["errors"] = error_split(wanted, found, types)
         report["documents"] = len(documents)
         if tag_level:
             texts = [d.text for d in documents]
