@@ -88,6 +88,17 @@ class ModelArguments:
     least_count: int = field(
         default=1, metadata={"help": "joint_ib: occurrences that make a word one of the decoders'"}
     )
+    word_vectors: str | None = field(
+        default=None,
+        metadata={
+            "help": "joint_ib: file with the decoders' initial word vectors, of word2vec or fastText (text, binary, .gz)"
+        },
+    )
+    word_size: int | None = field(
+        default=None,
+        metadata={"help": "joint_ib: size of the decoders' word vectors; default: that of the file, or 200"},
+    )
+    decoder_size: int = field(default=256, metadata={"help": "joint_ib: size of the state of the decoders' LSTM"})
     latents_per_action: int = field(
         default=2, metadata={"help": "sruner: latent vectors of the memory, as a multiple of the actions"}
     )
@@ -167,6 +178,13 @@ class ModelArguments:
             raise ArgumentError(f"--lora_alpha is {self.lora_alpha}; expected 1 or more")
         if not 0 <= self.lora_dropout < 1:
             raise ArgumentError(f"--lora_dropout is {self.lora_dropout}; expected a share from 0 to below 1")
+        if self.word_vectors is not None and not self.gamma:
+            raise ArgumentError(
+                f"--word_vectors {self.word_vectors} is for the decoders, and --gamma 0 leaves them out; leave out one of them"
+            )
+        for name in ("word_size", "decoder_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ArgumentError(f"--{name} is {getattr(self, name)}; expected 1 or more")
 
     @property
     def given_encoder(self) -> str | None:

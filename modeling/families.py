@@ -25,6 +25,7 @@ from .modeling_span_cvae import SpanCVAEForNER
 from .modeling_sruner import SRUNERForNestedNER
 from .schemes import ALL, Scheme, build_scheme
 from .windowing import Windower
+from .word_vectors import read_word_vectors, set_word_vectors
 
 
 @dataclass
@@ -340,6 +341,14 @@ def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) 
     parts = _parts(arguments, data.texts)
     names = [words for d in data.documents for m in d.mentions for words in _names(d, m, data.synonyms)]
     counts = Counter(word for words in names for word in words)
+    vocabulary = [word for word, count in sorted(counts.items()) if count >= arguments.least_count]
+    vectors = read_word_vectors(arguments.word_vectors, vocabulary) if arguments.word_vectors is not None else None
+    size = arguments.word_size or (vectors[0].shape[1] if vectors else 200)
+    if vectors and size != vectors[0].shape[1]:
+        raise ModelError(
+            f"--word_size is {size}, but the vectors of --word_vectors {arguments.word_vectors} have {vectors[0].shape[1]} "
+            "values; leave out --word_size"
+        )
     config = JointIBConfig(
         max_span_width=arguments.max_span_width,
         boundaries=arguments.boundaries,
@@ -352,11 +361,16 @@ def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) 
         synonyms=bool(data.synonyms),
         shared=arguments.shared,
         pretraining=arguments.pretraining,
-        vocabulary=[word for word, count in sorted(counts.items()) if count >= arguments.least_count],
+        word_size=size,
+        decoder_size=arguments.decoder_size,
+        vocabulary=vocabulary,
         threshold=arguments.threshold or 0.5,
         **_own_types(arguments, space, parts, data.corpora),
     )
-    bundle = _assemble(JointIBForNER(config), parts, arguments, space)
+    model = JointIBForNER(config)
+    if vectors:
+        set_word_vectors(model.generator.words, *vectors)
+    bundle = _assemble(model, parts, arguments, space)
     bundle.features.synonyms = data.synonyms
     return bundle
 

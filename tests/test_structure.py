@@ -31,6 +31,7 @@ NOT_SHIPPED = {
     "sampler",
     "schemes",
     "trainer",
+    "word_vectors",
 }
 # What a machine with a published model has.
 SHIPPED_THIRD_PARTY = {"torch", "transformers"}
