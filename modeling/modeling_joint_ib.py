@@ -51,6 +51,8 @@ class WordDecoder(nn.Module):
 
     def forward(self, latent: Tensor, words: Tensor, vectors: nn.Embedding) -> Tensor:
         """-log p, (N,) float32: latent (N, n) float, words (N, L) int64 that end with END, then PAD, and their vectors."""
+        if not len(latent):  # a batch without gold spans, whose words are (0,) for want of a longest
+            return at_least_float32(latent).sum(1)
         state = torch.tanh(self.state(latent)).unsqueeze(0)
         before = nn.functional.pad(words[:, :-1], (1, 0), value=START)
         inputs = torch.cat([vectors(before), latent.unsqueeze(1).expand(-1, words.shape[1], -1)], 2)
@@ -108,6 +110,11 @@ class SpanGenerator(nn.Module):
         decoder = self.synonyms if synonyms else self.reconstruction
         return decoder(latent.to(spans.dtype), words, self.words).sum(), divergence(mean, log_variance).sum()
 
+    def generate(self, spans: Tensor, longest: int, synonyms: bool = False) -> Tensor:
+        """The greedily chosen words of spans (N, 3 H), or of synonyms, from μ: (N, longest) int64, PAD from the end on."""
+        decoder = self.synonyms if synonyms else self.reconstruction
+        return decoder.generate(self.moments(spans, synonyms)[0], longest, self.words)
+
 
 class JointIBForNER(OwnTypesPreTrainedModel):
     """Encoder → s of all spans (eq. 1) → two layers → z₃ → a sigmoid per type (section 3.2).
@@ -118,6 +125,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
     config_class = JointIBConfig
     training_modules = ("generator",)
     has_span_embeddings = True
+    has_latents = True
 
     def __init__(self, config: JointIBConfig):
         super().__init__(config)
@@ -153,6 +161,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
                     init.zeros_(parameter)
         elif isinstance(module, JointIBForNER):
             init.zeros_(module.prior)
+            # Hardly any span is a mention; otherwise the first hundred updates learn nothing but that.
+            init.constant_(module.classifier.bias, -5.0)
 
     def forward(
         self,
@@ -235,13 +245,16 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         return nn.functional.linear(features, weight, bias)
 
     def _generate(self, name: str, where, cells: Tensor, words: Tensor, scale: int) -> dict[str, Tensor]:
+        error, distance = self.generator.loss(self._spans_at(where, cells), words[cells >= 0], name == "synonym")
+        gamma = self.config.gamma / scale
+        return {f"{name}_words": gamma * error, f"{name}_kl": gamma * distance}
+
+    def _spans_at(self, where, cells: Tensor) -> Tensor:
+        """s of the cells (B, N) that are no padding, row by row: (spans, 3 H); `where`: hidden states, units."""
         rows, columns = (cells >= 0).nonzero(as_tuple=True)
         chosen = cells[rows, columns]
         first, width = chosen // self.config.max_span_width, chosen % self.config.max_span_width
-        spans = mean_spans(*where, rows, first, first + width)
-        error, distance = self.generator.loss(spans, words[rows, columns], name == "synonym")
-        gamma = self.config.gamma / scale
-        return {f"{name}_words": gamma * error, f"{name}_kl": gamma * distance}
+        return mean_spans(*where, rows, first, first + width)
 
     def _prediction_loss(self, logits: Tensor, mask: Tensor, corpus_ids: Tensor, cells: Tensor, cell_labels: Tensor):
         """Binary cross-entropy of the types that the window's corpus annotates, summed over spans and types."""
@@ -279,6 +292,41 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         """μ₃ of all spans, (B, U, W, n) float; arguments as in `forward`."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.mean(torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width)))
+
+    def span_vectors(
+        self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor, cells: Tensor
+    ) -> Tensor:
+        """s (eq. 1) of chosen spans, (N, 3 H) float, window by window: what `generator` reads.
+
+        Args:
+            input_ids, attention_mask, unit_starts, unit_ends: as in `forward`.
+            cells: (B, G) int64, i W + w of the span of the units i to i + w; -1 pads. N of them are no padding.
+        """
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self._spans_at((hidden, unit_starts, unit_ends), cells)
+
+    def latents(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        unit_starts: Tensor,
+        unit_ends: Tensor,
+        rows: Tensor,
+        first: Tensor,
+        last: Tensor,
+    ) -> dict[str, Tensor]:
+        """s (eq. 1, (N, 3 H) float), z3 (μ₃, (N, n)) and, while the generator is there, z1 (μ₁, (N, n)) of some spans.
+
+        Args:
+            input_ids, attention_mask, unit_starts, unit_ends: as in `forward`.
+            rows, first, last: (N,) int64, each span's window, first and last unit.
+        """
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        spans = mean_spans(hidden, unit_starts, unit_ends, rows, first, last)
+        parts = self.hidden.first, self.hidden.mean, self.hidden.last
+        features = nn.functional.linear(spans, torch.cat([part.weight for part in parts], 1), self.hidden.first.bias)
+        found = {"s": spans, "z3": self.mean(torch.relu(features))}
+        return found if self.generator is None else found | {"z1": self.generator.moments(spans)[0]}
 
     # ---- windows in, spans out
 

@@ -264,7 +264,7 @@ def test_words_are_numbered_and_unknown_ones_told_apart(ib):
 def test_without_the_generator_predictions_are_the_same(ib, demo_texts, tmp_path):
     bundle = ib(exact=False)
     with torch.no_grad():
-        bundle.model.classifier.bias += 0.0
+        bundle.model.classifier.bias.zero_()
         bundle.model.classifier.weight *= 40
     expected = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:3])
     assert any(expected)
