@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import LabelSpace, nearest
 
 from .builder import load_corpus
@@ -16,7 +17,7 @@ from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .overlap import OverlapReport, remove_overlap
 from .parts import RunDataError, Splits, add_parts, read_parts
-from .synonyms import CORPORA_SOURCE, collect, coverage, coverage_table, mention_texts
+from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +207,27 @@ def _synonyms(train: Splits, options, seed: int) -> dict[str, tuple[str, ...]] |
     if not options.synonyms:
         return None
     documents = [d for part in train.values() for d in part]
-    files = [name for name in options.synonyms if name != CORPORA_SOURCE]
+    found = find_synonyms(options.synonyms, documents, mention_texts(documents))
+    report = coverage(found, {corpus: {TRAIN: part} for corpus, part in train.items()})
+    logger.info("%s", coverage_table(report))
+    draw = random.Random(seed)
+    chosen = {text: found[text] for text in sorted(found)}
+    limit = options.max_synonyms
+    return {t: tuple(sorted(draw.sample(names, limit))) if len(names) > limit else names for t, names in chosen.items()}
+
+
+def find_synonyms(sources: list[str], training: list[Document], wanted: set[str]) -> Synonyms:
+    """The synonyms of the wanted texts from sources named as in --synonyms.
+
+    Args:
+        sources: `corpora` (the training documents), an MRCONSO.RRF file, OBO files.
+        training: the run's training documents.
+        wanted: normalised texts (`mention_texts`).
+    Raises:
+        RunDataError: something that is no source, or two UMLS files.
+        SynonymError: a file that can't be read.
+    """
+    files = [name for name in sources if name != CORPORA_SOURCE]
     umls = [name for name in files if ".rrf" in name.lower()]
     if len(umls) > 1:
         raise RunDataError(f"--synonyms: expected one MRCONSO.RRF file, got {', '.join(umls)}")
@@ -215,15 +236,8 @@ def _synonyms(train: Splits, options, seed: int) -> dict[str, tuple[str, ...]] |
             raise RunDataError(
                 f"--synonyms: {name!r} is no source; expected {CORPORA_SOURCE}, a file MRCONSO.RRF (or .RRF.gz) or *.obo"
             )
-    source = documents if CORPORA_SOURCE in options.synonyms else []
-    wanted = mention_texts(documents)
-    found = collect(source, wanted, umls=umls[0] if umls else None, obo=[n for n in files if n not in umls])
-    report = coverage(found, {corpus: {TRAIN: part} for corpus, part in train.items()})
-    logger.info("%s", coverage_table(report))
-    draw = random.Random(seed)
-    chosen = {text: found[text] for text in sorted(found)}
-    limit = options.max_synonyms
-    return {t: tuple(sorted(draw.sample(names, limit))) if len(names) > limit else names for t, names in chosen.items()}
+    source = training if CORPORA_SOURCE in sources else []
+    return collect(source, wanted, umls=umls[0] if umls else None, obo=[n for n in files if n not in umls])
 
 
 def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:
