@@ -17,6 +17,7 @@ import re
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 _AREAS = {"*": 2.0, "P": 1.3, "X": 1.3, "<": 1.2, ">": 1.2, "^": 1.2, "v": 1.2}  # so that all look the same size
 DPI = 150
 Splits = dict[str, list[Document]]
+Reader = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], Tensor]
 
 
 class FigureError(ValueError):
@@ -65,7 +67,7 @@ def check(model) -> None:
     Raises:
         FigureError: a package is missing, or the family has no embeddings of spans.
     """
-    _require_packages()
+    require_packages()
     if not model.has_span_embeddings:
         raise FigureError(
             f"--write_figures: a model of type {model.config.model_type!r} has no embeddings of spans to draw; leave the "
@@ -73,7 +75,8 @@ def check(model) -> None:
         )
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
+    """Raises FigureError where matplotlib or scikit-learn is missing."""
     try:
         import matplotlib  # noqa: F401
         import sklearn  # noqa: F401
@@ -87,7 +90,8 @@ def draw(
     folder: Path, predictor: MentionPredictor, space: LabelSpace, validation: Splits, test: Splits, seed: int
 ) -> list[Path]:
     """Writes `prior_vectors.png` (where the model still has its prior vectors), `span_embeddings.png` and
-    `span_embeddings_<Type>.png` for each shared type into the folder.
+    `span_embeddings_<Type>.png` for each shared type into the folder, and what latents.py has where the family has latent
+    spaces.
 
     Args:
         predictor: of the trained model. space: the run's label space.
@@ -97,11 +101,13 @@ def draw(
     Returns:
         the files written.
     """
+    from .latents import draw_run  # not at the top, because it imports this module
+
     check(predictor.model)
     files = []
     labels = predictor.model.config.labels
-    types = _styles(dict.fromkeys([*labels.shared_types, *space.shared_types]), COLOURS)
-    markers = _styles(dict.fromkeys([*labels.corpora, *validation, *test]), MARKERS)
+    types = styles(dict.fromkeys([*labels.shared_types, *space.shared_types]), COLOURS)
+    markers = styles(dict.fromkeys([*labels.corpora, *validation, *test]), MARKERS)
     vectors = predictor.model.prior_vectors()
     if vectors is None:
         logger.info("no %s: the model has no prior vectors (no CVAE, or saved for inference only)", "prior_vectors.png")
@@ -115,18 +121,29 @@ def draw(
     points = embed_mentions(predictor, space, {c: documents for c, (_, documents) in splits.items()}, seed)
     kept = subsample(points, seed)
     titles = {corpus: f"{corpus} ({split})" for corpus, (split, _) in splits.items()}
-    files.append(_overall_figure(folder / "span_embeddings.png", points, kept, titles, types, markers, seed))
+    if len(splits) > 1 or any(p.type for p in points):
+        files.append(_overall_figure(folder / "span_embeddings.png", points, kept, titles, types, markers, seed))
+    else:
+        logger.info("no %s: one corpus without shared types, so nothing to tell points by", "span_embeddings.png")
     for name in space.shared_types:
         path = folder / ("span_embeddings_" + re.sub(r"[^-.\w]+", "_", name) + ".png")
         files.append(_type_figure(path, name, points, kept, titles, markers, seed))
+    if predictor.model.has_latents:
+        files += draw_run(folder, predictor, space, {"validation": validation, "test": test}, seed)
     return [f for f in files if f is not None]
 
 
-def embed_mentions(predictor: MentionPredictor, space: LabelSpace, splits: Splits, seed: int) -> list[Point]:
+def embed_mentions(
+    predictor: MentionPredictor, space: LabelSpace, splits: Splits, seed: int, read: Reader | None = None
+) -> list[Point]:
     """Embeddings of the gold mentions in up to `SENTENCES` sentences of each corpus, drawn from those with a mention.
 
     Each sentence goes through the model alone, under its corpus's own guideline or else the default one. Mentions that are
     no span of the model's grid (see the coverage report) are left out and counted in the log.
+
+    Args:
+        read: the model's inputs by name and (N,) int64 rows, first and last units of spans → (N, d) float vectors; default:
+            the cells of `span_embeddings`.
     """
     windower = replace(predictor.windower, packing="single")
     points = []
@@ -143,7 +160,7 @@ def embed_mentions(predictor: MentionPredictor, space: LabelSpace, splits: Split
         task = predictor.model.tasks_for(corpus)[0]
         requests = [Request(w, task, predictor.model.features(w, task)) for _, w, _ in sentences]
         pairs = [align(window, mentions) for _, window, mentions in sentences]
-        vectors = _span_vectors(predictor, requests, [[span for span, _ in own] for own in pairs])
+        vectors = _span_vectors(predictor, requests, [[span for span, _ in own] for own in pairs], read)
         own = [
             Point(sentence[0], mention, space.shared(corpus, mention.type), vector)
             for sentence, found, row in zip(sentences, pairs, vectors, strict=True)
@@ -160,25 +177,37 @@ def embed_mentions(predictor: MentionPredictor, space: LabelSpace, splits: Split
 
 
 @torch.inference_mode()
-def _span_vectors(predictor: MentionPredictor, requests: list[Request], spans: list[list[Span]]) -> list[list]:
+def _span_vectors(
+    predictor: MentionPredictor, requests: list[Request], spans: list[list[Span]], read: Reader | None
+) -> list[list]:
     """For each request's spans their (d,) float32 embeddings on the CPU, None where the grid hasn't got the span."""
     model = predictor.model
     training = model.training
     model.eval()
-    out: list[list] = [[] for _ in requests]
+    out: list[list] = [[None] * len(own) for own in spans]
     for numbers in predictor.batches(requests):
         batch = pad_batch([requests[i].features for i in numbers], predictor.pad_token_id)
-        names = ("input_ids", "attention_mask", "unit_starts", "unit_ends")
-        grid = model.span_embeddings(**{name: batch[name].to(model.device) for name in names})
+        cells, owners = [], []
         for row, number in enumerate(numbers):
             features = requests[number].features
             starts = {token: unit for unit, token in enumerate(features["unit_starts"])}
             ends = {token: unit for unit, token in enumerate(features["unit_ends"])}
             before = _tokens_before(model.config, requests[number].task)
-            for span in spans[number]:
+            for place, span in enumerate(spans[number]):
                 first, last = starts.get(before + span.start), ends.get(before + span.end - 1)
-                inside = first is not None and last is not None and last - first < grid.shape[2]
-                out[number].append(grid[row, first, last - first].float().cpu() if inside else None)
+                if first is not None and last is not None and last - first < model.config.max_span_width:
+                    cells.append((row, first, last))
+                    owners.append((number, place))
+        if not cells:
+            continue
+        names = ("input_ids", "attention_mask", "unit_starts", "unit_ends")
+        inputs = {name: batch[name].to(model.device) for name in names}
+        rows, first, last = torch.tensor(cells, device=model.device).unbind(1)
+        vectors = (
+            read(inputs, rows, first, last) if read else model.span_embeddings(**inputs)[rows, first, last - first]
+        )
+        for (number, place), vector in zip(owners, vectors.float().cpu(), strict=True):
+            out[number][place] = vector
     model.train(training)
     return out
 
@@ -225,7 +254,8 @@ def project(vectors: Tensor, seed: int, perplexity: float = 30.0):
     return tsne.fit_transform(points)
 
 
-def _places(path: Path, vectors: Tensor, seed: int, perplexity: float = 30.0):
+def places_of(path: Path, vectors: Tensor, seed: int, perplexity: float = 30.0):
+    """`project`, or None where there is too little to draw."""
     if len(vectors) < FEWEST or bool((vectors == vectors[0]).all()):
         logger.info("no %s: %d points, at least %d different ones are needed", path.name, len(vectors), FEWEST)
         return None
@@ -235,18 +265,24 @@ def _places(path: Path, vectors: Tensor, seed: int, perplexity: float = 30.0):
 # ---- drawing
 
 
-def _axes(width: float, height: float, title: str, caption: str = ""):
+def canvas(width: float, height: float):
+    """An empty figure, of a size in inches."""
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def _axes(width: float, height: float, title: str, caption: str = ""):
+    figure = canvas(width, height)
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(caption, fontsize=8, loc="left")
     return figure, axes
 
 
-def _scatter(axes, places, colours: list[str], markers: list[str], size: float) -> None:
+def scatter(axes, places, colours: list[str], markers: list[str], size: float) -> None:
     """Points in a mixed order, so that no group hides another by being drawn last."""
     order = list(range(len(places)))
     random.Random(0).shuffle(order)
@@ -263,7 +299,7 @@ def _scatter(axes, places, colours: list[str], markers: list[str], size: float) 
     axes.margins(0.06)
 
 
-def _legend(figure, title: str, rows: list[tuple[str, str, str]], place: str) -> None:
+def legend(figure, title: str, rows: list[tuple[str, str, str]], place: str) -> None:
     """A legend right of the axes, of (text, colour, marker)."""
     from matplotlib.lines import Line2D
 
@@ -273,18 +309,22 @@ def _legend(figure, title: str, rows: list[tuple[str, str, str]], place: str) ->
     figure.legend(handles=handles, title=title, loc=f"outside right {place}", **look)
 
 
-def _save(figure, path: Path) -> Path:
+def save(figure, path: Path) -> Path:
+    """Writes the PNG."""
     figure.savefig(path)
     return path
 
 
-def _styles(names, styles: tuple[str, ...]) -> dict[str, str]:
-    return {name: styles[i % len(styles)] for i, name in enumerate(names)}
+def styles(names, known: tuple[str, ...]) -> dict[str, str]:
+    """A colour or a marker for each name; they come again where there are more names."""
+    return {name: known[i % len(known)] for i, name in enumerate(names)}
 
 
 def _prior_figure(path: Path, vectors: Tensor, space: LabelSpace, types: dict, markers: dict, seed: int) -> Path | None:
     """Figure 3: a point per label."""
-    places = _places(path, vectors.detach(), seed, 10.0)  # about as many as share a type; with fewer, types fall apart
+    places = places_of(
+        path, vectors.detach(), seed, 10.0
+    )  # about as many as share a type; with fewer, types fall apart
     if places is None:
         return None
     names, drawn = [], []
@@ -294,63 +334,65 @@ def _prior_figure(path: Path, vectors: Tensor, space: LabelSpace, types: dict, m
         names.append(f"{corpus}:{'negative' if negative else native}")
         drawn.append(BLACK if negative else types.get(shared, GREY))
     figure, axes = _axes(12, 8.5, "Prior distribution vectors of the labels (t-SNE)")
-    _scatter(axes, places, drawn, [markers[corpus] for corpus, _ in space.labels], 45)
+    scatter(axes, places, drawn, [markers[corpus] for corpus, _ in space.labels], 45)
     rows = [(name, types[name], "o") for name in space.shared_types]
     rows += [("no counterpart", GREY, "o")] if GREY in drawn else []
-    _legend(figure, "shared type", [*rows, ("negative", BLACK, "o")], "upper")
-    _legend(figure, "corpus", [(name, GREY, markers[name]) for name in space.corpora], "lower")
+    legend(figure, "shared type", [*rows, ("negative", BLACK, "o")], "upper")
+    legend(figure, "corpus", [(name, GREY, markers[name]) for name in space.corpora], "lower")
     figure.draw_without_rendering()  # so that the layout is final
     figure.set_layout_engine("none")
     _name_points(axes, places, names)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _overall_figure(
     path: Path, points, kept, titles: dict[str, str], types: dict, markers: dict, seed: int
 ) -> Path | None:
     """Figure 4 for all types: colours tell types, markers corpora."""
-    places = _places(path, torch.stack([p.vector for p in kept]) if kept else torch.empty(0, 1), seed)
+    places = places_of(path, torch.stack([p.vector for p in kept]) if kept else torch.empty(0, 1), seed)
     if places is None:
         return None
-    figure, axes = _axes(11, 7.5, "Embeddings of gold mentions (t-SNE)", _caption(seed))
+    figure, axes = _axes(11, 7.5, "Embeddings of gold mentions (t-SNE)", caption(seed))
     drawn = [types.get(p.type, GREY) for p in kept]
-    _scatter(axes, places, drawn, [markers[p.document.corpus] for p in kept], 16)
+    scatter(axes, places, drawn, [markers[p.document.corpus] for p in kept], 16)
     total, shown = Counter(p.type for p in points), Counter(p.type for p in kept)
-    rows = [(_of(name, shown[name], total[name]), colour, "o") for name, colour in types.items() if total[name]]
+    rows = [(counted(name, shown[name], total[name]), colour, "o") for name, colour in types.items() if total[name]]
     if total[None]:
-        rows.append((_of("no counterpart", shown[None], total[None]), GREY, "o"))
-    _legend(figure, "shared type", rows, "upper")
+        rows.append((counted("no counterpart", shown[None], total[None]), GREY, "o"))
+    legend(figure, "shared type", rows, "upper")
     total, shown = (Counter(p.document.corpus for p in part) for part in (points, kept))
-    rows = [(_of(title, shown[c], total[c]), GREY, markers[c]) for c, title in titles.items() if total[c]]
-    _legend(figure, "corpus", rows, "lower")
-    return _save(figure, path)
+    rows = [(counted(title, shown[c], total[c]), GREY, markers[c]) for c, title in titles.items() if total[c]]
+    legend(figure, "corpus", rows, "lower")
+    return save(figure, path)
 
 
 def _type_figure(path: Path, name: str, points, kept, titles: dict[str, str], markers: dict, seed: int) -> Path | None:
     """Figure 4 for one type: colours and markers tell corpora."""
     kept = [p for p in kept if p.type == name]
-    places = _places(path, torch.stack([p.vector for p in kept]) if kept else torch.empty(0, 1), seed)
+    places = places_of(path, torch.stack([p.vector for p in kept]) if kept else torch.empty(0, 1), seed)
     if places is None:
         return None
     total = Counter(p.document.corpus for p in points if p.type == name)
     shown = Counter(p.document.corpus for p in kept)
-    colours = _styles([c for c in titles if total[c]], COLOURS)
-    figure, axes = _axes(9.5, 6.5, f"{name}: embeddings of gold mentions (t-SNE)", _caption(seed))
+    colours = styles([c for c in titles if total[c]], COLOURS)
+    figure, axes = _axes(9.5, 6.5, f"{name}: embeddings of gold mentions (t-SNE)", caption(seed))
     corpora = [p.document.corpus for p in kept]
-    _scatter(axes, places, [colours[c] for c in corpora], [markers[c] for c in corpora], 20)
-    rows = [(_of(titles[c], shown[c], total[c]), colour, markers[c]) for c, colour in colours.items()]
-    _legend(figure, "corpus", rows, "upper")
-    return _save(figure, path)
+    scatter(axes, places, [colours[c] for c in corpora], [markers[c] for c in corpora], 20)
+    rows = [(counted(titles[c], shown[c], total[c]), colour, markers[c]) for c, colour in colours.items()]
+    legend(figure, "corpus", rows, "upper")
+    return save(figure, path)
 
 
-def _caption(seed: int) -> str:
+def caption(seed: int | str) -> str:
+    """What was drawn."""
     return (
         f"mentions of up to {SENTENCES} sentences with a mention per corpus, at most {MENTIONS} per corpus and type, drawn "
         f"with seed {seed}"
     )
 
 
-def _of(name: str, shown: int, total: int) -> str:
+def counted(name: str, shown: int, total: int) -> str:
+    """`Gene: 300 of 812`."""
     return f"{name}: {shown}" + (f" of {total}" if shown < total else "")
 
 
@@ -478,7 +520,7 @@ def alpha_table(folders: list[Path]) -> dict:
 
 def draw_alpha(table: dict, path: Path) -> None:
     """Figure 2 from `alpha_table`'s table, as a PNG and, with the same name, as JSON."""
-    _require_packages()
+    require_packages()
     rows = table["rows"]
     numbers = sorted({len(row["seeds"]) for row in rows})
     many = f"{numbers[0]} seeds" if len(numbers) == 1 else f"(n): {numbers[0]} to {numbers[-1]} seeds"
@@ -508,7 +550,7 @@ def draw_alpha(table: dict, path: Path) -> None:
     axes.set_xlabel(f"α, the weight of the CVAE's loss\n{note}", fontsize=9)
     axes.set_ylabel("F1 (%), best evaluation of a run", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _save(figure, path)
+    save(figure, path)
     write_json(path.with_suffix(".json"), table)
 
 

@@ -57,6 +57,8 @@ class NERPreTrainedModel(PreTrainedModel):
     """Attributes that only training needs; `save_pretrained(…, inference_only=True)` leaves them out."""
     has_span_embeddings: bool = False
     """Whether the family has `span_embeddings`; its `features` then give `unit_starts` and `unit_ends`."""
+    has_latents: bool = False
+    """Whether the family, one with `span_embeddings`, has `latents` too: the spaces that a span goes through."""
 
     def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
         """The model's input for one window, unpadded."""

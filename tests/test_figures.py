@@ -207,7 +207,7 @@ def test_without_the_cvae_there_are_no_prior_vectors(build_bundle, few, tmp_path
 def test_names_beside_crowded_points_do_not_overlap():
     figure, axes = figures._axes(8, 6, "crowd")
     places = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)).numpy()
-    figures._scatter(axes, places, ["#000000"] * 30, ["o"] * 30, 20)
+    figures.scatter(axes, places, ["#000000"] * 30, ["o"] * 30, 20)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     figures._name_points(axes, places, [f"corpus:Type{i}" for i in range(30)])
