@@ -20,12 +20,14 @@ from mosaic_ner.hub import figures
 from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
 from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, parse
+from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, given, parse
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.memory import keep_freed_memory
 from mosaic_ner.modeling.prediction import annotate
-from mosaic_ner.modeling.trainer import Evaluator, NERTrainer, share_of
+from mosaic_ner.modeling.search import Search
+from mosaic_ner.modeling.search_space import read_plan
+from mosaic_ner.modeling.trainer import NERTrainer, evaluator_for, share_of
 from transformers import set_seed
 
 logger = logging.getLogger("run_ner")
@@ -38,14 +40,17 @@ def main(argv: list[str] | None = None) -> None:
     """Command line entry; a user's mistake ends with one message and exit code 2."""
     keep_freed_memory()
     try:
-        model, data, run, settings = parse(sys.argv[1:] if argv is None else argv)
+        argv = sys.argv[1:] if argv is None else argv
+        model, data, run, settings = parse(argv)
         level = logging.INFO if PartialState().is_main_process else logging.ERROR
         logging.basicConfig(level=level, format="%(message)s")
         for chatty in ("httpx", "datasets", "filelock"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         if PartialState().num_processes > 1:
             logger.info("on %d processes", PartialState().num_processes)
-        if run.do_predict:
+        if run.hp_search:
+            search(model, data, run, settings, given(argv))
+        elif run.do_predict:
             predict(model, data, run)
         elif model.model_name_or_path:
             evaluate(model, data, run, settings)
@@ -69,7 +74,7 @@ def train(model: ModelArguments, options: DataArguments, run: RunArguments, sett
         figures.check(bundle.tagger)
     dataset = bundle.features.build(documents)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
+    evaluator = evaluator_for(bundle, data.space, model.prediction_mode, run.per_device_eval_batch_size)
     if not data.validation:
         run.eval_strategy, run.load_best_model_at_end, run.save_strategy = "no", False, "no"
         logger.warning("no validation documents: the last checkpoint is the model (see --validation_fraction)")
@@ -104,15 +109,21 @@ def evaluate(model: ModelArguments, options: DataArguments, run: RunArguments, s
         figures.check(bundle.tagger)
     bundle.model.to(run.device)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    evaluator = evaluator_for(bundle.tagger, bundle.tokenizer, data, model, run)
+    evaluator = evaluator_for(bundle, data.space, model.prediction_mode, run.per_device_eval_batch_size)
     results = {"settings": without_local_paths(settings), "coverage": coverage}
     finish(evaluator, data, options, run, bundle, results, {"data": time.perf_counter() - begin}, save=False)
 
 
-def evaluator_for(tagger, tokenizer, data: RunData, model: ModelArguments, run: RunArguments) -> Evaluator:
-    """Whole documents through the model, on all processes together."""
-    predictor = MentionPredictor(tagger, tokenizer, run.per_device_eval_batch_size, share_of(PartialState()))
-    return Evaluator(predictor, data.space, model.prediction_mode)
+def search(model: ModelArguments, options: DataArguments, run: RunArguments, settings: dict, recipe: dict) -> None:
+    """Trains with many values of the recipe's options → search.json and best.yaml, a recipe; test documents are not scored."""
+    plan = read_plan(recipe)
+    set_seed(run.seed)
+    data = load_run_data(options, run.seed)
+    data.check_trainable()
+    logger.info(data.summary())
+    trials = Search(plan, model, data.space, data.train, data.validation, data.synonyms)
+    facts = {"settings": without_local_paths(settings), "versions": versions(), "device": str(run.device)}
+    trials.run(run, recipe, lambda path, report: write_json(path, report | facts))
 
 
 def finish(evaluator, data: RunData, options: DataArguments, run: RunArguments, bundle, results, seconds, save=True):

@@ -340,6 +340,13 @@ class RunArguments(TrainingArguments):
     inference_only: bool = field(
         default=False, metadata={"help": "save the final model without the parts that only training needs"}
     )
+    hp_search: str | None = field(
+        default=None,
+        metadata={
+            "help": "YAML file of a hyperparameter search by the validation score: n_trials, sampler, pruner, space; writes "
+            "search.json and best.yaml, no model"
+        },
+    )
     dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": SUPPRESS})
     do_train: bool = field(default=False, metadata={"help": SUPPRESS})
     do_eval: bool = field(default=False, metadata={"help": SUPPRESS})
@@ -375,31 +382,16 @@ _ALWAYS = {
     "family", "encoder", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_tokens",
     "packing", "warmup_steps", "weight_decay",
 }  # fmt: skip
-_REPORTED = (
-    {f.name for group in (ModelArguments, DataArguments) for f in fields(group)}
-    | {
-        "bf16",
-        "fp16",
-        "gradient_accumulation_steps",
-        "max_steps",
-        "head_learning_rate",
-        "generator_learning_rate",
-        "sampling_rates",
-        "balanced_sampling",
-        "grouped_batches",
-    }
-    | {"early_stopping_patience", "max_grad_norm", "optim", "adam_beta2", "adam_epsilon", "resume_from_checkpoint"}
-    | _ALWAYS
-) - {
-    "predict_input",
-    "predict_output",
-    "predict_chunk",
-    "resume",
-    "cache_dir",
-    "data_dir",
-    "write_predictions",
+_REPORTED = {f.name for group in (ModelArguments, DataArguments) for f in fields(group)} | _ALWAYS
+_REPORTED |= {
+    "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "head_learning_rate", "generator_learning_rate",
+    "sampling_rates", "balanced_sampling", "grouped_batches", "early_stopping_patience", "max_grad_norm", "optim",
+    "adam_beta2", "adam_epsilon", "resume_from_checkpoint",
+}  # fmt: skip
+_REPORTED -= {
+    "predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions",
     "write_figures",
-}
+}  # fmt: skip
 
 
 class ArgumentError(ValueError):
@@ -425,7 +417,7 @@ def parse(argv: list[str]):
     if "--help_all" in argv:
         argv = ["--help"]
     try:
-        *groups, rest = parser.parse_args_into_dataclasses(_as_argv(recipe) + argv, return_remaining_strings=True)
+        *groups, rest = parser.parse_args_into_dataclasses(as_argv(recipe) + argv, return_remaining_strings=True)
     except ValueError as error:  # transformers' own checks, e.g. strategies that don't go together
         raise ArgumentError(str(error)) from error
     if rest:
@@ -433,6 +425,17 @@ def parse(argv: list[str]):
         raise ArgumentError(f"unknown option {rest[0]!r}{nearest(name, known)}; --help lists the options")
     _check(*groups)
     return (*groups, settings(groups))
+
+
+def given(argv: list[str]) -> dict:
+    """What a command line that `parse` takes says, as one recipe: the recipe's options, overridden by the other ones."""
+    recipe = {}
+    if argv and not argv[0].startswith("-"):
+        recipe, argv = read_recipe(argv[0]), argv[1:]
+    parser = _parser(full=True)
+    for action in parser._actions:
+        action.default = SUPPRESS  # only what is said
+    return recipe | vars(parser.parse_known_args(argv)[0])
 
 
 _CHOICES = {
@@ -502,8 +505,12 @@ def settings(groups) -> dict:
     return out
 
 
-def read_recipe(path: str) -> dict:
+def read_recipe(path: str, kind: str = "recipe") -> dict:
     """A YAML mapping of option names to values.
+
+    Args:
+        path: of the file.
+        kind: what errors call it.
 
     Raises:
         ArgumentError: no such file, no YAML, no mapping.
@@ -511,7 +518,7 @@ def read_recipe(path: str) -> dict:
     if not Path(path).is_file():
         folder = Path(path).parent
         there = [str(p) for p in folder.glob("*.yaml")] if folder.is_dir() else []
-        raise ArgumentError(f"no recipe {path!r}{nearest(path, there)}")
+        raise ArgumentError(f"no {kind} {path!r}{nearest(path, there)}")
     try:
         recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -521,7 +528,8 @@ def read_recipe(path: str) -> dict:
     return recipe
 
 
-def _as_argv(recipe: dict) -> list[str]:
+def as_argv(recipe: dict) -> list[str]:
+    """The command line that says what a recipe says."""
     argv = []
     for key, value in recipe.items():
         if value is None:

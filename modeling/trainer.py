@@ -150,6 +150,18 @@ class Evaluator:
         return {"disjoint": disjoint, "merged": merged}
 
 
+def evaluator_for(bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:
+    """Whole documents through the tagger of a `families.Bundle`, on all processes together.
+
+    Args:
+        bundle: its tagger and tokenizer.
+        space: the run's label space.
+        mode: the family's prediction mode, if it has several.
+        batch_size: windows per device.
+    """
+    return Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer, batch_size, share_of(PartialState())), space, mode)
+
+
 class NERTrainer(Trainer):
     """transformers' Trainer with the evaluation, the sampler and the parameter groups of this package.
 

@@ -18,7 +18,7 @@ from mosaic_ner.modeling.arguments import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.name != "search.yaml")  # those: test_search.py
 
 
 @pytest.fixture

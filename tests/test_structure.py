@@ -30,6 +30,8 @@ NOT_SHIPPED = {
     "prediction",
     "sampler",
     "schemes",
+    "search",
+    "search_space",
     "trainer",
     "word_vectors",
 }
