@@ -34,6 +34,11 @@ def divergence(mean: Tensor, log_variance: Tensor, prior_mean=0.0, prior_log_var
     return 0.5 * (ratio + distance - 1 - log_variance + prior_log_variance).sum(-1)
 
 
+def bounded(log_variance: Tensor) -> Tensor:
+    """In -10..10, at least float32: no e^x overflows or is lost."""
+    return at_least_float32(log_variance).clamp(-10, 10)
+
+
 def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
     """μ + σ ε (eq. 3)."""
     return torch.addcmul(mean, torch.randn_like(mean), (0.5 * log_variance).exp())
@@ -105,7 +110,8 @@ class SpanGenerator(nn.Module):
             spans: (N, 3 H) float. words: (N, L) int64, what is to be generated.
             synonyms: of the spans' synonyms.
         """
-        mean, log_variance = (at_least_float32(x) for x in self.moments(spans, synonyms))
+        mean, log_variance = self.moments(spans, synonyms)
+        mean, log_variance = at_least_float32(mean), bounded(log_variance)
         latent = sampled(mean, log_variance) if self.training else mean
         decoder = self.synonyms if synonyms else self.reconstruction
         return decoder(latent.to(spans.dtype), words, self.words).sum(), divergence(mean, log_variance).sum()
@@ -221,10 +227,11 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         mean = self.mean(features)
         latent, terms = mean, {}
         if self.config.beta or (self.config.noise and self.training):
-            log_variance = at_least_float32(self.variance(features))
+            log_variance = bounded(self.variance(features))
             if self.config.noise and self.training:
                 latent = sampled(at_least_float32(mean), log_variance).to(mean.dtype)
-            compression = divergence(at_least_float32(mean), log_variance, *self.prior).masked_fill(~mask, 0)
+            prior = self.prior[0], bounded(self.prior[1])
+            compression = divergence(at_least_float32(mean), log_variance, *prior).masked_fill(~mask, 0)
             terms["compression"] = self.config.beta * compression.sum() / scale
         logits = self.classifier(latent)
         terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale

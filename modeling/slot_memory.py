@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+SHORT = 96
+"""Slots up to which reading all of them costs less than keeping sums."""
+
 
 class SlotMemory(nn.Module):
     """C⁽ᵗ⁺¹⁾ = C⁽ᵗ⁾ + δ_p Ωᵀ; h = wᵀ (C D₁) with w = softmax_q max_j [L D₂ (α C + P(p))ᵀ].
@@ -30,15 +33,32 @@ class SlotMemory(nn.Module):
         self.scale = nn.Parameter(torch.ones(()), requires_grad=train_scale)
         self.dropout = nn.Dropout(dropout)
 
-    def start(self, slots: Tensor, mask: Tensor, words: Tensor, block: int = 16) -> SlotState:
+    def start(self, slots: Tensor, mask: Tensor, words: Tensor, block: int | None = None) -> SlotState | ShortSlotState:
         """The memory before the first step.
 
         Args:
             slots: C⁽⁰⁾, (B, Q, d) float. mask: (B, Q) bool, True on a window's own slots, which come first.
             words: (B, Q, n) float, of which each step is given the one after the pointer.
-            block: steps between two summations (see SlotState); it changes nothing but the speed.
+            block: steps between two summations (see SlotState), or 0 for none; it changes nothing but the speed. Default:
+                16, or none for short windows where no gradient is wanted.
         """
-        return SlotState(self, slots, mask, words, block)
+        if block is None:
+            block = 0 if slots.shape[1] <= SHORT and not torch.is_grad_enabled() else 16
+        return SlotState(self, slots, mask, words, block) if block else ShortSlotState(self, slots, mask, words)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """What a vector adds to the scores of its slot, (d, J), and L D₂ Pᵀ by position, (2 h + 2, J)."""
+        latents = self.dropout(self.latents) * self.score_scale
+        return (self.scale * latents).t(), self.dropout(self.positions) @ latents.t()
+
+    def by_distance(self, places: Tensor, reach: int) -> Tensor:
+        """(2 reach + 1, J): the rows of L D₂ Pᵀ for the distances -reach to reach; beyond the context there is one for all."""
+        distance = torch.arange(-reach, reach + 1, device=places.device)
+        return places[(distance + self.context).where(distance.abs() <= self.context, 2 * self.context + 1)]
+
+
+def _wide(vectors: Tensor, weight: float, writer: Tensor) -> Tensor:
+    return torch.cat([nn.functional.pad(vectors, (0, 1), value=weight), vectors @ writer], -1)
 
 
 class SlotState:
@@ -52,20 +72,16 @@ class SlotState:
     """
 
     def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, words: Tensor, block: int):
-        latents = memory.dropout(memory.latents) * memory.score_scale
         self.memory, self.block, self.steps = memory, block, 0
         self.batch, self.count, self.size = slots.shape
-        self.writer = (memory.scale * latents).t()  # (d, J): what a vector adds to the scores of its slot
+        self.writer, places = memory.tables()
         # A block that begins near the end reaches beyond the last slot.
         self.slots = nn.functional.pad(self.wide(slots, 1.0), (0, 0, 0, block + 1))
         self.words = nn.functional.pad(words, (0, 0, 0, block + 1))
         self.mask = nn.functional.pad(mask, (0, block + 1))
-        context, device = memory.context, slots.device
+        device = slots.device
         self.reach = self.count + block
-        distance = torch.arange(-self.reach, self.reach + 1, device=device)
-        places = memory.dropout(memory.positions) @ latents.t()  # (2 h + 2, J)
-        # Beyond the context there is one row for all distances.
-        self.places = places[(distance + context).where(distance.abs() <= context, 2 * context + 1)]
+        self.places = memory.by_distance(places, self.reach)
         self.rows = torch.arange(self.batch, device=device)
         self.moves = torch.arange(block, device=device)
         self.numbers = torch.arange(block + 1, device=device)
@@ -83,7 +99,7 @@ class SlotState:
         Returns:
             (…, d + 1 + J).
         """
-        return torch.cat([nn.functional.pad(vectors, (0, 1), value=weight), vectors @ self.writer], -1)
+        return _wide(vectors, weight, self.writer)
 
     def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
         """Writes and reads.
@@ -135,6 +151,33 @@ class SlotState:
     def _places(self, values: Tensor) -> Tensor:
         """(B, block + 1, n) int64: the slots that the block may write, for values (B, Q, n)."""
         return (self.low.unsqueeze(1) + self.numbers).unsqueeze(2).expand(-1, -1, values.shape[2])
+
+
+class ShortSlotState:
+    """As SlotState, without gradients, for windows so short that each step may read all slots; it changes in place."""
+
+    def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, words: Tensor):
+        self.memory, self.words = memory, words
+        _, count, self.size = slots.shape
+        self.writer, places = memory.tables()
+        self.slots = self.wide(slots, 1.0)
+        numbers = torch.arange(count, device=slots.device)
+        self.rows = torch.arange(len(slots), device=slots.device)
+        self.places = memory.by_distance(places, count)[numbers - numbers.unsqueeze(1) + count]  # (pointer, slot, J)
+        nothing = torch.finfo(slots.dtype).min / 2  # finite, as in SlotState
+        self.barred = torch.zeros_like(mask, dtype=slots.dtype).masked_fill_(~mask, nothing)
+
+    def wide(self, vectors: Tensor, weight: float = 0.0) -> Tensor:
+        """As SlotState's."""
+        return _wide(vectors, weight, self.writer)
+
+    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
+        """As SlotState's."""
+        self.slots[self.rows, slot] += vector
+        content, scores = self.slots[..., : self.size], self.slots[..., self.size + 1 :]
+        weights = (scores + self.places[pointer]).amax(2).add_(self.barred).softmax(1)
+        read = torch.bmm(weights.unsqueeze(1), content).squeeze(1)
+        return read * self.memory.output_scale, self.words[self.rows, pointer + 1]
 
 
 class _MaxPlus(torch.autograd.Function):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .modeling_ner import at_least_float32
+
 
 def take_units(hidden: Tensor, positions: Tensor) -> Tensor:
     """The vectors at given tokens.
@@ -101,8 +103,8 @@ class SpanEmbedding(nn.Module):
 class MeanSpanProjection(nn.Module):
     """Linear(s) of s = [v_first ; mean(v_first..v_last) ; v_last] (joint IB, eq. 1) for all spans, factorised.
 
-    A mean is a difference of prefix sums over the span's tokens, and projecting it a difference of projected prefix sums: so
-    each product is computed once per unit, exactly the concatenation's result at a fraction of its cost.
+    The projection of a mean is a mean of projections, and so a difference of their prefix sums: each product is computed once
+    per token or unit, exactly the concatenation's result at a fraction of its cost.
 
     Args:
         hidden_size: H. size: d.
@@ -122,15 +124,15 @@ class MeanSpanProjection(nn.Module):
         Returns:
             (B, U, W, d) float; cells outside `span_mask` hold finite values without meaning.
         """
-        before, upto = _prefix_sums(hidden, starts, ends)
+        before, upto = _prefix_sums(self.mean(hidden), starts, ends)
         units, device = starts.shape[1], starts.device
         number = torch.arange(units, device=device)
         last = (number.unsqueeze(1) + torch.arange(widest, device=device)).clamp(max=units - 1)
-        count = (ends[:, last] - starts.unsqueeze(2) + 1).clamp(min=1)
-        mean = self.mean(upto)[:, last] - self.mean(before).unsqueeze(2)
-        share = count.to(mean.dtype).reciprocal().unsqueeze(3)
-        grid = torch.addcmul(self.last(take_units(hidden, ends))[:, last], mean, share)
-        return grid + self.first(take_units(hidden, starts)).unsqueeze(2)
+        # Beyond the window the sum is that of the tokens before the span, taken from 0: its mean is finite and small, too.
+        count = (ends[:, last] - starts.unsqueeze(2) + 1).abs().clamp(min=1)
+        mean = upto[:, last] - before.unsqueeze(2)
+        mean = (mean * count.to(mean.dtype).reciprocal().unsqueeze(3)).to(hidden.dtype)
+        return mean + self.last(take_units(hidden, ends))[:, last] + self.first(take_units(hidden, starts)).unsqueeze(2)
 
 
 def mean_spans(hidden: Tensor, starts: Tensor, ends: Tensor, rows: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -149,8 +151,9 @@ def mean_spans(hidden: Tensor, starts: Tensor, ends: Tensor, rows: Tensor, first
 
 
 def _prefix_sums(hidden: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, U, H): the sums of all tokens before each unit, and of all up to its end."""
-    sums = nn.functional.pad(hidden.cumsum(1), (0, 0, 1, 0))
+    """(B, U, H), at least float32 (half precision would lose a mean in the sums): those of all tokens before each unit, and of
+    all up to its end."""
+    sums = nn.functional.pad(at_least_float32(hidden).cumsum(1), (0, 0, 1, 0))
     return take_units(sums, starts), take_units(sums, ends + 1)
 
 

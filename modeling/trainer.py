@@ -159,7 +159,9 @@ def evaluator_for(bundle, space: LabelSpace, mode: str | None, batch_size: int) 
         mode: the family's prediction mode, if it has several.
         batch_size: windows per device.
     """
-    return Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer, batch_size, share_of(PartialState())), space, mode)
+    return Evaluator(
+        MentionPredictor(bundle.tagger, bundle.tokenizer, batch_size, share_of(PartialState())), space, mode
+    )
 
 
 class NERTrainer(Trainer):
