@@ -70,11 +70,17 @@ def main() -> None:
         texts = {"prediction": [d.text for d in documents]}
         if arguments.words:
             texts = {f"prediction, {n} words": passages(documents, n) for n in arguments.words}
-        rows = {kind: measure_prediction(bundle, part, arguments) for kind, part in texts.items()}
-        rows[f"training, {bundle.model.config.packing}"] = measure_training(bundle, documents, arguments)
-        report["shapes"][shape] = rows
-        for kind, row in rows.items():
-            print(f"{shape} {kind}: " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+        rows = report["shapes"][shape] = {}
+        for kind, part in texts.items():
+            rows[kind] = measure_prediction(bundle, part, arguments)
+            _print_row(shape, kind, rows[kind])
+        corpus = documents[0].corpus
+        if not bundle.model.knows(corpus):
+            print(f"{shape} training: not measured, because the model wasn't trained on {corpus}", flush=True)
+            continue
+        kind = f"training, {bundle.model.config.packing}"
+        rows[kind] = measure_training(bundle, documents, arguments)
+        _print_row(shape, kind, rows[kind])
     report["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     if device.type == "cuda":
         report["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
@@ -83,18 +89,22 @@ def main() -> None:
         Path(arguments.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
+def _print_row(shape: str, kind: str, row: dict) -> None:
+    print(f"{shape} {kind}: " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+
+
 def measure_prediction(bundle, texts: list[str], arguments) -> dict:
     """End-to-end prediction against the encoder's forward pass on the same batches."""
     predictor = MentionPredictor(bundle.tagger, bundle.tokenizer, arguments.batch_size)
     device, model = bundle.model.device, bundle.model.eval()
-    requests = predictor.requests(texts)
+    chunks = [texts[i : i + arguments.chunk] for i in range(0, len(texts), arguments.chunk)]
     batches = [
         pad_batch([requests[i].features for i in numbers], predictor.pad_token_id)
+        for requests in map(predictor.requests, chunks)
         for numbers in predictor.batches(requests)
     ]
-    tokens = sum(len(r.features["input_ids"]) for r in requests)
+    tokens = sum(int(b["attention_mask"].sum()) for b in batches)
     padded = sum(b["input_ids"].numel() for b in batches)
-    chunks = [texts[i : i + arguments.chunk] for i in range(0, len(texts), arguments.chunk)]
 
     def ours():
         return sum(len(found) for part in predictor.stream(chunks) for found in part)

@@ -55,8 +55,8 @@ def follow_gold(model, monkeypatch, gold):
     """Makes the model choose the actions of `gold`: per window the steps, in the order of a batch."""
 
     def scores(state, *rest):
-        number, state.steps = state.steps, state.steps + 1
-        logits = state.slots.new_full((state.batch, model.config.num_labels), -9.0)
+        number, state.taken = getattr(state, "taken", 0), getattr(state, "taken", 0) + 1
+        logits = state.slots.new_full((len(state.slots), model.config.num_labels), -9.0)
         for row, steps in enumerate(gold):
             logits[row, steps[min(number, len(steps) - 1)]] = 9.0
         return logits

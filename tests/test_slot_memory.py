@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mosaic_ner.modeling.slot_memory import SlotMemory
+from mosaic_ner.modeling.slot_memory import SHORT, ShortSlotState, SlotMemory, SlotState
 
 SIZE, LATENTS = 5, 3
 
@@ -63,6 +63,9 @@ def compare(memory, schedules, block, spare=0, seed=0):
     words = random(batch, count, 2).requires_grad_()
     trained.append(words)
     state, got, following = memory.start(slots, mask, words, block), [], []
+    with torch.no_grad():
+        short = memory.start(slots, mask, words)
+    assert isinstance(short, ShortSlotState)
     after = []
     for step in range(steps):
         running = torch.tensor([step < len(p) for _, p, _ in schedules])
@@ -72,6 +75,10 @@ def compare(memory, schedules, block, spare=0, seed=0):
         read, word = state.step(state.wide(vectors[step]), place, pointer)
         assert torch.isfinite(read).all()
         got.append(read.where(running.unsqueeze(1), 0))
+        with torch.no_grad():
+            again = short.step(short.wide(vectors[step]), place, pointer)
+        torch.testing.assert_close(again[0].where(running.unsqueeze(1), 0), got[-1], rtol=0, atol=1e-10)
+        assert torch.equal(again[1], word)
         assert torch.equal(word, words[torch.arange(batch), pointer + 1])
         following.append(word)
     got = torch.stack(got)
@@ -159,6 +166,16 @@ def test_large_scores_and_small_types_stay_finite(dtype):
         read, _ = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer, pointer)
         assert read.dtype == dtype
         assert torch.isfinite(read).all()
+
+
+def test_windows_are_read_whole_only_where_short_and_without_gradients():
+    memory = memory_of(2)
+    for count, short in ((SHORT, True), (SHORT + 1, False)):
+        slots, mask = torch.zeros(1, count, SIZE).double(), torch.ones(1, count, dtype=torch.bool)
+        assert isinstance(memory.start(slots, mask, slots), SlotState)
+        with torch.no_grad():
+            assert isinstance(memory.start(slots, mask, slots), ShortSlotState if short else SlotState)
+            assert isinstance(memory.start(slots, mask, slots, block=8), SlotState)
 
 
 def test_dropout_is_drawn_once_for_all_steps():
