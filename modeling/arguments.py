@@ -282,7 +282,9 @@ class DataArguments:
     write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
     write_figures: bool = field(
         default=False,
-        metadata={"help": "span_cvae: draw t-SNE of the prior vectors and of the embeddings of gold mentions (PNG)"},
+        metadata={
+            "help": "span families: draw t-SNE of gold mentions' embeddings, prior vectors (span_cvae) and latents (joint_ib)"
+        },
     )
 
 

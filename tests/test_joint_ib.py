@@ -78,6 +78,30 @@ def test_means_from_prefix_sums_are_those_of_loops():
     torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
+def test_spans_beyond_a_short_window_are_no_larger_than_those_in_it():
+    # Otherwise a variance made from them overflows, and the gradient of what is masked is NaN.
+    torch.manual_seed(0)
+    project = MeanSpanProjection(6, 5)
+    starts = torch.arange(400).repeat(2, 1)
+    starts[1, 300:] = -1
+    hidden = torch.rand(2, 400, 6)
+    grid = project(hidden, starts, starts, 14).abs()
+    inside = span_mask(starts >= 0, 14)
+    assert grid[~inside].max() <= 3 * grid[inside].max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_means_in_half_precision_are_as_good_as_the_numbers(dtype):
+    torch.manual_seed(0)
+    project, hidden = MeanSpanProjection(16, 8).double(), torch.randn(1, 500, 16).double() + 2
+    units = torch.arange(500).unsqueeze(0)
+    exact = project(hidden, units, units, 6)
+    rough = project.to(dtype)(hidden.to(dtype), units, units, 6)
+    assert rough.dtype == dtype
+    inside = span_mask(units >= 0, 6)
+    assert (rough.double() - exact)[inside].abs().max() < 12 * torch.finfo(dtype).eps * exact.abs().max()
+
+
 def test_divergences_are_the_closed_forms():
     mean, variance, at, spread = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0)).double()
     standard = kl_divergence(Normal(mean, (variance / 2).exp()), Normal(0.0, 1.0)).sum(-1)
