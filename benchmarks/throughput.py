@@ -213,23 +213,25 @@ def _bundle(arguments, shape: str, documents):
             family=arguments.family, encoder=folder, max_tokens=arguments.max_tokens, alpha=arguments.alpha,
             packing=arguments.packing,
         )  # fmt: skip
-        bundle = families.build(options, space, ())
+        bundle = families.build(options, space, documents)
     _bias_towards_outside(bundle, documents[:4])
     return bundle
 
 
 def _bias_towards_outside(bundle, documents, share: float = 1 / 6) -> None:
-    """Shifts the scores of the negative labels until about `share` of the text is in mentions, or of a transition system's
-    actions so many open or close mentions."""
+    """Shifts the scores of the negative labels, or of all types where there is none, until about `share` of the text is in
+    mentions, or of a transition system's actions so many open or close mentions."""
     predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
     names = bundle.model.config.id2label
     outside = [i for i, name in names.items() if name in ("O-ALL", "SH") or name.endswith(":O")]
+    sign = 1 if outside else -1
+    outside = outside or list(names)
     texts = [d.text for d in documents]
     low, high = -20.0, 20.0
     for _ in range(12):
         middle = (low + high) / 2
         with torch.no_grad():
-            bundle.model.classifier.bias[outside] = middle
+            bundle.model.classifier.bias[outside] = sign * middle
         if "SH" in names.values():
             tagged, total = _actions(bundle.model, predictor, texts)
         else:

@@ -70,7 +70,9 @@ class ModelArguments:
             "help": "span_cvae: initial prior distribution vectors: full, fixed (not trained), unshared, shared or random"
         },
     )
-    latent_size: int = field(default=150, metadata={"help": "span families: size of the latent variable"})
+    latent_size: int | None = field(
+        default=None, metadata={"help": "size of the latent variable; default: span_cvae 150, joint_ib 512"}
+    )
     threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
     noise: bool = field(default=True, metadata={"help": "joint_ib: sample the compressed span in training"})
     beta: float = field(default=1e-4, metadata={"help": "joint_ib: weight of the compression loss; 0: none"})

@@ -310,7 +310,7 @@ def _span_cvae(arguments: ModelArguments, space: LabelSpace, data: TrainingData)
         labels_per=arguments.labels_per,
         alpha=arguments.alpha,
         prior=arguments.prior,
-        latent_size=arguments.latent_size,
+        latent_size=arguments.latent_size or 150,
         threshold=arguments.threshold,
         **_common(arguments, own, parts),
     )
@@ -353,7 +353,7 @@ def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) 
         max_span_width=arguments.max_span_width,
         boundaries=arguments.boundaries,
         hidden_size=arguments.hidden_size or 512,
-        latent_size=arguments.latent_size,
+        latent_size=arguments.latent_size or 512,
         noise=arguments.noise,
         beta=arguments.beta,
         ib_prior=arguments.ib_prior,
