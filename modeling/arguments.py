@@ -87,6 +87,9 @@ class ModelArguments:
     pretraining: float = field(
         default=0.0, metadata={"help": "joint_ib: epochs at the beginning that train the generative parts alone"}
     )
+    annealing: float = field(
+        default=0.0, metadata={"help": "joint_ib: epochs over which the divergences' weights rise to their full values"}
+    )
     least_count: int = field(
         default=1, metadata={"help": "joint_ib: occurrences that make a word one of the decoders'"}
     )

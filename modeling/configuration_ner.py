@@ -351,6 +351,7 @@ class JointIBConfig(OwnTypesConfig):
         decoder_size: size of their LSTM's state.
         vocabulary: the decoders' words; four special ones come before them.
         pretraining: epochs at the beginning that train the generative parts alone.
+        annealing: epochs over which the weights of the divergences rise to their full values.
         threshold: least probability of a predicted mention, 0..1.
     """
 
@@ -372,6 +373,7 @@ class JointIBConfig(OwnTypesConfig):
         decoder_size: int = 256,
         vocabulary: list[str] | None = None,
         pretraining: float = 0.0,
+        annealing: float = 0.0,
         threshold: float = 0.5,
         **kwargs,
     ):
@@ -380,7 +382,7 @@ class JointIBConfig(OwnTypesConfig):
         _expect("shared", shared, ("mean", "both", "nothing"))
         if max_span_width < 1:
             raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
-        for name, value in (("beta", beta), ("gamma", gamma), ("pretraining", pretraining)):
+        for name, value in (("beta", beta), ("gamma", gamma), ("pretraining", pretraining), ("annealing", annealing)):
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected 0 or more")
         if not 0 <= threshold <= 1:
@@ -399,6 +401,7 @@ class JointIBConfig(OwnTypesConfig):
         self.decoder_size = decoder_size
         self.vocabulary = list(vocabulary or [])
         self.pretraining = pretraining
+        self.annealing = annealing
         self.threshold = threshold
         super().__init__(**kwargs)
         self._name([":".join(kind) for kind in self.types])

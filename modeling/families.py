@@ -361,6 +361,7 @@ def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) 
         synonyms=bool(data.synonyms),
         shared=arguments.shared,
         pretraining=arguments.pretraining,
+        annealing=arguments.annealing,
         word_size=size,
         decoder_size=arguments.decoder_size,
         vocabulary=vocabulary,

@@ -39,6 +39,11 @@ def bounded(log_variance: Tensor) -> Tensor:
     return at_least_float32(log_variance).clamp(-10, 10)
 
 
+def _valued(loss: Tensor, weight: float) -> Tensor:
+    """`weight` times the loss, with the gradient of the loss itself."""
+    return loss - (1 - weight) * loss.detach()
+
+
 def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
     """μ + σ ε (eq. 3)."""
     return torch.addcmul(mean, torch.randn_like(mean), (0.5 * log_variance).exp())
@@ -205,7 +210,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, U, W, M). The loss (eq. 7) is L_VIB + γ (L_SR + L_SG), summed over the spans and divided
-            by B times `max_tokens`: a mean over windows. `loss_terms`: bce, compression, and those of the generator.
+            by B times `max_tokens`: a mean over windows. The gradient of the generator's own weights is that of γ = 1.
+            `loss_terms`: bce, compression, and those of the generator.
         Raises:
             ValueError: gold spans without corpus_ids.
         """
@@ -232,7 +238,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
                 latent = sampled(at_least_float32(mean), log_variance).to(mean.dtype)
             prior = self.prior[0], bounded(self.prior[1])
             compression = divergence(at_least_float32(mean), log_variance, *prior).masked_fill(~mask, 0)
-            terms["compression"] = self.config.beta * compression.sum() / scale
+            terms["compression"] = self._annealed(self.config.beta) * compression.sum() / scale
         logits = self.classifier(latent)
         terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale
         if self.training and self.epoch < self.config.pretraining:
@@ -252,9 +258,19 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         return nn.functional.linear(features, weight, bias)
 
     def _generate(self, name: str, where, cells: Tensor, words: Tensor, scale: int) -> dict[str, Tensor]:
-        error, distance = self.generator.loss(self._spans_at(where, cells), words[cells >= 0], name == "synonym")
-        gamma = self.config.gamma / scale
-        return {f"{name}_words": gamma * error, f"{name}_kl": gamma * distance}
+        spans, gamma = self._spans_at(where, cells), self.config.gamma
+        # The weight is on what goes back into the encoder. The generator's own steps would not depend on it with Adam, but
+        # for its epsilon, in which a gradient of a weight like 1e-4 vanishes.
+        spans = gamma * spans + (1 - gamma) * spans.detach()
+        error, distance = self.generator.loss(spans, words[cells >= 0], name == "synonym")
+        parts = (("words", error), ("kl", self._annealed(1.0) * distance))
+        return {f"{name}_{what}": _valued(value / scale, gamma) for what, value in parts}
+
+    def _annealed(self, weight: float) -> float:
+        """A divergence's weight, which rises in the first epochs: at once in full, it would empty z before anything has learnt
+        to read it (Bowman et al. 2016, section 3.1)."""
+        epochs = self.config.annealing
+        return weight * min(1.0, self.epoch / epochs) if self.training and epochs else weight
 
     def _spans_at(self, where, cells: Tensor) -> Tensor:
         """s of the cells (B, N) that are no padding, row by row: (spans, 3 H); `where`: hidden states, units."""

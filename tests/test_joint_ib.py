@@ -162,6 +162,39 @@ def test_terms_add_up_and_have_their_weights(ib):
         torch.testing.assert_close(after[name], before[name] * {"bce": 1, "compression": 2}.get(name, 4))
 
 
+def test_gamma_weighs_what_goes_back_into_the_encoder_alone(ib):
+    bundle = ib(beta=0.0, noise=False)
+    model, batch = bundle.model.eval(), batch_of(bundle)
+    found = {}
+    for gamma in (0.1, 0.001):
+        model.config.gamma = gamma
+        terms = model(**batch).loss_terms
+        parts = [n for n in terms if n != "bce"]
+        plain = {k: v for k, v in batch.items() if not k.startswith(("span_", "synonym_"))}
+        model.zero_grad()
+        (model(**batch).loss - model(**plain).loss).backward()
+        own = torch.cat([p.grad.flatten() for p in model.generator.parameters()])
+        rest = torch.cat([p.grad.flatten() for p in model.encoder.parameters()])
+        found[gamma] = own, rest, sum(terms[n] for n in parts)
+    torch.testing.assert_close(found[0.1][0], found[0.001][0])
+    torch.testing.assert_close(found[0.1][1], 100 * found[0.001][1], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found[0.1][2], 100 * found[0.001][2])
+
+
+def test_annealing_raises_the_divergences_from_nothing(ib):
+    bundle = ib(beta=0.5, gamma=0.25, noise=False, annealing=4.0)
+    model, batch = bundle.model.train(), batch_of(bundle)
+    full = None
+    for epoch, share in ((float("inf"), 1.0), (0.0, 0.0), (1.0, 0.25), (4.0, 1.0), (9.0, 1.0)):
+        model.epoch = epoch
+        torch.manual_seed(0)
+        terms = model(**batch).loss_terms
+        full = full or terms
+        for name in ("compression", "span_kl", "synonym_kl"):
+            torch.testing.assert_close(terms[name], share * full[name])
+        torch.testing.assert_close(terms["bce"], full["bce"])
+
+
 def test_only_gold_spans_train_the_generator(ib):
     bundle = ib()
     model, batch = bundle.model.eval(), batch_of(bundle)
