@@ -13,6 +13,7 @@ from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import ModelArguments, RunArguments
 from mosaic_ner.modeling.encoders import load_encoder_parts
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.modeling_joint_ib import JointIBForNER
 from mosaic_ner.modeling.modeling_span_cvae import SpanCVAEForNER
 from mosaic_ner.modeling.trainer import Evaluator, NERTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -96,6 +97,8 @@ def enliven(model, seed: int = 0):
         for name, parameter in model.named_parameters():
             if not name.startswith("encoder."):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.4)
+        if isinstance(model, JointIBForNER):  # or every score would be 0 or 1
+            model.classifier.weight.mul_(0.015)
         if isinstance(model, SpanCVAEForNER):  # or nearly every span would be a mention, with a score of 1
             names, _ = model.config.outputs
             model.classifier.weight.mul_(0.6 * model.config.hidden_size**-0.5)
