@@ -145,10 +145,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         self.hidden = MeanSpanProjection(config.encoder_config.hidden_size, config.hidden_size)
         self.mean = nn.Linear(config.hidden_size, config.latent_size)
         self.variance = nn.Linear(config.hidden_size, config.latent_size)
-        learnt = config.ib_prior == "learnt"
-        self.prior = nn.Parameter(
-            torch.zeros(2, config.latent_size), requires_grad=learnt
-        )  # mean and log variance of r
+        # Mean and log variance of r(z₃).
+        self.prior = nn.Parameter(torch.zeros(2, config.latent_size), requires_grad=config.ib_prior == "learnt")
         self.classifier = nn.Linear(config.latent_size, config.num_labels)
         generates = config.gamma and not config.inference_only
         self.generator = SpanGenerator(config) if generates else None
