@@ -79,7 +79,9 @@ class ModelArguments:
     ib_prior: str = field(
         default="learnt", metadata={"help": "joint_ib: prior of the compressed span: learnt or standard"}
     )
-    gamma: float = field(default=1e-2, metadata={"help": "joint_ib: weight of the generative losses; 0: no decoders"})
+    gamma: float = field(
+        default=1e-2, metadata={"help": "joint_ib: the generative losses' weight for the encoder; 0: no decoders"}
+    )
     shared: str = field(
         default="mean",
         metadata={"help": "joint_ib: what spans and synonyms share: mean, both (and variance) or nothing"},

@@ -344,7 +344,7 @@ class JointIBConfig(OwnTypesConfig):
         noise: whether z₃ is sampled in training; without it and with `beta` 0 the model is a plain span classifier.
         beta: weight of the compression loss (eq. 6); 0: none ("SupVIB_0").
         ib_prior: r(z₃): "learnt" (a diagonal Gaussian, as Mahabadi et al. 2021) or "standard".
-        gamma: weight of the generative losses (eq. 7); 0: no decoders.
+        gamma: weight of the generative losses (eq. 7) in what they give back to the encoder; 0: no decoders.
         synonyms: whether synonyms are generated too ("All"), or spans reconstructed only.
         shared: what reconstruction and synonyms share: "mean" (μ), "both" (μ and σ) or "nothing".
         word_size: size of the decoders' word vectors.
