@@ -82,6 +82,9 @@ class ModelArguments:
     gamma: float = field(
         default=1e-2, metadata={"help": "joint_ib: the generative losses' weight for the encoder; 0: no decoders"}
     )
+    kl_weight: float = field(
+        default=1.0, metadata={"help": "joint_ib: weight of the divergences in the generative losses; 1: the paper's bound"}
+    )
     shared: str = field(
         default="mean",
         metadata={"help": "joint_ib: what spans and synonyms share: mean, both (and variance) or nothing"},
@@ -309,7 +312,7 @@ class RunArguments(TrainingArguments):
     )
     generator_learning_rate: float | None = field(
         default=None,
-        metadata={"help": "learning rate of the parts that only training needs; default: as everything else"},
+        metadata={"help": "learning rate of the decoders that only training needs; default: as everything else"},
     )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per device and step"})
     per_device_eval_batch_size: int = field(

@@ -345,6 +345,7 @@ class JointIBConfig(OwnTypesConfig):
         beta: weight of the compression loss (eq. 6); 0: none ("SupVIB_0").
         ib_prior: r(z₃): "learnt" (a diagonal Gaussian, as Mahabadi et al. 2021) or "standard".
         gamma: weight of the generative losses (eq. 7) in what they give back to the encoder; 0: no decoders.
+        kl_weight: weight of their divergences (eq. 4 and 5) beside the words' likelihood; 1: the paper's bound.
         synonyms: whether synonyms are generated too ("All"), or spans reconstructed only.
         shared: what reconstruction and synonyms share: "mean" (μ), "both" (μ and σ) or "nothing".
         word_size: size of the decoders' word vectors.
@@ -367,6 +368,7 @@ class JointIBConfig(OwnTypesConfig):
         beta: float = 1e-4,
         ib_prior: str = "learnt",
         gamma: float = 1e-2,
+        kl_weight: float = 1.0,
         synonyms: bool = True,
         shared: str = "mean",
         word_size: int = 200,
@@ -382,7 +384,8 @@ class JointIBConfig(OwnTypesConfig):
         _expect("shared", shared, ("mean", "both", "nothing"))
         if max_span_width < 1:
             raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
-        for name, value in (("beta", beta), ("gamma", gamma), ("pretraining", pretraining), ("annealing", annealing)):
+        weights = {"beta": beta, "gamma": gamma, "kl_weight": kl_weight, "pretraining": pretraining, "annealing": annealing}
+        for name, value in weights.items():
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected 0 or more")
         if not 0 <= threshold <= 1:
@@ -395,6 +398,7 @@ class JointIBConfig(OwnTypesConfig):
         self.beta = beta
         self.ib_prior = ib_prior
         self.gamma = gamma
+        self.kl_weight = kl_weight
         self.synonyms = synonyms
         self.shared = shared
         self.word_size = word_size

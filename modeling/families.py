@@ -358,6 +358,7 @@ def _joint_ib(arguments: ModelArguments, space: LabelSpace, data: TrainingData) 
         beta=arguments.beta,
         ib_prior=arguments.ib_prior,
         gamma=arguments.gamma,
+        kl_weight=arguments.kl_weight,
         synonyms=bool(data.synonyms),
         shared=arguments.shared,
         pretraining=arguments.pretraining,

@@ -135,6 +135,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
 
     config_class = JointIBConfig
     training_modules = ("generator",)
+    # q(z | s) is no decoder: it reads 3 H inputs, and at a decoder's rate Adam's noise in them all would drown what z says.
+    decoder_modules = ("generator.words", "generator.reconstruction", "generator.synonyms")
     has_span_embeddings = True
     has_latents = True
 
@@ -156,11 +158,14 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Linear):
             init.normal_(module.weight, mean=0.0, std=0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
+            if module.bias is not None:
                 init.zeros_(module.bias)
-            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        elif isinstance(module, nn.Embedding):
+            # As long as pretrained word vectors are; much shorter, they would not be heard beside z, whose variance is 1.
+            init.normal_(module.weight, mean=0.0, std=0.3)
+            if module.padding_idx is not None:
                 init.zeros_(module.weight[module.padding_idx])
         elif isinstance(module, nn.LSTM):
             for name, parameter in module.named_parameters():
@@ -261,7 +266,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         # for its epsilon, in which a gradient of a weight like 1e-4 vanishes.
         spans = gamma * spans + (1 - gamma) * spans.detach()
         error, distance = self.generator.loss(spans, words[cells >= 0], name == "synonym")
-        parts = (("words", error), ("kl", self._annealed(1.0) * distance))
+        parts = (("words", error), ("kl", self._annealed(self.config.kl_weight) * distance))
         return {f"{name}_{what}": _valued(value / scale, gamma) for what, value in parts}
 
     def _annealed(self, weight: float) -> float:

@@ -55,6 +55,8 @@ class NERPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     training_modules: tuple[str, ...] = ()
     """Attributes that only training needs; `save_pretrained(…, inference_only=True)` leaves them out."""
+    decoder_modules: tuple[str, ...] = ()
+    """Those, or parts of them, that are trained at `generator_learning_rate`."""
     has_span_embeddings: bool = False
     """Whether the family has `span_embeddings`; its `features` then give `unit_starts` and `unit_ends`."""
     has_latents: bool = False

@@ -92,7 +92,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
     """
 
     config_class = SpanCVAEConfig
-    training_modules = ("cvae",)
+    training_modules = decoder_modules = ("cvae",)
     has_span_embeddings = True
 
     def __init__(self, config: SpanCVAEConfig):

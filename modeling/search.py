@@ -99,7 +99,7 @@ class Search:
         family = self.arguments.family
         model = [f.name for f in fields(ModelArguments)]
         unread = [name for name in self.plan.options if name in model and name not in read]
-        parts = getattr(self.bundle.model, "training_modules", ())
+        parts = getattr(self.bundle.model, "decoder_modules", ())
         if "generator_learning_rate" in self.plan.options and not parts:
             unread.append("generator_learning_rate")
         if unread:

@@ -263,20 +263,20 @@ class NERTrainer(Trainer):
         return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in rows]
 
     def create_optimizer(self, model=None):
-        """Learning rates for the encoder, the parts that only training needs, and everything else; no weight decay on biases,
+        """Learning rates for the encoder, the decoders that only training needs, and everything else; no weight decay on biases,
         norms and the CRF's scores."""
         if self.optimizer is None:
             model = self.model if model is None else model
             decay = set(self.get_decay_parameter_names(model))
             head_rate = self.args.head_learning_rate or self.args.learning_rate
             generator_rate = self.args.generator_learning_rate or head_rate
-            training_only = tuple(f"{module}." for module in getattr(model, "training_modules", ()))
+            decoders = tuple(f"{module}." for module in getattr(model, "decoder_modules", ()))
             # The baseline's encoder has its own name; it has no second learning rate to set.
             groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     rate = self.args.learning_rate if "encoder." in name else head_rate
-                    rate = generator_rate if name.startswith(training_only) and training_only else rate
+                    rate = generator_rate if name.startswith(decoders) else rate
                     plain = name not in decay or name.startswith("crf.")
                     groups[rate, 0.0 if plain else self.args.weight_decay].append(parameter)
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
