@@ -83,7 +83,8 @@ class ModelArguments:
         default=1e-2, metadata={"help": "joint_ib: the generative losses' weight for the encoder; 0: no decoders"}
     )
     kl_weight: float = field(
-        default=1.0, metadata={"help": "joint_ib: weight of the divergences in the generative losses; 1: the paper's bound"}
+        default=1.0,
+        metadata={"help": "joint_ib: weight of the divergences in the generative losses; 1: the paper's bound"},
     )
     shared: str = field(
         default="mean",

@@ -384,7 +384,13 @@ class JointIBConfig(OwnTypesConfig):
         _expect("shared", shared, ("mean", "both", "nothing"))
         if max_span_width < 1:
             raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
-        weights = {"beta": beta, "gamma": gamma, "kl_weight": kl_weight, "pretraining": pretraining, "annealing": annealing}
+        weights = {
+            "beta": beta,
+            "gamma": gamma,
+            "kl_weight": kl_weight,
+            "pretraining": pretraining,
+            "annealing": annealing,
+        }
         for name, value in weights.items():
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected 0 or more")

@@ -263,8 +263,8 @@ class NERTrainer(Trainer):
         return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in rows]
 
     def create_optimizer(self, model=None):
-        """Learning rates for the encoder, the decoders that only training needs, and everything else; no weight decay on biases,
-        norms and the CRF's scores."""
+        """Learning rates for the encoder, the decoders that only training needs, and everything else; no weight decay on
+        biases, norms and the CRF's scores."""
         if self.optimizer is None:
             model = self.model if model is None else model
             decay = set(self.get_decay_parameter_names(model))

@@ -195,6 +195,18 @@ def test_annealing_raises_the_divergences_from_nothing(ib):
         torch.testing.assert_close(terms["bce"], full["bce"])
 
 
+def test_the_divergences_of_generation_have_a_weight(ib):
+    terms = {}
+    for weight in (0.0, 0.25, 1.0):
+        bundle = ib(gamma=0.25, noise=False, kl_weight=weight)
+        torch.manual_seed(0)
+        terms[weight] = bundle.model.train()(**batch_of(bundle)).loss_terms
+    for name, value in terms[1.0].items():
+        share = {0.0: 0.0, 0.25: 0.25} if name.endswith("_kl") else {0.0: 1.0, 0.25: 1.0}
+        for weight, factor in share.items():
+            torch.testing.assert_close(terms[weight][name], factor * value)
+
+
 def test_only_gold_spans_train_the_generator(ib):
     bundle = ib()
     model, batch = bundle.model.eval(), batch_of(bundle)

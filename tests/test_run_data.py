@@ -117,6 +117,28 @@ def test_own_test_documents_never_stay_in_a_demo_training_set(demo_corpora, tmp_
     assert len(kept) == len(demo_corpora["demo_chem"]["train"]) - 3
 
 
+def test_no_synonym_comes_from_an_evaluation_document(tmp_path):
+    def named(prefix, text, name):
+        return Document(prefix, "user", text, (Mention(0, len(name), "Illness", ("D1",)),))
+
+    # Long enough to be known again: shorter stretches are phrases that many articles share.
+    names = ("velosis", "velotic disease", "secret name", "hidden name")
+    texts = [
+        f"{n} was seen in {i + 3} of the forty patients that the clinic had asked to come." for i, n in enumerate(names)
+    ]
+    first, second, secret, hidden = (named(f"D{i}", *pair) for i, pair in enumerate(zip(texts, names, strict=True)))
+    train, test, held = [first, second], [secret], [hidden]
+    copies = [Document(f"E{i}", "user", d.text, d.mentions) for i, d in enumerate((*test, *held))]
+    argv = ["--synonyms", ["corpora"]]
+    for split, documents in (("train", [*train, *copies]), ("validation", held), ("test", test)):
+        write_documents(documents, tmp_path / f"{split}.jsonl")
+        argv += [f"--{split}_file", str(tmp_path / f"{split}.jsonl")]
+    pair = {"velosis": ("velotic disease",), "velotic disease": ("velosis",)}
+    assert data_of(*argv).synonyms == pair
+    kept = data_of(*argv, "--keep_overlap", True).synonyms  # what leaks when asked to
+    assert {name for names in kept.values() for name in names} == {*pair, "secret name", "hidden name"}
+
+
 def test_validation_fraction_takes_articles_out_of_training(own_files):
     argv = own_files(".jsonl")
     data = data_of(*argv[:2], "--validation_fraction", 0.25)

@@ -101,6 +101,21 @@ def test_one_learning_rate_unless_a_second_is_given(build_bundle, demo_corpora, 
     assert {g["lr"] for g in trainer.create_optimizer().param_groups} == {1e-4}
 
 
+def test_decoders_have_a_rate_of_their_own_and_what_they_read_has_the_heads(build_bundle, demo_corpora, trainer_for):
+    documents = demo_corpora["demo_all"]["train"][:6]
+    options = {"family": "joint_ib", "gamma": 0.1, "documents": documents, "synonyms": {"brcax": ("brx",)}}
+    bundle = build_bundle(**options)
+    assert bundle.model.generator.synonyms is not None
+    rates = {"learning_rate": 1e-4, "head_learning_rate": 1e-3, "generator_learning_rate": 1e-2}
+    trainer = trainer_for(bundle, first_features(bundle, demo_corpora, 2), **rates)
+    names = {id(p): n for n, p in bundle.model.named_parameters()}
+    for group in trainer.create_optimizer().param_groups:
+        for name in (names[id(p)] for p in group["params"]):
+            decoder = name.startswith(("generator.words.", "generator.reconstruction.", "generator.synonyms."))
+            wanted = "learning_rate" if name.startswith("encoder.") else "head_learning_rate"
+            assert group["lr"] == rates["generator_learning_rate" if decoder else wanted], name
+
+
 def test_sampling_rates_reach_the_training_batches(build_bundle, demo_corpora, trainer_for):
     bundle = build_bundle()
     documents = [*demo_corpora["demo_all"]["train"][:4], *demo_corpora["demo_gene"]["train"][:6]]
