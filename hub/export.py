@@ -1,0 +1,236 @@
+"""A trained model in a form that runs without this package's code.
+
+mosaic-ner export outputs/aioner/biored_stock --format stock --output outputs/stock --compare biored --split test
+mosaic-ner export outputs/aioner/biored --format onnx --output outputs/onnx
+
+`stock`: a softmax tagger as the encoder's own token classification class, for the stock pipeline, the hosted widget and other
+tools. `onnx`: the scores of an AIONER, span_cvae or joint_ib model as a graph for onnxruntime (`hub/onnx_export.py` predicts
+whole documents with it). `--compare` predicts a corpus with the model and with the export, and writes comparison.json and
+comparison.md; any difference ends with exit code 1. The same as `python -m mosaic_ner.hub.export`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from mosaic_ner.data_builders.builder import MissingFileError
+from mosaic_ner.data_builders.corpora import CorpusError
+from mosaic_ner.data_builders.formats import FormatError
+from mosaic_ner.data_builders.run_data import TEST, VALIDATION, RunDataError, load_run_data
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.arguments import DataArguments
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.encoders import ModelError
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import LabelError
+from mosaic_ner.modeling.windowing import Windower
+
+from .export_check import ExportError, Part, as_table, compare, parts_of
+from .export_readme import readme
+from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
+from .results import versions, without_local_paths, write_json
+from .stock import StockPredictor, check_stock, export_stock
+
+logger = logging.getLogger(__name__)
+
+STRIDE = 64
+USER_ERRORS = (ExportError, ModelError, RunDataError, FormatError, LabelError, CorpusError, MissingFileError)
+
+
+def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Document]) -> dict:
+    """The stock pipeline on an export against the model, asked for the same task.
+
+    Returns:
+        `compared` (see `export_check.compare`): every text in parts that both read whole, cut at sentence ends; `in_parts`:
+        the ids of documents that need several; `whole_text`: whole documents, as a user of the widget gives them, with
+        `truncated` (ids of those that the pipeline reads in part), `unread_characters` and `unread_mentions` (of the
+        original, beyond what is read); `with_stride`: the truncated ones, read in stretches that share `stride` tokens; None
+        without any.
+    """
+    own = MentionPredictor(model, tokenizer)
+    stock = StockPredictor(folder)
+    longest = stock.pipeline.tokenizer.model_max_length
+    config = model.config
+
+    def original(texts: list[str]):
+        return own(texts, [task])
+
+    windower = Windower(
+        tokenizer,
+        min(config.max_tokens, longest),
+        config.num_special_tokens,
+        config.window_overlap if longest >= config.max_tokens else None,
+        config.packing,
+    )
+    parts = [part for document in documents for part in parts_of(document, windower)]
+    whole = [Part(d.id, 0, d.text, True) for d in documents]
+    read = [stock.reads(d.text) for d in documents]
+    cut = [part for part, end in zip(whole, read, strict=True) if end is not None]
+    found = original([part.text for part in cut])
+    ends = [end for end in read if end is not None]
+    report = {
+        "task": task,
+        "aggregation_strategy": "simple",
+        "max_tokens": config.max_tokens,
+        "model_max_length": longest,
+        "compared": compare(original, stock, parts),
+        "in_parts": list(dict.fromkeys(part.document for part in parts if not part.whole)),
+        "whole_text": compare(original, stock, whole)
+        | {
+            "truncated": [part.document for part in cut],
+            "unread_characters": sum(len(part.text) - end for part, end in zip(cut, ends, strict=True)),
+            "unread_mentions": sum(m.end > end for row, end in zip(found, ends, strict=True) for m in row),
+        },
+        "stride": None,
+        "with_stride": None,
+    }
+    if cut:
+        report["stride"] = min(STRIDE, longest // 4)
+        report["with_stride"] = compare(original, StockPredictor(folder, report["stride"]), cut)
+    return report
+
+
+def compare_onnx(model, tokenizer, folder: Path, documents: list[Document]) -> dict:
+    """An ONNX export against the model, on whole documents: `compared` (see `export_check.compare`)."""
+    whole = [Part(d.id, 0, d.text, True) for d in documents]
+    exported = MentionPredictor(*load_onnx(folder))
+    return {"tasks": model.tasks_for(), "compared": compare(MentionPredictor(model, tokenizer), exported, whole)}
+
+
+def run(options: argparse.Namespace) -> dict | None:
+    """Exports, and compares where asked to.
+
+    Returns:
+        the comparison, JSON-ready.
+    Raises:
+        what is in `USER_ERRORS`.
+    """
+    folder: Path = options.output
+    _check_folder(folder)
+    model, tokenizer = families.load(options.model)
+    if options.format == "stock":
+        check_stock(model.config, options.task)
+    else:
+        graph_inputs(model.config)
+        check_packages("onnx", "onnxscript", "onnxruntime")
+    documents = _documents(options) if options.compare else []
+    _make(folder)
+    if options.format == "stock":
+        facts = export_stock(model, tokenizer, folder, options.task)
+    else:
+        facts = export_onnx(model, tokenizer, folder)
+    logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
+    facts["name"] = Path(options.model).resolve().name if Path(options.model).exists() else options.model
+    report = None
+    if options.compare:
+        settings = {"format": options.format, "model": facts["name"], "corpus": options.compare, "split": options.split}
+        settings |= {"data_dir": options.data_dir, "documents": len(documents)}
+        if options.format == "stock":
+            report = compare_stock(model, tokenizer, folder, facts["task"], documents)
+        else:
+            report = compare_onnx(model, tokenizer, folder, documents)
+        report = without_local_paths(settings) | report | {"versions": versions()}
+        write_json(folder / "comparison.json", report)
+        (folder / "comparison.md").write_text(summary(report), encoding="utf-8")
+    (folder / "README.md").write_text(readme(options.format, facts, report), encoding="utf-8")
+    return report
+
+
+def summary(report: dict) -> str:
+    """A comparison as Markdown."""
+    lines = [
+        f"# {report['model']} and its {report['format']} export",
+        "",
+        f"Mentions on the {report['documents']} {report['split']} documents of {report['corpus']}, compared by start, end and "
+        "type. Written by `mosaic-ner export --compare`.",
+        "",
+        as_table(report),
+        "",
+        *readings(report),
+    ]
+    return "\n".join(lines)
+
+
+def readings(report: dict) -> list[str]:
+    """What the table doesn't say, a line each."""
+    lines = []
+    gap = report["compared"]["largest_score_difference"]
+    if gap is not None:
+        lines.append(f"- Scores of the same mentions differ by {gap:.2g} at most.")
+    if white := report["compared"]["white_space"]:
+        lines.append(f"- {white} pairs of mentions differ in white space at their borders only.")
+    if "whole_text" in report:
+        whole = report["whole_text"]
+        lines.append(
+            f"- {len(report['in_parts'])} documents were compared in parts, cut at sentence ends: each part fits the model's "
+            f"windows ({report['max_tokens']} tokens) and the pipeline ({report['model_max_length']} tokens)."
+        )
+        lines.append(
+            f"- Given whole, {len(whole['truncated'])} documents are truncated by the stock pipeline: "
+            f"{whole['unread_characters']} characters, with {whole['unread_mentions']} mentions of the original, aren't read."
+        )
+    return [*lines, ""]
+
+
+def _documents(options: argparse.Namespace) -> list[Document]:
+    named = {"validation_corpora" if options.split == VALIDATION else "test_corpora": [options.compare]}
+    data = load_run_data(
+        DataArguments(corpora=[options.compare], data_dir=options.data_dir, cache_dir=options.cache_dir, **named)
+    )
+    splits = data.validation if options.split == VALIDATION else data.test
+    return [document for documents in splits.values() for document in documents]
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises ExportError unless the folder is empty or can be made: what is in another would be taken for the export's."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"--output: {str(folder)!r} is not an empty folder; name a new one")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"--output: {str(folder)!r} can't be made a folder ({error.strerror})") from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: writes the export, and prints the comparison."""
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a trained model")
+    parser.add_argument("--format", choices=("stock", "onnx"), required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write, new or empty")
+    parser.add_argument(
+        "--task", help="stock: the task that the export answers; default: the model's first default one"
+    )
+    parser.add_argument("--compare", metavar="CORPUS", help="predict this corpus with both, by name; or demo")
+    parser.add_argument("--split", choices=(TEST, VALIDATION), help="with --compare (default: test)")
+    parser.add_argument("--data_dir", help="with --compare: folder with the corpus's files; else they are downloaded")
+    parser.add_argument("--cache_dir", help="with --compare: cache of the built corpus; default: that of datasets")
+    options = parser.parse_args(argv)
+    if options.task and options.format != "stock":
+        parser.error("--task is for --format stock; a graph has all of the model's tasks")
+    for name in ("split", "data_dir", "cache_dir"):
+        if getattr(options, name) and not options.compare:
+            parser.error(f"--{name} needs --compare")
+    options.split = options.split or TEST
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        report = run(options)
+    except USER_ERRORS as error:
+        sys.stderr.write(f"export: error: {error}\n")
+        sys.exit(2)
+    if report is not None:
+        sys.stdout.write(summary(report))
+        if report["compared"]["differences"]:
+            sys.stderr.write(f"export: {report['compared']['differences']} mentions differ, see comparison.json\n")
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
