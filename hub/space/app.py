@@ -1,0 +1,385 @@
+"""The demo page: mentions of a text or a file, nested ones included, and two models compared.
+
+python -m mosaic_ner.hub.space.app MODEL …          the page, on this computer
+python -m mosaic_ner.hub.space.app MODEL … --build FOLDER   the folder of a Space instead, to be pushed to the Hub
+
+A MODEL is a folder or a Hub id: one of the families, or a stock token classification model. Without any, those of the
+environment variable MOSAIC_MODELS (with commas between them) are taken, or those under `models:` in the README.md beside
+this file. Their own code is run: name only models that you trust. Needs gradio: `pip install 'mosaic-ner[space]'`.
+
+Visitors' texts are not logged. Their files are in a temporary folder for 15 to 20 minutes, and no longer than the page runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
+
+try:
+    import gradio as gr
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("the demo page needs gradio: pip install 'mosaic-ner[space]'", name="gradio") from error
+from huggingface_hub import metadata_load
+from mosaic_ner.hub.space import highlight
+from mosaic_ner.hub.space.build import build_space
+from mosaic_ner.hub.space.files import FormatError, annotate_file
+from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
+
+HERE = Path(__file__).resolve().parent
+STYLE = Path(highlight.__file__).with_name("style.css")
+SWEEP, AGE = 300, 900
+"""Seconds between two clearings of files, and the age at which they go."""
+PAGE_ERRORS = (SpaceError, FormatError)
+
+EXAMPLES = [
+    "Loss of the BRCA1 gene predisposes to breast and ovarian cancer, and olaparib prolongs survival of women whose tumours "
+    "carry a germline BRCA1 mutation.",
+    "In mice fed a high-fat diet, metformin lowered blood glucose and activated AMP-activated protein kinase in liver cells.",
+    "Activation of the human interleukin-2 gene promoter in Jurkat T cells needs NF-kappa B and the p65 subunit.",
+]
+INTRODUCTION = """<div class="mn-head"><h1>mosaic-ner</h1><p>Biomedical named entity recognition: nested and overlapping
+mentions are kept, nothing is truncated, offsets are characters of your text.</p></div>"""
+WAITING = highlight.note("The mentions will appear here.")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a visitor may give.
+
+    Args:
+        characters: of a text. megabytes: of a file (10⁶ bytes each).
+    """
+
+    characters: int = 20_000
+    megabytes: float = 1.0
+
+    @property
+    def bytes(self) -> int:
+        return int(self.megabytes * 1_000_000)
+
+    def check_text(self, text: str | None) -> str:
+        """
+        Raises:
+            SpaceError: no text, too long a text, or one that isn't Unicode.
+        """
+        text = text or ""
+        if not text.strip():
+            raise SpaceError("The text is empty. Type or paste one, or choose an example.")
+        if len(text) > self.characters:
+            raise SpaceError(
+                f"The text has {len(text):,} characters; at most {self.characters:,} fit here. Shorten it, or give a file."
+            )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise SpaceError(
+                f"The text has half a character (a lone surrogate) at {error.start}. Remove it."
+            ) from error
+        return text
+
+
+# ---- what the buttons do: plain functions, from settings to HTML
+
+
+class Actions:
+    """What the page does, without the page.
+
+    Args:
+        taggers: the models. limits: what a visitor may give.
+    """
+
+    def __init__(self, taggers: Taggers, limits: Limits):
+        self.taggers = taggers
+        self.limits = limits
+
+    def find(self, text: str, model: str, guideline: str, threshold: float) -> str:
+        """A text's mentions, as HTML."""
+        text = self.limits.check_text(text)
+        tagger = self.taggers.get(model)
+        return highlight.result(text, tagger.mentions(text, guideline, threshold), tagger.types)
+
+    def compare(
+        self, text: str, model_a: str, guideline_a: str, model_b: str, guideline_b: str, threshold: float
+    ) -> str:
+        """What two models, or one under two guidelines, find in a text, as HTML."""
+        text = self.limits.check_text(text)
+        a, b = self.taggers.get(model_a), self.taggers.get(model_b)
+        found = [tagger.mentions(text, how, threshold) for tagger, how in ((a, guideline_a), (b, guideline_b))]
+        types = list(dict.fromkeys([*a.types, *b.types]))
+        return highlight.comparison(text, *found, types, [a.describe(guideline_a), b.describe(guideline_b)])
+
+    def annotate(
+        self, file: str | None, folder: Path, model: str, guideline: str, threshold: float, progress=None
+    ) -> tuple[str, Path]:
+        """A file, annotated: what was found, as HTML, and the file to download.
+
+        Args:
+            file: the uploaded file. folder: gets the annotated one.
+        """
+        content = self._read(file)
+        tagger = self.taggers.get(model)
+        done = annotate_file(
+            content,
+            Path(file).name,
+            folder,
+            lambda text: tagger.mentions(text, guideline, threshold),
+            progress or (lambda done, total: None),
+        )
+        found = [m for d in done.documents for m in d.mentions]
+        first, documents = done.documents[0], highlight.count(len(done.documents), "document")
+        parts = [f'<p class="mn-summary"><b>{highlight.count(len(found), "mention")}</b> in {documents}</p>']
+        parts += [*map(highlight.note, done.remarks), highlight.types_table(found, tagger.types)]
+        if len(first.text) <= self.limits.characters:
+            title = f"Document {first.id}" + (", the first" if len(done.documents) > 1 else "")
+            parts.append(f'<h4 class="mn-first">{highlight.escape(title)}</h4>')
+            parts.append(highlight.mark(first.text, first.mentions, tagger.types))
+        else:
+            parts.append(highlight.note(f"The first document is not shown: it has {len(first.text):,} characters."))
+        return f'<section class="mn-result">{"".join(parts)}</section>', done.path
+
+    def _read(self, file: str | None) -> bytes:
+        if file is None:
+            raise SpaceError("There is no file. Choose a PubTator, BioC XML or BioC JSON file.")
+        path = Path(file)
+        try:
+            size, content = path.stat().st_size, b""
+            if size <= self.limits.bytes:
+                content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise SpaceError("The file has been removed in the meantime. Choose it again.") from error
+        if size > self.limits.bytes:
+            raise SpaceError(
+                f"{path.name} has {size / 1e6:.1f} MB; at most {self.limits.megabytes:g} MB fit here. Split it, or use "
+                "mosaic-ner --do_predict on a computer of your own."
+            )
+        return content
+
+
+def on_page(action: Callable[..., str]) -> Callable[..., str]:
+    """The action; a visitor's mistake is told where the result would be."""
+
+    @wraps(action)
+    def told(*args, **kwargs):
+        try:
+            return action(*args, **kwargs)
+        except PAGE_ERRORS as error:
+            return highlight.alert(str(error))
+
+    return told
+
+
+# ---- the page
+
+
+def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
+    """The page; `serve` shows it.
+
+    Args:
+        models: folders or Hub ids. Their code is run. They are loaded when first asked for.
+        limits: what a visitor may give.
+    Raises:
+        SpaceError: no model, or one that is neither a folder nor a possible Hub id.
+    """
+    limits = limits or Limits()
+    actions = Actions(Taggers(models), limits)
+    # One at a time: models share the processor, and a visitor's file must not wait in memory with others.
+    one = {"concurrency_id": "model", "concurrency_limit": 1}
+    with gr.Blocks(title="mosaic-ner", analytics_enabled=False, delete_cache=(SWEEP, AGE)) as page:
+        gr.HTML(INTRODUCTION)
+        with gr.Tab("Text", id="text"), gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                text = _text(limits, lines=6)
+                with gr.Row():
+                    clear = gr.Button("Clear", elem_id="clear", min_width=120)
+                    find = gr.Button("Find mentions", variant="primary", elem_id="find", min_width=120)
+                settings = _settings(actions, page, one)
+                gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
+            with gr.Column(scale=7, min_width=320):
+                found = gr.HTML(WAITING, elem_id="found")
+            gr.on(
+                [find.click, text.submit],
+                on_page(actions.find),
+                [text, *settings],
+                found,
+                api_name="find_mentions",
+                **one,
+            )
+            clear.click(lambda: ("", WAITING), None, [text, found], api_visibility="private")
+        with gr.Tab("File", id="file"), gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                settings = _settings(actions, page, one)
+                label = f"PubTator, BioC XML or BioC JSON, at most {limits.megabytes:g} MB"
+                file = gr.File(label=label, elem_id="upload", height=140)
+                annotate = gr.Button("Annotate", variant="primary", elem_id="annotate")
+                gr.HTML(
+                    highlight.note(
+                        f"Files are removed after {AGE // 60} to {(AGE + SWEEP) // 60} minutes. Mentions that the file has are "
+                        "replaced."
+                    )
+                )
+            with gr.Column(scale=7, min_width=320):
+                download = gr.DownloadButton("Download the annotated file", visible=False, elem_id="download")
+                report = gr.HTML(highlight.note("What was found will appear here."), elem_id="report")
+
+            def annotate_upload(file, model, guideline, threshold, progress=gr.Progress()):  # noqa: B008 (gradio's way)
+                # Inside gradio's own folder, so that it makes no copy and clears the file away with the others.
+                folder = Path(tempfile.mkdtemp(dir=_made(Path(download.GRADIO_CACHE))))
+                try:
+                    html, path = actions.annotate(
+                        file,
+                        folder,
+                        model,
+                        guideline,
+                        threshold,
+                        lambda done, total: progress((done, total), unit="documents"),
+                    )
+                except PAGE_ERRORS as error:
+                    return highlight.alert(str(error)), gr.DownloadButton(visible=False, value=None)
+                finally:
+                    _remove_if_empty(folder)
+                return html, gr.DownloadButton(value=path, visible=True)
+
+            annotate.click(annotate_upload, [file, *settings], [report, download], api_name="annotate_file", **one)
+        with gr.Tab("Compare", id="compare"):
+            with gr.Row():
+                with gr.Column(scale=5, min_width=320):
+                    text = _text(limits, lines=6)
+                    threshold = _threshold()
+                    compare = gr.Button("Compare", variant="primary", elem_id="compare")
+                with gr.Column(scale=7, min_width=320):
+                    labels = actions.taggers.labels
+                    first = _choose(actions, page, one, "Model A", labels[0])
+                    second = _choose(actions, page, one, "Model B", labels[min(1, len(labels) - 1)])
+                    gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
+            both = gr.HTML(
+                highlight.note("Which mentions both find, or only one of them, will appear here."), elem_id="compared"
+            )
+            inputs = [text, *first, *second, threshold]
+            compare.click(on_page(actions.compare), inputs, both, api_name="compare", **one)
+    return page
+
+
+def _text(limits: Limits, lines: int) -> gr.Textbox:
+    # No max_length: browsers would cut a longer text without a word.
+    return gr.Textbox(
+        label=f"Text, at most {limits.characters:,} characters",
+        placeholder="Any language; one sentence or a whole article",
+        lines=lines,
+        max_lines=14,
+        elem_classes="mn-input",
+    )
+
+
+def _threshold() -> gr.Slider:
+    return gr.Slider(0, 1, 0, step=0.01, label="Least score", elem_classes="mn-threshold")
+
+
+def _settings(actions: Actions, page: gr.Blocks, one: dict) -> list:
+    """Model, guideline and threshold."""
+    with gr.Group():
+        return [*_choose(actions, page, one, "Model", actions.taggers.labels[0]), _threshold()]
+
+
+def _choose(actions: Actions, page: gr.Blocks, one: dict, label: str, value: str) -> list:
+    """A model, and a guideline of its own, kept in step."""
+    with gr.Row():
+        model = gr.Dropdown(actions.taggers.labels, value=value, label=label, min_width=200, elem_classes="mn-model")
+        guideline = gr.Dropdown(
+            [("Text of unknown origin", UNKNOWN_ORIGIN)],
+            value=UNKNOWN_ORIGIN,
+            label="Annotation guideline",
+            min_width=200,
+            elem_classes="mn-guideline",
+        )
+
+    def offer(name: str) -> gr.Dropdown:
+        try:
+            choices = actions.taggers.get(name).guidelines
+        except SpaceError as error:
+            gr.Warning(highlight.escape(str(error)))
+            choices = [("Text of unknown origin", UNKNOWN_ORIGIN)]
+        return gr.Dropdown(choices=choices, value=UNKNOWN_ORIGIN)
+
+    # Also when the page opens: the list depends on the model, which is loaded then.
+    gr.on([page.load, model.change], offer, model, guideline, api_visibility="private", show_progress="hidden", **one)
+    return [model, guideline]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def serve(page: gr.Blocks, limits: Limits | None = None, **options):
+    """Shows the page; options as for `Blocks.launch`. It asks nothing of other servers: neither fonts nor statistics."""
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
+    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=mono)
+    limits = limits or Limits()
+    return page.launch(
+        theme=theme,
+        css_paths=STYLE,
+        footer_links=[],
+        max_file_size=max(limits.bytes, 1),
+        enable_monitoring=False,
+        ssr_mode=False,
+        share=False,
+        **options,
+    )
+
+
+# ---- command line
+
+
+def named_models(argv: list[str]) -> list[str]:
+    """The models of the command line, else those of MOSAIC_MODELS, else those of the README.md beside this file."""
+    variable = [name.strip() for name in os.environ.get("MOSAIC_MODELS", "").split(",") if name.strip()]
+    card = HERE / "README.md"
+    return argv or variable or list((metadata_load(card) or {}).get("models") or [] if card.exists() else [])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: shows the page until it is interrupted, or writes a Space."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="folders or Hub ids; --build takes Hub ids only")
+    parser.add_argument("--build", type=Path, metavar="FOLDER", help="write the folder of a Space instead")
+    parser.add_argument("--host", help="address to listen on (default: this computer only; on Spaces, all)")
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860 on)")
+    parser.add_argument("--max_characters", type=int, default=20_000, help="of a text (default: 20000)")
+    parser.add_argument("--max_megabytes", type=float, default=1.0, help="of a file (default: 1)")
+    options = parser.parse_args(argv)
+    for name in ("max_characters", "max_megabytes"):
+        if getattr(options, name) <= 0:
+            parser.error(f"--{name} is {getattr(options, name)}; expected more than 0")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    limits = Limits(options.max_characters, options.max_megabytes)
+    try:
+        models = named_models(options.models)
+        if options.build:
+            folder = build_space(options.build, models)
+            sys.stdout.write(f"written to {folder}: push it with `hf upload --repo-type space OWNER/NAME {folder}`\n")
+            return
+        with tempfile.TemporaryDirectory(prefix="mosaic-ner-") as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder
+            serve(build_page(models, limits), limits, server_name=options.host, server_port=options.port)
+    except SpaceError as error:
+        sys.stderr.write(f"space: error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

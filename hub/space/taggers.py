@@ -1,0 +1,182 @@
+"""The models of the demo page: loaded when first asked for, with their own code, and asked for mentions."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from textwrap import shorten
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from mosaic_ner.modeling.document import Mention
+from transformers import TokenClassificationPipeline, pipeline
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_ORIGIN = ""
+"""The guideline for a text of no corpus."""
+CORPUS, TASK = "corpus:", "task:"
+"""Begin the other guidelines."""
+STRIDE = 32
+"""Tokens that two windows of a stock model share."""
+
+
+class SpaceError(ValueError):
+    """What a visitor or the operator has to put right; the message is for them."""
+
+
+class Tagger:
+    """One model: either one of the families, with their pipeline, or a stock token classification model.
+
+    Args:
+        name: a folder or a Hub id, named by the operator: its code is run.
+    Raises:
+        OSError, ValueError, ImportError, RuntimeError: it can't be loaded.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self._pipeline = pipeline("token-classification", model=name, trust_remote_code=True)
+        self._lock = threading.Lock()  # a fast tokenizer can't be used by two threads at once
+        self.is_stock = isinstance(self._pipeline, TokenClassificationPipeline)
+        if self.is_stock:
+            self._read_stock()
+        else:
+            self._read_family()
+
+    def _read_family(self) -> None:
+        model = self._pipeline.model
+        space = model.config.labels
+        known = [corpus for corpus in space.corpora if model.knows(corpus)]
+        own = [native for corpus in space.corpora for native in space.native_types(corpus)]
+        own = [t for t in own if all(t not in types or types[t] is None for types in space.corpora.values())]
+        self.types: list[str] = [*dict.fromkeys([*space.shared_types, *own])]
+        tasks = [t["name"] for t in model.config.tasks]
+        others = [name for name in tasks if name not in space.corpora and [name] != list(model.config.default_tasks)]
+        self.guidelines: list[tuple[str, str]] = [("Text of unknown origin", UNKNOWN_ORIGIN)]
+        for corpus in known:
+            types = ", ".join(space.shared_types_of(corpus) or space.native_types(corpus))
+            self.guidelines.append((f"Corpus {corpus} ({shorten(types, 60, placeholder=' …')})", CORPUS + corpus))
+        self.guidelines += [(f"Task {name}", TASK + name) for name in others]
+
+    def _read_stock(self) -> None:
+        config, tokenizer = self._pipeline.model.config, self._pipeline.tokenizer
+        labels = [str(label) for label in config.id2label.values()]
+        tagged = [label for label in labels if label[:2] in ("B-", "I-")]
+        self.types = [*dict.fromkeys(label[2:] for label in tagged)]
+        self.guidelines = [("The model's own", UNKNOWN_ORIGIN)]
+        # The pipeline cuts off what the tokenizer calls too long, or reads it whole where it says nothing: windows need a size.
+        longest = config.to_dict().get("max_position_embeddings", 512) - 2  # RoBERTa leaves two of its positions unused
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+        self._stock = {
+            "aggregation_strategy": "simple",
+            "stride": min(STRIDE, tokenizer.model_max_length // 4),
+            "ignore_labels": [label for label in labels if label not in tagged],  # it would report any but "O"
+        }
+
+    def mentions(self, text: str, guideline: str = UNKNOWN_ORIGIN, threshold: float = 0.0) -> list[Mention]:
+        """The mentions of a text of any length, in reading order.
+
+        Args:
+            guideline: the value of one of `guidelines`.
+            threshold: the least score, 0..1.
+        Raises:
+            SpaceError: an unknown guideline.
+        """
+        known = [value for _, value in self.guidelines]
+        if guideline not in known:
+            raise SpaceError(f"The model {self.label} has no guideline {guideline!r}. Choose one from the list.")
+        if not text.strip():
+            return []
+        with self._lock:
+            if self.is_stock:
+                rows = [row for row in self._pipeline(text, **self._stock) if row["score"] >= threshold]
+            else:
+                how = {"corpus": guideline.removeprefix(CORPUS)} if guideline.startswith(CORPUS) else {}
+                how |= {"tasks": [guideline.removeprefix(TASK)]} if guideline.startswith(TASK) else {}
+                rows = self._pipeline(text, threshold=threshold, **how)
+        return [
+            Mention(int(row["start"]), int(row["end"]), row["entity_group"], score=float(row["score"])) for row in rows
+        ]
+
+    @property
+    def label(self) -> str:
+        """How the page calls it."""
+        return label_of(self.name)
+
+    def describe(self, guideline: str) -> str:
+        """The model and the guideline, for a heading."""
+        if guideline == UNKNOWN_ORIGIN:
+            return self.label
+        return f"{self.label}, {guideline.replace(':', ' ', 1)}"
+
+
+def label_of(name: str) -> str:
+    """A Hub id, or the last part of a folder: pages don't show where the operator keeps models."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+class Taggers:
+    """The models that the operator named, each loaded when it is first asked for. No other is ever loaded.
+
+    Args:
+        names: folders or Hub ids.
+    Raises:
+        SpaceError: no name, one twice, or one that is neither a folder nor a possible Hub id.
+    """
+
+    def __init__(self, names: list[str]):
+        if not names:
+            raise SpaceError(
+                "expected at least one model (a Hub id or a folder), got none; name it on the command line, in the "
+                "environment variable MOSAIC_MODELS (with commas between several) or under models: in README.md"
+            )
+        self.names: dict[str, str] = {}
+        for name in names:
+            check_name(name)
+            label = label_of(name)
+            if label in self.names:
+                raise SpaceError(f"two models are called {label!r}; give each once, and folders different names")
+            self.names[label] = name
+        self._loaded: dict[str, Tagger] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def labels(self) -> list[str]:
+        """What the page calls the models."""
+        return list(self.names)
+
+    def get(self, label: str) -> Tagger:
+        """The model that the page calls so.
+
+        Raises:
+            SpaceError: there is none, or it can't be loaded.
+        """
+        if label not in self.names:
+            raise SpaceError(f"There is no model {label!r} here. This page has {', '.join(self.names)}.")
+        with self._lock:
+            if label not in self._loaded:
+                try:
+                    self._loaded[label] = Tagger(self.names[label])
+                except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+                    logger.error("%s can't be loaded: %s", self.names[label], error)
+                    raise SpaceError(
+                        f"The model {label} can't be loaded; the reason is in the log of this page. Choose another."
+                    ) from error
+            return self._loaded[label]
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        SpaceError: neither a folder nor a possible Hub id.
+    """
+    if Path(name).is_dir():
+        return
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise SpaceError(
+            f"expected a folder or a Hub id (owner/name), got {name!r}, which is neither; check the spelling"
+        ) from error
