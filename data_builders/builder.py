@@ -228,6 +228,22 @@ def load_corpus(
         MissingFileError: a file is missing, or cannot be downloaded.
         FormatError: a file cannot be read.
     """
+    builder = build_corpus(name, data_dir, cache_dir, splits, clean_suffix=clean_suffix)
+    if report is not None:
+        for counts in builder.read_reports().values():
+            report.merge(_report(counts))
+    return {str(split): [*map(example_to_document, rows.to_list())] for split, rows in builder.as_dataset().items()}
+
+
+def build_corpus(
+    name: str,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    splits: Iterable[str] | None = None,
+    *,
+    clean_suffix: bool = False,
+) -> MosaicNERBuilder:
+    """The builder of a corpus, with the data in its cache: `as_dataset()` has the rows. Arguments and errors: `load_corpus`."""
     get_corpus(name)
     builder = MosaicNERBuilder(
         config_name=name,
@@ -239,10 +255,7 @@ def load_corpus(
     for message in builder.missing().values():
         logger.warning("%s", message)
     _prepare(builder)
-    if report is not None:
-        for counts in builder.read_reports().values():
-            report.merge(_report(counts))
-    return {str(split): [*map(example_to_document, rows.to_list())] for split, rows in builder.as_dataset().items()}
+    return builder
 
 
 def _prepare(builder: MosaicNERBuilder) -> None:

@@ -146,7 +146,7 @@ def data_card(data_dir: str | Path) -> str:
         "A *document* is a record of a file: an abstract, a full text, a passage (NLM-Chem, BioID) or a sentence. "
         "Leakage is judged by *article*. Which native type is which shared type is in `label_mapping.tsv`.",
         "## Corpora\n\n" + _corpora_table(),
-        *(f"### {c.title} (`{c.name}`)\n\n" + _corpus_section(c) for c in CORPORA.values()),
+        *(f"### {c.title} (`{c.name}`)\n\n" + corpus_section(c) for c in CORPORA.values()),
         "## Built\n\n" + _built_table(built),
         "### Mentions per type\n\n" + _types_table(built),
         "## Faults of the published files\n\n"
@@ -173,7 +173,8 @@ def _corpora_table() -> str:
     return _table(["corpus", "title", "text", "splits", "ids", "licence"], rows)
 
 
-def _corpus_section(corpus: Corpus) -> str:
+def corpus_section(corpus: Corpus) -> str:
+    """Where a corpus comes from, its splits, notes and BibTeX, as Markdown."""
     lines = [f"- Home: <{corpus.homepage}>", f"- Splits: {corpus.split_policy}"]
     lines += [f"- {split}: `{file.name}` from <{file.url}>" for split, file in corpus.files.items()]
     lines += [f"- Note: {note}" for note in corpus.notes]

@@ -12,6 +12,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
+CORPORA_PATH = Path(__file__).with_name("card_corpora.md")
+"""Title, licence and BibTeX of each corpus, written by `python -m mosaic_ner.hub.publish_data --write_card_corpora`."""
 
 
 def build_card(results: dict, name: str, choices: str = "") -> ModelCard:

@@ -45,8 +45,8 @@ ALLOWED = {
     "data_builders": {"data_builders", "modeling.document", "modeling.label_space"},
     "hub": {"hub", "modeling"},
 }
-# A command that measures trained models on corpora by name needs both rooms; nothing else in hub does.
-COMMANDS = {"hub/generation.py": {"data_builders"}}
+# A command that reads corpora by name, to measure models on them or to publish them, needs both rooms; no other does.
+COMMANDS = {"hub/generation.py": {"data_builders"}, "hub/publish_data.py": {"data_builders"}}
 MAX_LINES, MAX_LINES_RUN_NER = 600, 200
 FAMILIES = ("aioner", "span_cvae", "spancvae", "sruner", "sru_ner", "joint_ib", "jointib")
 
