@@ -1,0 +1,430 @@
+"""hub/handler.py over HTTP, as an inference endpoint serves it: another process, in which the package can't be imported."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_run import environment
+from mosaic_ner.hub import handler
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.inference import MentionPredictor
+from test_remote_code import HEAD, rows_of, same
+from transformers import BertConfig, BertForTokenClassification, pipeline
+
+HANDLER = Path(handler.__file__)
+
+SERVER = """
+import importlib.util
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+def load(folder):
+    # as the toolkit does
+    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", Path(folder) / "handler.py")
+    sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["handler.EndpointHandler"] = module
+    spec.loader.exec_module(module)
+    sys.path.remove(folder)
+    return module.EndpointHandler(folder)
+
+handlers = {"/" + Path(folder).name: load(folder) for folder in sys.argv[1:]}
+
+class Requests(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, content):
+        body = json.dumps(content, allow_nan=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        model = handlers[self.path].pipeline.model
+        self.answer(200, {"class": type(model).__name__, "dtype": str(model.dtype), "device": model.device.type})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        try:
+            data = json.loads(body)
+            if "inputs" not in data:
+                raise ValueError("Body needs to provide a inputs key")
+            self.answer(200, handlers[self.path](data))
+        except Exception as error:
+            self.answer(400, {"error": str(error)})
+
+    def log_message(self, *arguments):
+        pass
+
+with ThreadingHTTPServer(("127.0.0.1", 0), Requests) as server:
+    print(server.server_port, flush=True)
+    server.serve_forever()
+"""
+
+FLAT, NESTED, EXACT, STOCK = "aioner", "joint_ib", "exact", "stock"
+
+
+@pytest.fixture(scope="module")
+def texts(demo_corpora):
+    """Short ones: one with other scripts and signs of two code units, an empty one."""
+    demo = [d.text for d in demo_corpora["demo_all"]["test"][:3]]
+    return [*demo[:2], "𝔤𝔢𝔫𝔢 β-ΣΧ\u0301 " + demo[2] + " \u200b", "", "BRCA1 causes velosis.", "x"]
+
+
+@pytest.fixture(scope="module")
+def long(demo_corpora):
+    """A text of 3,000 words."""
+    words = " ".join(d.text for d in demo_corpora["demo_all"]["train"]).split(" ")
+    assert len(words) >= 3000
+    return " ".join(words[:3000])
+
+
+def publish(folder: Path) -> Path:
+    shutil.copyfile(HANDLER, folder / "handler.py")
+    return folder
+
+
+def stock_model(folder: Path, tokenizer) -> Path:
+    """A model of transformers' own class that has learnt nothing, as an export would save it; 64 tokens at most."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, id2label=dict(enumerate(["O", "B-Gene", "I-Gene", "B-Disease", "I-Disease"])),
+    )  # fmt: skip
+    model = BertForTokenClassification(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(20)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 64}))
+    return publish(folder)
+
+
+@pytest.fixture(scope="module")
+def models(trained_dir, build_bundle):
+    """name → (model, tokenizer) in this process."""
+    bundle = build_bundle(family="joint_ib", lively=True)
+    exact = build_bundle(family="joint_ib", lively=True)
+    return {
+        FLAT: families.load(str(trained_dir)),
+        NESTED: (bundle.model, bundle.tokenizer),
+        EXACT: (exact.model.double(), exact.tokenizer),
+    }
+
+
+@pytest.fixture(scope="module")
+def folders(models, tiny_parts, tmp_path_factory):
+    """name → published folder."""
+    place = tmp_path_factory.mktemp("published")
+    for name, (model, tokenizer) in models.items():
+        model.save_pretrained(place / name, **({"inference_only": True} if model.training_modules else {}))
+        tokenizer.save_pretrained(place / name)
+        publish(place / name)
+    stock_model(place / STOCK, tiny_parts.tokenizer)
+    return {name: place / name for name in (*models, STOCK)}
+
+
+@pytest.fixture(scope="module")
+def served(folders, tmp_path_factory):
+    """Port of a server of the folders."""
+    place = tmp_path_factory.mktemp("endpoint")
+    (place / "server.py").write_text(HEAD + SERVER, encoding="utf-8")
+    with (place / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, place / "server.py", *map(str, folders.values())], cwd=place, text=True,
+            env=environment(HF_MODULES_CACHE=str(place / "modules"), PYTHONPATH="", MPLCONFIGDIR=str(place)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+        )  # fmt: skip
+        try:
+            line = process.stdout.readline()
+            log.seek(0)
+            assert line, log.read()[-4000:]
+            yield int(line)
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def ask(served):
+    """Function: name, request (an object or bytes) → status, answer."""
+
+    def post(name: str, request=None, method: str = "POST") -> tuple[int, object]:
+        connection = http.client.HTTPConnection("127.0.0.1", served, timeout=120)
+        try:
+            body = request if isinstance(request, bytes) else json.dumps(request).encode()
+            connection.request(method, f"/{name}", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    return post
+
+
+@pytest.fixture(scope="module")
+def found(ask, texts):
+    """Function: name, parameters → the mentions of all the short texts, asked for at once."""
+    answers = {}
+
+    def post(name: str, **parameters):
+        key = json.dumps([name, parameters])
+        if key not in answers:
+            status, answers[key] = ask(name, {"inputs": texts, "parameters": parameters})
+            assert status == 200, answers[key]
+        return answers[key]
+
+    return post
+
+
+def here(models, name, texts, **parameters):
+    """What this process finds."""
+    return rows_of(MentionPredictor(*models[name]), texts, **parameters)
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize("name", [FLAT, NESTED, EXACT])
+def test_a_batch_gets_what_the_training_process_finds(found, models, texts, name):
+    expected = here(models, name, texts)
+    assert len(expected[0]) > 2
+    assert len(expected[2]) > 2
+    same(found(name), expected)
+    for text, rows in zip(texts, found(name), strict=True):
+        assert all(text[row["start"] : row["end"]] == row["word"] for row in rows)
+
+
+@pytest.mark.parametrize("name", [FLAT, NESTED])
+def test_a_document_of_3000_words_is_read_to_its_end(ask, models, long, name):
+    status, answer = ask(name, {"inputs": long})
+    assert status == 200
+    assert len(answer) > 50
+    assert answer[-1]["end"] > 0.9 * len(long)
+    same([answer], here(models, name, [long]))
+
+
+@pytest.mark.parametrize("name", [FLAT, NESTED, EXACT, STOCK])
+def test_a_text_alone_gets_what_it_gets_among_others(ask, found, texts, name):
+    alone = [ask(name, {"inputs": text}) for text in texts]
+    assert [status for status, _ in alone] == [200] * len(texts)
+    same([answer for _, answer in alone], found(name))
+
+
+def test_nested_mentions_are_told(found):
+    spans = {(row["start"], row["end"]) for row in found(NESTED)[0]}
+    assert any(a != b and a[0] <= b[0] and b[1] <= a[1] for a in spans for b in spans)
+
+
+@pytest.mark.parametrize("name", [FLAT, NESTED])
+@pytest.mark.parametrize(
+    "parameters",
+    [{"corpus": "demo_gene"}, {"threshold": 0.7}, {"corpus": "demo_chem", "threshold": 0.6}],
+    ids=["corpus", "threshold", "both"],
+)
+def test_parameters_do_what_they_do_in_the_pipeline(found, models, texts, name, parameters):
+    expected = here(models, name, texts, **parameters)
+    assert 0 < sum(map(len, expected)) < sum(map(len, here(models, name, texts)))
+    same(found(name, **parameters), expected)
+
+
+@pytest.mark.parametrize(("name", "tasks"), [(FLAT, ["Gene"]), (NESTED, ["demo_chem", "demo_disease#native"])])
+def test_tasks_can_be_asked_for(found, models, texts, name, tasks):
+    same(found(name, tasks=tasks), here(models, name, texts, tasks=tasks))
+    assert found(name, tasks=tasks) != found(name)
+
+
+@pytest.mark.parametrize("name", [FLAT, STOCK])
+def test_the_number_of_windows_at_once_changes_nothing(found, name):
+    same(found(name, window_batch_size=3), found(name))
+
+
+@pytest.mark.parametrize("name", [FLAT, STOCK])
+def test_null_and_simple_are_as_good_as_nothing(ask, found, texts, name):
+    given = {"threshold": None, "window_batch_size": None, "aggregation_strategy": "simple"}
+    assert found(name, **given) == found(name)
+    request = {"inputs": texts, "parameters": None, "options": {"wait_for_model": True}}
+    assert ask(name, request) == (200, found(name))
+
+
+def test_precision_is_that_of_the_folder(ask):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = {"class": "JointIBForNER", "device": device}
+    assert ask(NESTED, method="GET") == (200, model | {"dtype": "torch.float32"})
+    assert ask(EXACT, method="GET") == (200, model | {"dtype": "torch.float64"})
+
+
+def test_concurrent_requests_get_the_answers_they_get_alone(ask, texts):
+    requests = [(name, {"inputs": text}) for name in (FLAT, NESTED, STOCK) for text in texts[:3]]
+    expected = [ask(*request) for request in requests]
+    assert {status for status, _ in expected} == {200}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        answers = list(pool.map(lambda request: ask(*request), requests * 3))
+    assert answers == expected * 3
+
+
+# ---- stock exports
+
+
+def test_a_stock_export_is_run_by_the_stock_pipeline_and_cut_nowhere(ask, found, folders, texts, long):
+    assert ask(STOCK, method="GET")[1]["class"] == "BertForTokenClassification"
+    stock = pipeline("ner", model=str(folders[STOCK]), aggregation_strategy="simple")
+    seen = found(STOCK)
+    fitting = [n for n, text in enumerate(texts) if len(stock.tokenizer(text)["input_ids"]) <= 64]
+    assert len(fitting) < len(texts)
+    for number in fitting:
+        expected = [
+            (m["entity_group"], m["start"], m["end"], round(float(m["score"]), 4)) for m in stock(texts[number])
+        ]
+        assert [tuple(m[k] for k in ("entity_group", "start", "end", "score")) for m in seen[number]] == expected
+    assert sum(len(seen[number]) for number in fitting) > 1
+    status, answer = ask(STOCK, {"inputs": long})
+    assert status == 200
+    assert max(m["end"] for m in stock(long)) < 0.1 * len(long)  # cut, by itself
+    assert answer[-1]["end"] > 0.99 * len(long)
+    assert all(long[m["start"] : m["end"]] == m["word"] for m in answer)
+
+
+def test_a_stock_export_takes_a_threshold(found):
+    seen, kept = found(STOCK), found(STOCK, threshold=0.9)
+    assert kept == [[m for m in rows if m["score"] >= 0.9] for rows in seen]
+    assert 0 < sum(map(len, kept)) < sum(map(len, seen))
+
+
+@pytest.mark.parametrize("parameters", [{"corpus": "demo_gene"}, {"tasks": ["Gene"]}])
+def test_a_stock_export_has_neither_corpora_nor_tasks(ask, parameters):
+    status, answer = ask(STOCK, {"inputs": "x", "parameters": parameters})
+    assert status == 400
+    assert "a stock export has one answer" in answer["error"]
+    assert "threshold" in answer["error"]
+
+
+# ---- wrong requests
+
+WRONG = {
+    "bad json": (b'{"inputs": "x"', "delimiter"),
+    "no inputs": ({"text": "x"}, "inputs"),
+    "not an object": (["inputs"], "expected a JSON object"),
+    "unknown key": ({"inputs": "x", "parameter": {}}, 'unknown \'parameter\'; expected "inputs" and "parameters"'),
+    "null": ({"inputs": None}, "inputs: expected a text or a list of texts, got null"),
+    "number": ({"inputs": 7}, "inputs: expected a text or a list of texts, got a number"),
+    "object": ({"inputs": {"text": "x"}}, "inputs: expected a text or a list of texts, got an object"),
+    "empty list": ({"inputs": []}, "got an empty list"),
+    "not a text": ({"inputs": ["x", 7, "y"]}, "inputs[1]: expected a text, got a number"),
+    "nested": ({"inputs": [["x"]]}, "inputs[0]: expected a text, got a list"),
+    "surrogate": ({"inputs": ["x", "ab\ud835c"]}, "inputs[1]: half a surrogate pair at character 2"),
+    "too many texts": ({"inputs": ["x"] * 1001}, "1001 texts, at most 1000 at once"),
+    "too long": ({"inputs": ["x" * 1_500_000, "y" * 500_001]}, "2000001 characters, at most 2000000 at once"),
+    "parameters": ({"inputs": "x", "parameters": ["corpus"]}, "parameters: expected a JSON object, got a list"),
+}
+WRONG_PARAMETERS = [
+    ({"treshold": 0.5}, "unknown 'treshold'; expected corpus, tasks, threshold, window_batch_size"),
+    ({"threshold": "0.5"}, "threshold: expected a number from 0 to 1, got '0.5'"),
+    ({"threshold": True}, "threshold: expected a number from 0 to 1, got True"),
+    ({"threshold": 1.1}, "threshold: expected a number from 0 to 1, got 1.1"),
+    ({"threshold": -1}, "threshold: expected a number from 0 to 1, got -1"),
+    ({"threshold": float("nan")}, "threshold: expected a number from 0 to 1, got nan"),
+    ({"window_batch_size": 0}, "window_batch_size: expected a whole number from 1 to 256, got 0"),
+    ({"window_batch_size": 257}, "window_batch_size: expected a whole number from 1 to 256, got 257"),
+    ({"window_batch_size": 2.0}, "window_batch_size: expected a whole number from 1 to 256, got 2.0"),
+    ({"window_batch_size": True}, "window_batch_size: expected a whole number from 1 to 256, got True"),
+    ({"corpus": "demo_gen"}, "unknown corpus 'demo_gen'; did you mean 'demo_gene'?"),
+    ({"corpus": ["demo_gene"]}, "corpus: expected a name, got a list"),
+    ({"tasks": "Gene"}, "tasks: expected a list of names, got 'Gene'"),
+    ({"tasks": []}, "tasks: expected a list of names, got []"),
+    ({"tasks": ["Gene", 1]}, "tasks: expected a list of names, got ['Gene', 1]"),
+    ({"tasks": ["Gen"]}, "unknown task 'Gen'; this model has "),
+    ({"tasks": ["Gene"], "corpus": "demo_gene"}, "corpus and tasks: expected one of them"),
+    ({"aggregation_strategy": "first"}, "aggregation_strategy: mentions come whole"),
+    ({"stride": 3}, "unknown 'stride'"),
+]
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("name", [FLAT, STOCK])
+def test_wrong_requests_are_told_what_is_wrong(ask, name, case):
+    request, message = WRONG[case]
+    status, answer = ask(name, request)
+    assert status == 400
+    assert list(answer) == ["error"]
+    assert message in answer["error"] or case in ("no inputs", "not an object")  # which the server itself refuses
+
+
+@pytest.mark.parametrize(("parameters", "message"), WRONG_PARAMETERS)
+@pytest.mark.parametrize("text", ["BRCA1 causes velosis.", ""])
+def test_wrong_parameters_are_told_what_is_wrong(ask, text, parameters, message):
+    status, answer = ask(FLAT, {"inputs": text, "parameters": parameters})
+    assert status == 400
+    assert message in answer["error"]
+
+
+def test_an_unknown_task_of_a_nested_model_is_told_for_a_text_without_words(ask):
+    status, answer = ask(NESTED, {"inputs": "", "parameters": {"tasks": ["demo_gen#native"]}})
+    assert (status, answer["error"].partition(";")[0]) == (400, "unknown task 'demo_gen'")
+
+
+def test_the_server_goes_on_after_errors(ask, found, texts):
+    before = found(FLAT)
+    for request, _ in WRONG.values():
+        ask(FLAT, request)
+    assert ask(FLAT, {"inputs": texts}) == (200, before)
+
+
+@pytest.mark.parametrize(("data", "message"), [(["inputs"], "got a list"), ({}, "got nothing"), (None, "got null")])
+def test_what_a_server_may_let_through_is_refused_too(folders, data, message):
+    served_here = handler.EndpointHandler(folders[STOCK])
+    with pytest.raises(handler.RequestError, match=message):
+        served_here(data)
+
+
+# ---- wrong folders
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(handler.FolderError, match=r"no config\.json"):
+        handler.EndpointHandler(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "code", ["other/repo--modeling_aioner.AIONERForTokenClassification", "../code.Model", "gone.Model", "Model"]
+)
+@pytest.mark.parametrize("where", ["auto_map", "custom_pipelines"])
+def test_code_from_elsewhere_is_not_trusted(folders, tmp_path, where, code):
+    shutil.copytree(folders[FLAT], tmp_path / "model")
+    (tmp_path / "code.py").write_text("raise SystemExit('ran')")
+    file = tmp_path / "model" / "config.json"
+    config = json.loads(file.read_text())
+    if where == "auto_map":
+        config["auto_map"]["AutoConfig"] = code
+    else:
+        config["custom_pipelines"]["token-classification"]["impl"] = code
+    file.write_text(json.dumps(config))
+    with pytest.raises(handler.FolderError, match="which is not in the folder") as error:
+        handler.EndpointHandler(str(tmp_path / "model"))
+    assert repr(code) in str(error.value)
+
+
+def test_a_stock_export_has_to_say_how_long_its_windows_are(folders, tmp_path):
+    shutil.copytree(folders[STOCK], tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": int(1e30)}))
+    with pytest.raises(handler.FolderError, match="model_max_length"):
+        handler.EndpointHandler(tmp_path / "model")
+
+
+def test_the_folder_of_the_file_is_the_default(folders, tmp_path, monkeypatch):
+    shutil.copytree(folders[STOCK], tmp_path / "model")
+    monkeypatch.setattr(handler, "__file__", str(tmp_path / "model" / "handler.py"))
+    assert type(handler.EndpointHandler().pipeline.model) is BertForTokenClassification
