@@ -16,7 +16,7 @@ from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_docum
 from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
 from mosaic_ner.data_builders.synonyms import SynonymError
-from mosaic_ner.hub import figures
+from mosaic_ner.hub import commands, figures
 from mosaic_ner.hub.card import write_card
 from mosaic_ner.hub.results import versions, without_local_paths, write_json
 from mosaic_ner.modeling import families
@@ -38,12 +38,13 @@ USER_ERRORS += (families.ModelError, figures.FigureError, SynonymError)
 
 def main(argv: list[str] | None = None) -> None:
     """Command line entry; a user's mistake ends with one message and exit code 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    if commands.run_command(argv):
+        return
     keep_freed_memory()
     try:
-        argv = sys.argv[1:] if argv is None else argv
         model, data, run, settings = parse(argv)
-        level = logging.INFO if PartialState().is_main_process else logging.ERROR
-        logging.basicConfig(level=level, format="%(message)s")
+        logging.basicConfig(level="INFO" if PartialState().is_main_process else "ERROR", format="%(message)s")
         for chatty in ("httpx", "datasets", "filelock"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         if PartialState().num_processes > 1:
@@ -175,9 +176,7 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     key = {name: getattr(options, name) for name in names} | {"model": model.model_name_or_path, "tasks": tasks}
     key |= {"content of the input": fingerprint(options.predict_input), "batch size": predictor.batch_size}
     key |= {"content of the model": fingerprint(model.model_name_or_path)}
-    output = None
-    if state.is_main_process:
-        output = ResumableOutput(options.predict_output, key, options.resume)
+    output = ResumableOutput(options.predict_output, key, options.resume) if state.is_main_process else None
     done = broadcast_object_list([output.done if output else 0])[0]
     faults = ReadReport()
     documents = read_documents(

@@ -6,14 +6,18 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HTTPError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoTokenizer, ModernBertConfig, PreTrainedTokenizerFast
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from .configuration_ner import NERConfig
+from .integrity import ModelError, check_folder
 from .modeling_ner import build_encoder, load_encoder
 
 logger = logging.getLogger(__name__)
@@ -26,10 +30,6 @@ _SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-
-
-class ModelError(ValueError):
-    """A family, an encoder or a trained model that can't be used as asked."""
 
 
 @dataclass
@@ -64,6 +64,8 @@ def load_encoder_parts(
         encoder = build_encoder(config)
     else:
         config = load_config(name_or_path, "--encoder")
+        if isinstance(config, NERConfig):
+            name_or_path = str(trained_folder(name_or_path, "--encoder"))
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
         if isinstance(config, NERConfig):
             logger.info("taking the encoder out of the trained model %s", name_or_path)
@@ -93,13 +95,35 @@ def load_config(name_or_path: str, option: str):
     Raises:
         ModelError: there is none.
     """
+    # A trained model's config is one of this package's classes; the code beside it is for users without the package.
+    own_code = {} if option == "--encoder" else {"trust_remote_code": False}
     try:
-        return AutoConfig.from_pretrained(name_or_path)
+        return AutoConfig.from_pretrained(name_or_path, **own_code)
     except (OSError, ValueError) as error:  # the latter for a folder with something else in it
         raise ModelError(
             f"{option}: {name_or_path!r} is neither a folder with a config.json nor a model that can be had from the Hub "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def trained_folder(name_or_path: str, option: str) -> Path:
+    """The folder of a trained model, downloaded if need be, in which nothing is amiss (see integrity.py).
+
+    Args:
+        name_or_path, option: as for `load_config`.
+    Raises:
+        ModelError: it can't be had. IntegrityError, one of these: something is amiss.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(name_or_path))
+        except (OSError, HTTPError) as error:
+            raise ModelError(
+                f"{option}: {name_or_path!r} can't be had from the Hub ({str(error).splitlines()[0]})"
+            ) from error
+    check_folder(folder)
+    return folder
 
 
 def _scratch_config(tokenizer, layers: int, hidden_size: int) -> ModernBertConfig:

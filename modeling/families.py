@@ -16,7 +16,7 @@ from .collator import NERCollator
 from .configuration_ner import AIONERConfig, JointIBConfig, NERConfig, SpanCVAEConfig, SRUNERConfig
 from .dataset import ActionFeatures, BottleneckFeatures, Features, SpanFeatures, TaggingFeatures
 from .document import Document, Mention, normalise_name
-from .encoders import EncoderParts, ModelError, add_embeddings, load_config, set_template
+from .encoders import EncoderParts, ModelError, add_embeddings, load_config, set_template, trained_folder
 from .label_space import LabelSpace, nearest
 from .modeling_aioner import AIONERForTokenClassification
 from .modeling_joint_ib import JointIBForNER, words_of
@@ -101,7 +101,8 @@ def load(name_or_path: str, encoder: str | None = None):
         name_or_path: a model, or the adapter and head of one.
         encoder: for an adapter, where its encoder is; default: where it says.
     Raises:
-        ModelError: the folder holds a model that is none of this package's.
+        ModelError: the folder holds a model that is none of this package's; or, as IntegrityError, one that doesn't fit its
+            config or tokenizer, or that would run code of its own (see integrity.py).
     """
     config = load_config(name_or_path, "--model_name_or_path")
     known = {c.model_type: model for c, model in _REGISTERED.items()}
@@ -110,9 +111,10 @@ def load(name_or_path: str, encoder: str | None = None):
             f"{name_or_path} holds a {config.model_type!r} model; expected one of {', '.join(sorted(known))}, as trained "
             "by run_ner.py. To train on top of an encoder, give it as --encoder"
         )
-    if is_adapter(name_or_path):
-        return load_merged(name_or_path, config, known[config.model_type], encoder)
-    return AutoModel.from_pretrained(name_or_path), PreTrainedTokenizerFast.from_pretrained(name_or_path)
+    folder = trained_folder(name_or_path, "--model_name_or_path")
+    if is_adapter(folder):
+        return load_merged(str(folder), config, known[config.model_type], encoder)
+    return AutoModel.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def restore(name_or_path: str, space: LabelSpace, encoder: str | None = None) -> Bundle:

@@ -102,6 +102,47 @@ class NERPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value):
         self.encoder.set_input_embeddings(value)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """As transformers does, from safetensors only, and whole.
+
+        Raises:
+            ValueError: a pickle was asked for, the weights lack parameters of the model, or the config's labels and their
+                numbers don't agree.
+            OSError: the folder has no safetensors.
+        """
+        if kwargs.get("use_safetensors") is False:
+            raise ValueError(
+                "use_safetensors=False: pickles run code when they are read; models of this kind have none"
+            )
+        kwargs["use_safetensors"] = True
+        told = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+            )
+        except OSError as error:
+            pickle = Path(str(pretrained_model_name_or_path)) / "pytorch_model.bin"
+            if "model.safetensors" in str(error) and pickle.exists():
+                raise OSError(
+                    f"{pickle} is a pickle, which runs code when it is read; expected model.safetensors"
+                ) from error
+            raise
+        if info["missing_keys"]:  # transformers would go on with random values
+            missing = sorted(info["missing_keys"])
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: the weights lack {len(missing)} parameters of this model, the first is "
+                f"{missing[0]}; they belong to another config.json. Get or save the model again"
+            )
+        labels = model.config.id2label
+        if model.config.label2id != {label: number for number, label in labels.items()} or set(labels) != set(
+            range(len(labels))
+        ):
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: config.json's label2id isn't the inverse of its id2label"
+            )
+        return (model, info) if told else model
+
     def save_pretrained(self, save_directory, *args, inference_only: bool = False, **kwargs):
         """As transformers does, and the code files beside the weights, so that any saved folder loads by itself.
 

@@ -1,0 +1,42 @@
+"""Whether folders with models are what they say, found out without running anything in them (see modeling/integrity.py).
+
+mosaic-ner verify outputs/hub/biored-ner
+
+By default as strictly as for publishing: code must equal this package's, and nothing may be a pickle. --loading asks only
+what evaluating and predicting with a folder asks, so a checkpoint or a model of an earlier version passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mosaic_ner.modeling import families  # noqa: F401 (registers the classes)
+from mosaic_ner.modeling.integrity import CHECKSUMS, IntegrityError, check_folder
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line entry; exit code 2 if a folder is refused, after all have been looked at."""
+    parser = argparse.ArgumentParser(
+        prog="verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("folder", nargs="+", type=Path)
+    parser.add_argument("--loading", action="store_true", help="check only what loading the model needs")
+    options = parser.parse_args(argv)
+    refused = False
+    for folder in options.folder:
+        try:
+            check_folder(folder, strict=not options.loading)
+        except IntegrityError as error:
+            refused = True
+            sys.stderr.write(f"verify: error: {error}\n")
+        else:
+            sums = "checksums agree" if (folder / CHECKSUMS).exists() else f"no {CHECKSUMS} to compare with"
+            sys.stdout.write(f"{folder}: nothing amiss; {sums}\n")
+    if refused:
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""Publishing: what the folder has and what it never has, that it loads by itself, and that it arrives."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from importlib import import_module
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+from helpers_hub import TOKEN, hub_stub
+from helpers_run import QUICK, ROOT, run, shell
+from mosaic_ner.hub import publish, verify
+from mosaic_ner.hub.commands import COMMANDS
+from mosaic_ner.hub.publish import PublishError, build_folder, check_content
+from mosaic_ner.modeling import families
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.integrity import check_folder
+
+import run_ner
+
+REPO = "lab/small-ner"
+TEXT = "Mutations of PAX6 cause aniridia in mice."
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """Output folder of a run of two steps, with what runs and people leave there."""
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    run("--corpora", "demo", "--family", "span_cvae", *QUICK, "--write_predictions", "--output_dir", folder)
+    for name in (
+        ".env",
+        "optimizer.pt",
+        "training_args.bin",
+        "checkpoint-2/scheduler.pt",
+        "runs/events.out",
+        "run.log",
+    ):
+        if name.endswith((".pt", ".bin")):
+            continue
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"HF_TOKEN={TOKEN} {folder}")
+    (folder / "checkpoint-2").mkdir()
+    (folder / "checkpoint-2" / "optimizer.pt").write_bytes(b"\x80\x04.")
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    results["settings"] |= {"train_file": f"{folder}/corpus.txt", "encoder": str(folder / "encoder")}
+    results["more"] = [{"from": str(Path.home() / "corpora" / "a.txt"), "note": "P/R and and/or"}]
+    path.write_text(json.dumps(results))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(run_dir, tmp_path_factory):
+    """The folder as published."""
+    folder = tmp_path_factory.mktemp("published") / "small-ner"
+    build_folder(run_dir, folder, REPO)
+    return folder
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(published, tmp_path / "copy"))
+
+
+def fails(capsys, command, *argv) -> str:
+    """The one message that a wrong command line ends with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command.main([str(a) for a in argv])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# ---- the folder
+
+
+def test_it_has_what_predicting_needs_and_nothing_else(published):
+    code = {
+        "configuration_ner",
+        "document",
+        "handler",
+        "inference",
+        "label_space",
+        "modeling_ner",
+        "modeling_span_cvae",
+    }
+    code |= {"pipeline_ner", "spans", "windowing"}
+    others = {"README.md", "checksums.json", "config.json", "model.safetensors", "requirements.txt", "results.json"}
+    others |= {"tokenizer.json", "tokenizer_config.json"}
+    assert {*contents(published)} == {f"{name}.py" for name in code} | others
+    check_folder(published, strict=True)
+
+
+def test_nothing_in_it_tells_of_this_machine(published, run_dir):
+    for name, content in contents(published).items():
+        for private in (TOKEN, str(run_dir), str(run_dir.parent), f"{Path.home()}/"):
+            assert private.encode() not in content, (name, private)
+    results = json.loads((published / "results.json").read_text())
+    assert results["settings"]["encoder"] == "encoder"
+    assert results["settings"]["train_file"] == "corpus.txt"
+    assert results["more"] == [{"from": "a.txt", "note": "P/R and and/or"}]
+
+
+def test_the_card_calls_the_model_by_its_repository(published):
+    card = (published / "README.md").read_text()
+    assert f'model="{REPO}"' in card
+    assert f"# {REPO}" in card
+    assert card.startswith("---\n")
+
+
+def test_it_predicts_as_the_run_does_without_what_only_training_needs(published, run_dir, tmp_path, demo_texts):
+    own, small = families.load(str(run_dir)), families.load(str(published))
+    assert own[0].training_modules
+    assert all(getattr(small[0], name) is None for name in own[0].training_modules)
+    texts = [TEXT, *demo_texts[:20]]
+    expected = MentionPredictor(*own)(texts)
+    assert sum(map(len, expected)) > 0
+    assert MentionPredictor(*small)(texts) == expected
+    build_folder(run_dir, tmp_path / "whole", REPO, whole=True)
+    whole, _ = families.load(str(tmp_path / "whole"))
+    assert all(getattr(whole, name) is not None for name in whole.training_modules)
+
+
+def test_it_is_the_same_every_time(published, run_dir, tmp_path):
+    build_folder(run_dir, tmp_path / "again", REPO)
+    assert contents(tmp_path / "again") == contents(published)
+
+
+def test_a_folder_that_publish_wrote_is_written_anew_and_no_other(run_dir, tmp_path, capsys, copy):
+    (copy / "old.txt").write_text("from before")
+    publish.main([str(run_dir), "--repo_id", REPO, "--output", str(copy)])
+    assert not (copy / "old.txt").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    assert "isn't empty" in fails(capsys, publish, run_dir, "--repo_id", REPO, "--output", tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+PRIVATE = {
+    "path": (
+        "README.md",
+        "trained in /data/projects/run7",
+        "README.md, line .*path on this machine.*/data/projects/run7",
+    ),
+    "path in JSON": ("results.json", {"settings": {"x": "see /srv/runs/a"}}, r"results.json, settings.x: a path"),
+    "path of Windows": ("README.md", r"in C:\Users\someone", "path on this machine"),
+    "home": ("README.md", "in ~/corpora", "path on this machine"),
+    "token": ("README.md", "export HF_TOKEN=" + "hf_" + "a" * 34, "README.md, line .*: a token;"),
+    "account": ("README.md", "by jdoe42 of the lab", "a name of this machine's user.*jdoe42.*--allow"),
+    "account in JSON": ("config.json", {"author": "jdoe42"}, "config.json, author: a name"),
+    "predictions": ("predictions.PubTator", "1|t|x", "predictions.PubTator doesn't belong"),
+    "settings": (".env", "X=1", ".env doesn't belong"),
+    "state": ("trainer_state.json", "{}", "trainer_state.json doesn't belong"),
+    "folder": ("checkpoint-3/config.json", "{}", "checkpoint-3 doesn't belong"),
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_what_may_not_be_published_is_found(copy, name, monkeypatch):
+    monkeypatch.setattr(publish, "own_names", lambda: {"jdoe42"})
+    check_content(copy, REPO)
+    file, addition, match = PRIVATE[name]
+    path = copy / file
+    path.parent.mkdir(exist_ok=True)
+    if isinstance(addition, dict):
+        path.write_text(json.dumps(json.loads(path.read_text()) | addition))
+    else:
+        path.write_text((path.read_text() if path.exists() else "") + addition)
+    with pytest.raises(PublishError, match=match) as told:
+        check_content(copy, REPO)
+    assert "hf_aaa" not in str(told.value)
+
+
+def test_names_may_be_allowed_and_ones_own_repository_is(copy, monkeypatch):
+    monkeypatch.setattr(publish, "own_names", lambda: {"jdoe42"})
+    with (copy / "README.md").open("a") as card:
+        card.write("jdoe42/small-ner")
+    check_content(copy, REPO, ("jdoe42",))
+    check_content(copy, "jdoe42/small-ner")
+
+
+def test_the_users_names_are_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "jroe"))
+    monkeypatch.setenv("LOGNAME", "janeroe")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.name")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "Jane Roe")
+    assert {"jroe", "janeroe", "Jane Roe"} <= publish.own_names()
+    monkeypatch.setenv("LOGNAME", "root")
+    assert "root" not in publish.own_names()
+
+
+# ---- the command
+
+
+def test_without_upload_it_says_what_would_go(run_dir, published, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_ner.main(["publish", str(run_dir), "--repo_id", REPO])
+    told = capsys.readouterr().out
+    assert contents(tmp_path / "outputs" / "hub" / "small-ner") == contents(published)
+    for name, content in contents(published).items():
+        assert f"| {name} | {len(content):,} |" in told
+    for part in ("family span_cvae", "F1 on test documents: demo_all", "Nothing was uploaded", "--upload", "HF_TOKEN"):
+        assert part in told
+
+
+def test_mistakes_are_told(run_dir, saved_model_dir, tmp_path, capsys, monkeypatch):
+    def message(folder, *options, repo_id=REPO):
+        return fails(capsys, publish, folder, "--repo_id", repo_id, "--output", tmp_path / "out", *options)
+
+    assert "expected owner/name" in message(run_dir, repo_id="small-ner")
+    assert "has no results.json" in message(saved_model_dir)
+    assert "--token" in message(run_dir, "--token", TOKEN)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert "HF_TOKEN isn't set" in message(run_dir, "--upload")
+    bad = Path(shutil.copytree(run_dir, tmp_path / "bad"))
+    (bad / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    assert "pytorch_model.bin" in message(bad)
+    (bad / "pytorch_model.bin").unlink()
+    (bad / "results.json").write_text("[]")
+    assert "not the results of a run" in message(bad)
+    assert not (tmp_path / "out.new").exists()
+
+
+def test_verify_tells_good_folders_from_bad_ones(published, copy, run_dir, capsys):
+    verify.main([str(published)])
+    assert "nothing amiss; checksums agree" in capsys.readouterr().out
+    with (copy / "crf.py").open("w") as file:
+        file.write("x = 1")
+    message = fails(capsys, verify, copy, published)
+    assert "crf.py is there" in message
+    assert "optimizer.pt" in fails(capsys, verify, run_dir)
+    verify.main(["--loading", str(run_dir)])
+
+
+def test_every_command_is_there(capsys):
+    for name in COMMANDS:
+        assert callable(import_module(f"mosaic_ner.hub.{name}").main)
+    with pytest.raises(SystemExit) as stop:
+        run_ner.main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"mosaic-ner {name} " in told for name in COMMANDS)
+    assert "--learning_rate" in told
+    with pytest.raises(SystemExit) as stop:
+        run_ner.main(["publsh"])
+    assert stop.value.code == 2
+
+
+# ---- the upload
+
+PROGRAM = """
+import json, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("mosaic_ner", "run_ner"):
+            raise ImportError(f"{name} is not on this machine")
+
+sys.meta_path.insert(0, Blocker())
+from transformers import pipeline
+
+print("RESULT" + json.dumps(pipeline("ner", model=sys.argv[1], trust_remote_code=True)(sys.argv[2])))
+"""
+
+
+def test_what_the_command_uploads_loads_in_a_fresh_process(run_dir, published, tmp_path):
+    with hub_stub() as stub:
+        options = ["--repo_id", REPO, "--private", "--revision", "v1", "--commit_message", "First", "--upload"]
+        done = shell(
+            [ROOT / "run_ner.py", "publish", run_dir, *options], tmp_path,
+            HF_ENDPOINT=stub.url, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert TOKEN not in done.stdout + done.stderr
+        repo = stub.repos[f"model:{REPO}"]
+    assert f"uploaded {len(contents(published))} files" in done.stdout
+    assert (repo["private"], repo["commits"]) == (True, ["First"])
+    assert repo["branches"] == {"main": {}, "v1": contents(published)}
+    for name, content in repo["branches"]["v1"].items():
+        (tmp_path / "there").mkdir(exist_ok=True)
+        (tmp_path / "there" / name).write_bytes(content)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    text = " ".join([TEXT] * 30)
+    done = shell(
+        [tmp_path / "program.py", tmp_path / "there", text], tmp_path, HF_MODULES_CACHE=str(tmp_path / "modules")
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(done.stdout.rpartition("RESULT")[2])
+    expected = MentionPredictor(*families.load(str(run_dir)))([text])[0]
+    assert [(row["start"], row["end"], row["entity_group"]) for row in rows] == [
+        (m.start, m.end, m.type) for m in expected
+    ]
+
+
+def test_a_failing_upload_ends_with_what_is_there_and_can_be_taken_up(
+    run_dir, published, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    command = [run_dir, "--repo_id", REPO, "--output", tmp_path / "out", "--upload"]
+    with hub_stub() as stub:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", stub.url)
+        stub.failures["commit"] = [503, None]
+        message = fails(capsys, publish, *command)
+        for part in (
+            "publish: error: the commit failed after 3 attempts",
+            "503",
+            f"the model repository {REPO}",
+            "run the same",
+        ):
+            assert part in message
+        assert TOKEN not in message
+        stub.failures = {}
+        publish.main([str(a) for a in command])
+        assert stub.count("put") == 1
+        stub.add(REPO, **{"pytorch_model.bin": b"old"})
+        publish.main([str(a) for a in command])
+        assert "also there, from before: pytorch_model.bin" in capsys.readouterr().out
+        publish.main([str(a) for a in [*command, "--replace"]])
+        assert "removed there: pytorch_model.bin" in capsys.readouterr().out
+        assert stub.repos[f"model:{REPO}"]["branches"]["main"] == contents(published)
+        monkeypatch.setenv("HF_TOKEN", "hf_" + "wrong" * 7)
+        assert "401" in fails(capsys, publish, *command)
