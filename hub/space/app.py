@@ -1,13 +1,14 @@
 """The demo page: mentions of a text or a file, nested ones included, and two models compared.
 
-python -m mosaic_ner.hub.space.app MODEL …          the page, on this computer
-python -m mosaic_ner.hub.space.app MODEL … --build FOLDER   the folder of a Space instead, to be pushed to the Hub
+mosaic-ner space MODEL …                  shows it on this computer
+mosaic-ner space MODEL … --build FOLDER   writes the folder of a Space instead, to be pushed to the Hub
 
 A MODEL is a folder or a Hub id: one of the families, or a stock token classification model. Without any, those of the
 environment variable MOSAIC_MODELS (with commas between them) are taken, or those under `models:` in the README.md beside
 this file. Their own code is run: name only models that you trust. Needs gradio: `pip install 'mosaic-ner[space]'`.
 
 Visitors' texts are not logged. Their files are in a temporary folder for 15 to 20 minutes, and no longer than the page runs.
+The same as `python -m mosaic_ner.hub.space.app`, and in the folder of a Space as `python app.py`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ SWEEP, AGE = 300, 900
 PAGE_ERRORS = (SpaceError, FormatError)
 
 EXAMPLES = [
-    "Loss of the BRCA1 gene predisposes to breast and ovarian cancer, and olaparib prolongs survival of women whose tumours "
-    "carry a germline BRCA1 mutation.",
+    "Expression of the mouse p53 gene in HeLa cells is induced by doxorubicin, a drug against breast cancer and acute myeloid "
+    "leukemia.",
     "In mice fed a high-fat diet, metformin lowered blood glucose and activated AMP-activated protein kinase in liver cells.",
     "Activation of the human interleukin-2 gene promoter in Jurkat T cells needs NF-kappa B and the p65 subunit.",
 ]
@@ -354,7 +355,9 @@ def named_models(argv: list[str]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: shows the page until it is interrupted, or writes a Space."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner space", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="folders or Hub ids; --build takes Hub ids only")
     parser.add_argument("--build", type=Path, metavar="FOLDER", help="write the folder of a Space instead")
     parser.add_argument("--host", help="address to listen on (default: this computer only; on Spaces, all)")

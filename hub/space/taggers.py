@@ -20,6 +20,8 @@ CORPUS, TASK = "corpus:", "task:"
 """Begin the other guidelines."""
 STRIDE = 32
 """Tokens that two windows of a stock model share."""
+LOADING_ERRORS = (OSError, ValueError, LookupError, AttributeError, TypeError, ImportError, RuntimeError)
+"""What a model that can't be reached, is damaged, or has code of another version, can end with."""
 
 
 class SpaceError(ValueError):
@@ -32,7 +34,7 @@ class Tagger:
     Args:
         name: a folder or a Hub id, named by the operator: its code is run.
     Raises:
-        OSError, ValueError, ImportError, RuntimeError: it can't be loaded.
+        one of LOADING_ERRORS: it can't be loaded.
     """
 
     def __init__(self, name: str):
@@ -67,8 +69,9 @@ class Tagger:
         self.types = [*dict.fromkeys(label[2:] for label in tagged)]
         self.guidelines = [("The model's own", UNKNOWN_ORIGIN)]
         # The pipeline cuts off what the tokenizer calls too long, or reads it whole where it says nothing: windows need a size.
-        longest = config.to_dict().get("max_position_embeddings", 512) - 2  # RoBERTa leaves two of its positions unused
-        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+        positions = config.to_dict().get("max_position_embeddings", 512)
+        if tokenizer.model_max_length > positions:
+            tokenizer.model_max_length = positions - 2  # RoBERTa leaves two of its positions unused
         self._stock = {
             "aggregation_strategy": "simple",
             "stride": min(STRIDE, tokenizer.model_max_length // 4),
@@ -159,7 +162,7 @@ class Taggers:
             if label not in self._loaded:
                 try:
                     self._loaded[label] = Tagger(self.names[label])
-                except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+                except LOADING_ERRORS as error:
                     logger.error("%s can't be loaded: %s", self.names[label], error)
                     raise SpaceError(
                         f"The model {label} can't be loaded; the reason is in the log of this page. Choose another."
