@@ -27,7 +27,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from playwright.sync_api import expect, sync_playwright
 
 TEXT = "The velosis of breast cells in 𝔪ice 🐭 needs olaparin. Мыши и مرض too."
-NASTY = "A <script>window.hacked = 1</script> & <img src=x onerror='window.hacked = 1'> ${window.hacked = 1} {{velosis}} `gene`."
+NASTY = "A <script>window.hacked = 1</script> & <img src=x onerror='window.hacked=1'> ${window.hacked = 1} {{velosis}} `gene`."
 PATIENCE = 60_000
 """Milliseconds after which the page is taken to be stuck, on a busy machine."""
 LIMITS = app.Limits(characters=2_000, megabytes=0.002)
