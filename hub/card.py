@@ -6,7 +6,10 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -15,50 +18,143 @@ TEMPLATE = Path(__file__).with_name("card_template.md")
 CORPORA_PATH = Path(__file__).with_name("card_corpora.md")
 """Title, licence and BibTeX of each corpus, written by `python -m mosaic_ner.hub.publish_data --write_card_corpora`."""
 
+SOFTWARE = """@software{mosaic_ner,
+  title = {mosaic-ner: biomedical named entity recognition learnt from many corpora that disagree},
+  author = {{mosaic-ner developers}},
+  version = {VERSION}
+}"""
 
-def build_card(results: dict, name: str, choices: str = "") -> ModelCard:
+
+class Family(NamedTuple):
+    """What a card says of a family: its idea, what it does with overlapping mentions, the BibTeX of its paper."""
+
+    idea: str
+    overlap: str
+    paper: str = ""
+
+
+LONGEST = "Of mentions that overlap it finds one, the longest."
+FLAT = "Of mentions that overlap it finds one."
+NESTED = "It finds nested mentions."
+STOCK = "token_classification"
+"""The family whose models are transformers' own classes, without code of this package."""
+FAMILIES = {
+    "aioner": Family(
+        "task tags around the text tell a single tagger which guideline to follow",
+        LONGEST,
+        """@article{luo2023aioner,
+  title = {{AIONER}: all-in-one scheme-based biomedical named entity recognition using deep learning},
+  author = {Luo, Ling and Wei, Chih-Hsuan and Lai, Po-Ting and Leaman, Robert and Chen, Qingyu and Lu, Zhiyong},
+  journal = {Bioinformatics},
+  year = {2023},
+  doi = {10.1093/bioinformatics/btad310}
+}""",
+    ),
+    "span_cvae": Family(
+        "every span of a window is classified under the guideline of one corpus, named by a token before the text",
+        FLAT,
+        """@inproceedings{oi2025enhancing,
+  title = {Enhancing {NER} by Harnessing Multiple Datasets with Conditional Variational Autoencoders},
+  author = {Oi, Taku and Miwa, Makoto},
+  booktitle = {ACL 2025},
+  year = {2025}
+}""",
+    ),
+    "sruner": Family(
+        "actions that open and close mentions are chosen one after the other, with a memory of slots",
+        NESTED,
+        """@inproceedings{ruano2025effective,
+  title = {Effective Multi-Task Learning for Biomedical Named Entity Recognition},
+  author = {Ruano, Jo{\\~a}o and Correia, Gon{\\c{c}}alo M. and Barreiros, Leonor and Mendes, Afonso},
+  booktitle = {Proceedings of the 24th Workshop on Biomedical Language Processing},
+  pages = {225--239},
+  year = {2025},
+  doi = {10.18653/v1/2025.bionlp-1.20}
+}""",
+    ),
+    "joint_ib": Family(
+        "spans are compressed before they are classified and, in training, generate themselves and their synonyms",
+        NESTED,
+        """@inproceedings{nguyen2023span,
+  title = {Span-based Named Entity Recognition by Generating and Compressing Information},
+  author = {Nguyen, Nhung T. H. and Miwa, Makoto and Ananiadou, Sophia},
+  booktitle = {Proceedings of the 17th Conference of the European Chapter of the Association for Computational Linguistics},
+  pages = {1984--1996},
+  year = {2023}
+}""",
+    ),
+    STOCK: Family("a plain token classifier on single sentences, as a floor to measure against", LONGEST),
+}
+
+EXAMPLES = (
+    ("Mutations of PAX6 cause aniridia in mice and humans.", ("Gene", "Disease", "Species")),
+    ("Cisplatin caused acute kidney injury in two of twelve patients.", ("Chemical", "Disease")),
+    ("Tumours with the BRAF variant V600E responded to vemurafenib.", ("Gene", "Variant", "Chemical")),
+    ("Doxorubicin slowed the growth of HeLa and MCF-7 cells.", ("Chemical", "CellLine")),
+    ("Plasmodium falciparum is transmitted by Anopheles mosquitoes.", ("Species",)),
+    ("Interleukin-2 activates T cells through the interleukin-2 receptor.", ("Gene", "CellType")),
+    ("NF-kappa B binds to the IL-8 promoter and raises IL-8 mRNA in monocytes.", ("Gene", "DNA", "RNA", "CellType")),
+)
+"""Sentences of our own, and the shared types of what is in them."""
+DEMO_EXAMPLES = (
+    ("Severe velosis in mice is reduced by nirlazole.", ("Disease", "Species", "Chemical")),
+    ("TOVB2 protein is lost in velosis patients.", ("Gene", "Disease")),
+)
+"""The same in the invented words of the generated corpora."""
+DEMO = "demo_"
+"""How the names of these begin."""
+NATIVE = {"protein": "Gene", "gene": "Gene", "celltype": "CellType", "cellline": "CellLine"}
+"""Corpora's own names of types, in lower case without underscores, → the shared type that the examples have."""
+
+
+def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[str] = ()) -> ModelCard:
     """The card of a run.
 
     Args:
-        results: content of results.json.
-        name: the model's name.
+        results: content of results.json; of earlier versions, too.
+        name: the model's name, a Hub id (`owner/model`) where it has one: it is in the code that loads the model.
         choices: a table of what else was tried (Markdown), as `hub.table --choices` writes.
+        datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
     """
     # A run without test documents is described by its validation figures, under that name.
-    measured = results["test"] or results["validation"]
-    evaluations = [
-        EvalResult(
-            task_type="token-classification",
-            task_name="Named Entity Recognition",
-            dataset_type=corpus,
-            dataset_name=corpus,
-            dataset_split="test",
-            metric_type="f1",
-            metric_name="micro-F1 (exact match)",
-            metric_value=round(report["overall"]["f1"], 4),
-        )
-        for corpus, report in results["test"].items()
-    ]
-    encoder = results["settings"]["encoder"]
+    split = "test" if results["test"] else "validation"
+    measured = results[split]
+    settings = results["settings"]
+    encoder, family = settings["encoder"], settings["family"]
+    trained = results.get("data", {}).get("train", {})
+    generated = all(corpus.startswith(DEMO) for corpus in trained or measured)
+    examples = _examples(measured, generated)
+    base_model = encoder if _HUB_ID.fullmatch(encoder) else None
     data = ModelCardData(
         language="en",
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="token-classification",
-        tags=["biomedical", "named-entity-recognition", "mosaic-ner", results["settings"]["family"]],
-        base_model=encoder if _HUB_ID.fullmatch(encoder) else None,
+        tags=["biomedical", "biology", "medical", "named-entity-recognition", "ner", "mosaic-ner", family],
+        base_model=base_model,
+        datasets=list(datasets) or None,
         metrics=["f1", "precision", "recall"],
-        model_name=name,
-        eval_results=evaluations or None,
+        model_name=name.rpartition("/")[2],
+        eval_results=_model_index(measured, split, settings) or None,
+        **({"base_model_relation": "finetune"} if base_model else {}),
+        **({"widget": [{"text": text, "example_title": title} for text, title in examples]} if examples else {}),
     )
+    about = FAMILIES.get(family, Family("", ""))
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
+        title=name.rpartition("/")[2],
         model_name=name,
-        family=results["settings"]["family"],
+        family=family,
+        idea=about.idea,
+        stock=family == STOCK,
         encoder=encoder,
-        seed=results["settings"]["seed"],
-        tested=bool(results["test"]),
+        based=base_model is not None,
+        seed=settings["seed"],
+        types=", ".join(_types(measured)),
+        corpora=", ".join(_about(corpus, settings).get("title", corpus) for corpus in trained),
+        example=examples[0][0] if examples else EXAMPLES[0][0],
+        tested=split == "test",
         scores=_scores(measured),
         per_type=_per_type(measured),
         own_types=_own_types(measured),
@@ -66,13 +162,18 @@ def build_card(results: dict, name: str, choices: str = "") -> ModelCard:
         nested=_nested(measured),
         errors=_errors(measured),
         choices=choices.strip(),
-        training=_training(results),
+        training=_training(trained, settings),
+        absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
         coverage=_coverage(results["coverage"]),
         overlap=_overlap(results["overlap"]),
-        settings=_pairs(results["settings"]),
+        overlap_kept=results["overlap"]["kept"] and any(r["found"] for r in results["overlap"]["training"].values()),
+        generated=generated,
+        overlapping=_overlapping(about, settings),
+        settings=_pairs(settings),
         versions=_pairs(results["versions"]),
-        resumed="resume_from_checkpoint" in results["settings"],
+        resumed="resume_from_checkpoint" in settings,
         seconds=_pairs({k: round(v, 1) for k, v in results["seconds"].items()}),
+        citations="\n\n".join(_citations(about, results)),
     )
 
 
@@ -93,6 +194,81 @@ def markdown_table(header: list[str], rows: list[list]) -> str:
     """A Markdown table; cells are printed as they are."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+@cache
+def corpora_table() -> dict[str, dict[str, str]]:
+    """Corpus → "title", "licence" and "citation" (BibTeX), from `card_corpora.md`."""
+    pattern = r"^## (\w+)\n\ntitle: ([^\n]+)\nlicence: ([^\n]+)\n\n```bibtex\n(.+?)\n```$"
+    rows = re.findall(pattern, CORPORA_PATH.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return {name: {"title": title, "licence": licence, "citation": text} for name, title, licence, text in rows}
+
+
+def _about(corpus: str, settings: dict) -> dict[str, str]:
+    """The table's row of a corpus, or of the one that it is a part of; empty for the user's own files."""
+    part = (settings.get("parts") or {}).get(corpus, {})
+    about = corpora_table().get(part.get("of", corpus), {})
+    return about | {"title": f"part of {about['title']}"} if part and about else about
+
+
+def _listed(names) -> dict[str, None]:
+    """Corpora named in the settings, in order, as far as they are single corpora and not the name of a set."""
+    return dict.fromkeys(n for n in names or () if n in corpora_table())
+
+
+def _types(measured: dict) -> list[str]:
+    return sorted({name for report in measured.values() for name in report["per_type"]})
+
+
+def _examples(measured: dict, generated: bool) -> list[tuple[str, str]]:
+    """(sentence, the model's types in it): few sentences that together have all of the model's types, richest first."""
+    types = {NATIVE.get(t.lower().replace("_", ""), t) for t in _types(measured)}
+    found = [
+        (text, [t for t in own if t in types], len(own)) for text, own in (DEMO_EXAMPLES if generated else EXAMPLES)
+    ]
+    found.sort(key=lambda row: (-len(row[1]), row[2]))
+    chosen, left = [], set(types)
+    for text, own, _ in found:
+        if left & set(own) or (own and len(chosen) < 2):
+            chosen.append((text, ", ".join(own)))
+            left -= set(own)
+    return chosen
+
+
+def _model_index(measured: dict, split: str, settings: dict) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="token-classification",
+            task_name="Named Entity Recognition",
+            dataset_type=corpus,
+            dataset_name=_about(corpus, settings).get("title", corpus),
+            dataset_config=corpus,
+            dataset_split=split,
+            metric_type=metric,
+            metric_name=f"micro-averaged {label} (exact match)",
+            metric_value=round(report["overall"][metric], 4),
+        )
+        for corpus, report in measured.items()
+        for metric, label in (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
+    ]
+
+
+def _overlapping(about: Family, settings: dict) -> str:
+    """What the model does with overlapping mentions; span families can be told to by `flat`."""
+    if about.overlap == LONGEST or settings.get("flat") is None:
+        return about.overlap
+    return FLAT if settings["flat"] else NESTED
+
+
+def _citations(about: Family, results: dict) -> list[str]:
+    """BibTeX: the software, the family's paper, the corpora trained or measured on; each entry once."""
+    software = SOFTWARE.replace("VERSION", results["versions"].get("mosaic-ner", "unknown"))
+    data = results.get("data", {})
+    corpora = [*data.get("train", {}), *results["validation"], *results["test"]]
+    entries = [software, about.paper]
+    for corpus in corpora:
+        entries += re.split(r"\n(?=@)", _about(corpus, results["settings"]).get("citation", ""))
+    return [entry for entry in dict.fromkeys(entries) if entry]
 
 
 def _percent(row: dict) -> list[str]:
@@ -152,9 +328,13 @@ def _errors(test: dict) -> str:
     return markdown_table(header, rows) if rows else ""
 
 
-def _training(results: dict) -> str:
-    rows = [[c, r["documents"], r["mentions"]] for c, r in results.get("data", {}).get("train", {}).items()]
-    return markdown_table(["corpus", "training documents", "mentions"], rows) if rows else "Trained elsewhere."
+def _training(trained: dict, settings: dict) -> str:
+    rows = []
+    for corpus, sizes in trained.items():
+        about = _about(corpus, settings)
+        rows.append([corpus, about.get("title", "-"), about.get("licence", "-"), sizes["documents"], sizes["mentions"]])
+    header = ["corpus", "title", "licence", "training documents", "mentions"]
+    return markdown_table(header, rows) if rows else "Trained elsewhere."
 
 
 def _coverage(coverage: dict) -> str:
@@ -169,7 +349,7 @@ def _coverage(coverage: dict) -> str:
 
 def _overlap(overlap: dict) -> str:
     rows = [
-        [c, r["documents"], r["found"], "kept" if overlap["kept"] else "removed"]
+        [c, r["documents"], r["found"], ("kept" if overlap["kept"] else "removed") if r["found"] else "-"]
         for c, r in overlap["training"].items()
     ]
     training = markdown_table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
@@ -190,7 +370,10 @@ without a model, by repeating the annotations of training documents with the ide
 
 
 def _pairs(values: dict) -> str:
-    return "\n".join(f"- {key}: `{value}`" for key, value in values.items())
+    def shown(value) -> str:
+        return ", ".join(f"`{v}`" for v in value) or "none" if isinstance(value, list) else f"`{value}`"
+
+    return "\n".join(f"- {key}: {shown(value)}" for key, value in values.items())
 
 
 def main(argv: list[str] | None = None) -> None:
