@@ -39,6 +39,8 @@ CONTENT = re.compile(
     r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
 """What a published folder has, besides this package's code."""
+LOADING = {"is_local", "local_files_only", "name_or_path"}
+"""What transformers keeps in a tokenizer's settings of how it was loaded on this machine."""
 REQUIREMENTS = "torch>=2.6\ntransformers>=5\n"
 LOCAL_PATH = re.compile(
     # An absolute path of two parts at least; a slash after a word, as in P/R or in an address, begins none.
@@ -103,6 +105,10 @@ def write_model(model, tokenizer, output: Path, whole: bool = False) -> None:
     output.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(output, **({} if whole or not model.training_modules else {"inference_only": True}))
     tokenizer.save_pretrained(output)
+    path = output / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in settings.items() if key not in LOADING}
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if handler := own_file("handler.py"):
         shutil.copyfile(handler, output / handler.name)
         (output / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")

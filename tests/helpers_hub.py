@@ -233,9 +233,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.server.blobs:
                     return self._answer(400, {"error": f"no content for {value['path']}"})
                 fresh[value["path"]] = self.server.blobs[value["oid"]]
-            elif row["key"] == "deletedFile":
-                if fresh.pop(value["path"], None) is None:
-                    return self._answer(404, {"error": f"{value['path']} isn't there"})
+            elif row["key"] == "deletedFile" and fresh.pop(value["path"], None) is None:
+                return self._answer(404, {"error": f"{value['path']} isn't there"})
         files.clear()
         files.update(fresh)
         if self.server.lose_answers:

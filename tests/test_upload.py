@@ -1,4 +1,4 @@
-"""Uploading to the Hub, against a stand-in on 127.0.0.1: what arrives, what is repeated, what is told, what is not sent twice."""
+"""Uploading to the Hub, against a stand-in on 127.0.0.1: what arrives, what is repeated and told, what is not sent twice."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_lasting_failure_is_told_and_what_is_there_is_not_sent_again(stub, fol
     assert TOKEN not in message
     assert stub.repos["model:lab/name"]["branches"]["main"] == {}
     stub.failures = {"commit": [500, None]}
-    with pytest.raises(UploadError, match="the commit failed after 3 attempts.*There by now: .*b.safetensors"):
+    with pytest.raises(UploadError, match=r"the commit failed after 3 attempts.*There by now: .*b.safetensors"):
         send(stub, folder)
     sent = stub.count("put"), stub.count("part")
     stub.failures = {}
@@ -149,7 +149,7 @@ def test_other_files_are_told_or_removed(stub, folder, lost):
 
 def test_a_wrong_token_is_told_at_once(stub, folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "wrong" * 7)
-    with pytest.raises(UploadError, match="401.*HF_TOKEN") as told:
+    with pytest.raises(UploadError, match=r"401.*HF_TOKEN") as told:
         send(stub, folder)
     assert "wrongwrong" not in str(told.value)
     assert stub.count("create") == 1
@@ -157,14 +157,14 @@ def test_a_wrong_token_is_told_at_once(stub, folder, monkeypatch):
 
 def test_a_missing_right_is_told(stub, folder):
     stub.failures["create"] = [403]
-    with pytest.raises(UploadError, match="403.*may not write to lab/name"):
+    with pytest.raises(UploadError, match=r"403.*may not write to lab/name"):
         send(stub, folder)
 
 
 def test_an_unreachable_hub_is_told(folder):
     with hub_stub() as server:
         gone = server.url
-    with pytest.raises(UploadError, match="can't be reached.*There by now: nothing"):
+    with pytest.raises(UploadError, match=r"can't be reached.*There by now: nothing"):
         upload_folder(folder, "lab/name", endpoint=gone)
 
 
@@ -188,3 +188,12 @@ def test_mistakes_are_told_before_anything_is_sent(stub, folder, tmp_path, monke
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     fails("HF_HUB_OFFLINE is set")
     assert stub.requests == []
+
+
+def test_a_failure_of_the_xet_protocol_is_repeated_and_told(stub, folder, monkeypatch):
+    """As huggingface_hub sends large files by default; the stand-in doesn't speak it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    with pytest.raises(UploadError, match=r"sending b\.safetensors failed after 3 attempts: .*xet") as told:
+        send(stub, folder)
+    assert TOKEN not in str(told.value)
+    assert stub.repos["model:lab/name"]["branches"] == {"main": {}}
