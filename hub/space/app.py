@@ -47,8 +47,8 @@ EXAMPLES = [
     "In mice fed a high-fat diet, metformin lowered blood glucose and activated AMP-activated protein kinase in liver cells.",
     "Activation of the human interleukin-2 gene promoter in Jurkat T cells needs NF-kappa B and the p65 subunit.",
 ]
-INTRODUCTION = """<div class="mn-head"><h1>mosaic-ner</h1><p>Biomedical named entity recognition: nested and overlapping
-mentions are kept, nothing is truncated, offsets are characters of your text.</p></div>"""
+INTRODUCTION = """<div class="mn-head"><h1>mosaic-ner</h1><p>Biomedical named entity recognition. Nested and overlapping
+mentions are shown, nothing is truncated, offsets are characters of your text.</p></div>"""
 WAITING = highlight.note("The mentions will appear here.")
 
 
@@ -200,8 +200,8 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320):
                 text = _text(limits, lines=6)
                 with gr.Row():
-                    clear = gr.Button("Clear", elem_id="clear", min_width=120)
-                    find = gr.Button("Find mentions", variant="primary", elem_id="find", min_width=120)
+                    clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=80)
+                    find = gr.Button("Find mentions", variant="primary", elem_id="find", scale=2, min_width=80)
                 settings = _settings(actions, page, one)
                 gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
             with gr.Column(scale=7, min_width=320):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 from textwrap import shorten
@@ -117,7 +118,7 @@ class Tagger:
 
 def label_of(name: str) -> str:
     """A Hub id, or the last part of a folder: pages don't show where the operator keeps models."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    return os.path.basename(os.path.abspath(name)) if Path(name).is_dir() else name
 
 
 class Taggers:
