@@ -28,7 +28,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.windowing import Windower
 
-from .export_check import ExportError, Part, as_table, compare, parts_of
+from .export_check import ExportError, Part, as_table, compare, parts_of, stride_for
 from .export_readme import readme
 from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
 from .results import versions, without_local_paths, write_json
@@ -36,7 +36,6 @@ from .stock import StockPredictor, check_stock, export_stock
 
 logger = logging.getLogger(__name__)
 
-STRIDE = 64
 USER_ERRORS = (ExportError, ModelError, RunDataError, FormatError, LabelError, CorpusError, MissingFileError)
 
 
@@ -88,7 +87,7 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         "with_stride": None,
     }
     if cut:
-        report["stride"] = min(STRIDE, longest // 4)
+        report["stride"] = stride_for(longest)
         report["with_stride"] = compare(original, StockPredictor(folder, report["stride"]), cut)
     return report
 
@@ -123,10 +122,11 @@ def run(options: argparse.Namespace) -> dict | None:
     else:
         facts = export_onnx(model, tokenizer, folder)
     logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
-    facts["name"] = Path(options.model).resolve().name if Path(options.model).exists() else options.model
+    facts["name"] = folder.resolve().name
+    name = Path(options.model).resolve().name if Path(options.model).exists() else options.model
     report = None
     if options.compare:
-        settings = {"format": options.format, "model": facts["name"], "corpus": options.compare, "split": options.split}
+        settings = {"format": options.format, "model": name, "corpus": options.compare, "split": options.split}
         settings |= {"data_dir": options.data_dir, "documents": len(documents)}
         if options.format == "stock":
             report = compare_stock(model, tokenizer, folder, facts["task"], documents)
@@ -220,6 +220,8 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"--{name} needs --compare")
     options.split = options.split or TEST
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for chatty in ("onnxscript", "onnx_ir"):  # a line per node of the graph
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         report = run(options)
     except USER_ERRORS as error:

@@ -18,6 +18,11 @@ Predict = Callable[[list[str]], list[list[Mention]]]
 """Texts → the mentions of each, in characters."""
 
 
+def stride_for(longest: int) -> int:
+    """Tokens that the stretches of a long text share, for a pipeline that reads `longest` at once."""
+    return min(64, longest // 4)
+
+
 class ExportError(ValueError):
     """A model that can't be exported as asked, a folder that is no export, a missing package."""
 
@@ -51,7 +56,8 @@ def compare(original: Predict, export: Predict, parts: list[Part]) -> dict:
 
     Returns:
         `texts`; `original`, `export`, `same`: mentions; `only_original`, `only_export` and their sum `differences`;
-        `white_space`: pairs of these that are the same but for white space at their borders; `texts_that_differ`;
+        `white_space`: pairs of these that are the same but for white space at their borders; `empty`: mentions of both that
+        are nothing else; `texts_that_differ`;
         `largest_score_difference` of the same mentions, None without any; `examples`: the first differences, in characters
         of the document.
     """
@@ -64,6 +70,7 @@ def compare(original: Predict, export: Predict, parts: list[Part]) -> dict:
         count["repeated"] += len(left) + len(right) - len(wanted) - len(got)
         same = wanted.keys() & got.keys()
         lost, added = wanted.keys() - same, got.keys() - same
+        count["empty"] += sum(not part.text[m.start : m.end].strip() for m in (*left, *right))
         trimmed = {_trimmed(part.text, key) for key in lost} & {_trimmed(part.text, key) for key in added}
         count.update(original=len(left), export=len(right), same=len(same), white_space=len(trimmed))
         count.update(only_original=len(lost), only_export=len(added), texts_that_differ=bool(lost or added))
@@ -80,7 +87,7 @@ def compare(original: Predict, export: Predict, parts: list[Part]) -> dict:
                         "only": which,
                     }
                 )
-    names = ("original", "export", "same", "only_original", "only_export", "white_space", "texts_that_differ")
+    names = ("original", "export", "same", "only_original", "only_export", "white_space", "empty", "texts_that_differ")
     out = {"texts": len(parts)} | {name: count[name] for name in names}
     out["differences"] = count["only_original"] + count["only_export"] + count["repeated"]
     return out | {"largest_score_difference": gap, "examples": examples[:SHOWN]}

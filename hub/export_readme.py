@@ -5,13 +5,13 @@ from __future__ import annotations
 from huggingface_hub import ModelCardData
 
 from .card import markdown_table
-from .export_check import as_table
+from .export_check import as_table, stride_for
 
 _STOCK = """
 # {name}: {task}
 
-`{class}` for biomedical named entity recognition ({types}), exported by mosaic-ner from its
-AIONER tagger. It runs no code from the Hub.
+`{class}` for biomedical named entity recognition ({types}), exported by mosaic-ner from its AIONER tagger. It runs no
+code from the Hub.
 
 ```python
 from transformers import pipeline
@@ -19,19 +19,22 @@ from transformers import pipeline
 ner = pipeline("token-classification", model="{name}", aggregation_strategy="simple")
 ner("BRCA1 mutations raise the risk of breast cancer.")
 ```
-{limit}
-- Offsets (`start`, `end`) are those of the text; `word` is put together from tokens and may differ from it.
-- With `aggregation_strategy="simple"` the pipeline finds what the original finds; `first`, `average` and `max` change labels.
-- The task's tags are in the tokenizer's template: give the text alone. Tags or `[SEP]` written in the text are read as text.
-- Several labels may be named `O`: labels that the task doesn't look for.
-{others}
 """
 
-_LIMIT = """
-- **The stock pipeline truncates silently**: of a text it reads the first {model_max_length} tokens, special ones included, and
-  returns nothing for the rest. Give `stride={stride}` to read all of a longer text in stretches that share so many tokens, or
-  use the original model, which reads texts of any length. The original's windows have up to {max_tokens} tokens.
-"""
+_LIMIT = """\
+- **The stock pipeline truncates silently**: of a text it reads the first {model_max_length} tokens, special ones included,
+  and returns nothing for the rest. Give `stride={stride}` to read all of a longer text in stretches that share so many
+  tokens, or use the original model, which reads texts of any length."""
+_CONTEXT = """\
+- The model was trained on windows of up to {max_tokens} tokens, and the original cuts longer texts into such; the
+  pipeline reads more at once, and may find other mentions there."""
+_NOTES = """\
+- With `aggregation_strategy="simple"` the pipeline finds what the original finds in texts of up to {max_tokens} tokens;
+  `first`, `average` and `max` change labels.
+- Offsets (`start`, `end`) are those of the text; `word` is put together from tokens and may differ from it.
+- The task's tags are in the tokenizer's template: give the text alone. Tags or `[SEP]` written in the text are read as text.
+- Several labels may be named `O`: labels that the task doesn't look for."""
+_OTHERS = "- The original also answers by the tasks {other_tasks}, which this export does not."
 
 _ONNX = """
 # {name}: ONNX
@@ -79,7 +82,7 @@ def readme(form: str, facts: dict, report: dict | None) -> str:
         pipeline_tag="token-classification",
         tags=tags,
     )
-    text = _stock(facts, report) if stock else _onnx(facts)
+    text = _stock(facts) if stock else _onnx(facts)
     parts = [f"---\n{data.to_yaml()}\n---", text.strip(), ""]
     if report is not None:
         corpus = f"the {report['documents']} {report['split']} documents of {report['corpus']}"
@@ -94,17 +97,13 @@ def readme(form: str, facts: dict, report: dict | None) -> str:
     return "\n".join(parts)
 
 
-def _stock(facts: dict, report: dict | None) -> str:
-    limit, others = "", ""
-    if facts["model_max_length"]:
-        stride = min(64, facts["model_max_length"] // 4)
-        limit = _LIMIT.format(**facts, stride=stride)
-    if facts["other_tasks"]:
-        others = (
-            f"- The original also answers by the tasks {', '.join(facts['other_tasks'])}, which this export does not."
-        )
-    values = facts | {"types": ", ".join(facts["types"]), "limit": limit.rstrip(), "others": others}
-    return _STOCK.format(**values)
+def _stock(facts: dict) -> str:
+    longest = facts["model_max_length"]
+    values = facts | {name: ", ".join(facts[name]) for name in ("types", "other_tasks")}
+    values["stride"] = stride_for(longest) if longest else None
+    notes = [_LIMIT] * bool(longest) + [_CONTEXT] * (longest is None or longest > facts["max_tokens"])
+    notes += [_NOTES] + [_OTHERS] * bool(facts["other_tasks"])
+    return "\n".join([_STOCK, *notes]).format(**values)
 
 
 def _onnx(facts: dict) -> str:

@@ -17,9 +17,11 @@ from mosaic_ner.modeling.modeling_ner import NEROutput
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from .export_check import ExportError
+from .stock import longest_input
 
 GRAPH = "model.onnx"
 SEARCH = "search.safetensors"
@@ -109,26 +111,26 @@ def export_onnx(model, tokenizer, folder: Path) -> dict:
     training = exact.training
     scores = _Scores(exact.cpu().eval(), names)
     batch = made_up_batch(model.config, names, 3, 20, 12)
-    size, tokens, units = torch.export.Dim("batch"), torch.export.Dim("sequence"), torch.export.Dim("units")
+    size, units = torch.export.Dim("batch"), torch.export.Dim("units")
+    tokens = torch.export.Dim("sequence", max=longest_input(exact.encoder))
     shapes = {"input_ids": {0: size, 1: tokens}, "attention_mask": {0: size, 1: tokens}}
     shapes |= {"unit_starts": {0: size, 1: units}, "unit_ends": {0: size, 1: units}}
     shapes |= {"corpus_ids": {0: size}, "task_ids": {0: size}}
     with torch.inference_mode():
         scores(*batch.values())  # tables that the model makes at its first call become constants of the graph
-    with torch.no_grad():
-        # strict: tracing alone would take len(tensor) for a constant.
-        traced = torch.export.export(
-            scores, tuple(batch.values()), dynamic_shapes={"inputs": tuple(shapes[n] for n in names)}, strict=True
-        )
     weight = sum(p.numel() * p.element_size() for p in exact.parameters())
-    program = torch.onnx.export(
-        traced,
-        (),
-        input_names=names,
-        output_names=["logits"],
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        with torch.no_grad():
+            # strict: tracing alone would take len(tensor) for a constant.
+            dims = {"inputs": tuple(shapes[name] for name in names)}
+            traced = torch.export.export(scores, tuple(batch.values()), dynamic_shapes=dims, strict=True)
+        program = torch.onnx.export(traced, (), input_names=names, output_names=["logits"], dynamo=True, verbose=False)
+    except (TorchDynamoException, torch.onnx.OnnxExporterError) as error:
+        raise ExportError(
+            f"PyTorch {torch.__version__} can't write the encoder {model.config.encoder_config.model_type!r} as a graph: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    _name_axes(program.model.graph, [[dim.__name__ for dim in shapes[name].values()] for name in names])
     program.save(str(folder / GRAPH), external_data=weight > LARGEST)
     config = copy.deepcopy(model.config)
     config.inference_only = True
@@ -147,6 +149,17 @@ def export_onnx(model, tokenizer, folder: Path) -> dict:
         )
     opset = program.model.opset_imports[""]
     return {"family": model.config.model_type, "inputs": names, "opset": opset, "largest_difference": gap}
+
+
+def _name_axes(graph, inputs: list[list[str]]) -> None:
+    """Names the inputs' leading axes, and wherever else these lengths occur; the exporter calls them s0, s1 …"""
+    names = {}
+    for value, axes in zip(graph.inputs, inputs, strict=True):
+        names |= {str(value.shape[axis]): name for axis, name in enumerate(axes)}
+    for value in (*graph.inputs, *(out for node in graph for out in node.outputs)):
+        for axis, size in enumerate(value.shape or ()):
+            if str(size) in names:
+                value.shape[axis] = names[str(size)]
 
 
 def _search_weights(model) -> dict[str, Tensor]:
