@@ -107,6 +107,10 @@ NATIVE = {"protein": "Gene", "gene": "Gene", "celltype": "CellType", "cellline":
 """Corpora's own names of types, in lower case without underscores, → the shared type that the examples have."""
 
 
+class CardError(ValueError):
+    """A folder without the results of a run."""
+
+
 def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[str] = ()) -> ModelCard:
     """The card of a run.
 
@@ -178,11 +182,22 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
 
 
 def card_text(folder: Path) -> str:
-    """The card of a run's folder: from its results.json and, where it is there, the table in `choices.md`."""
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    table = folder / "choices.md"
-    choices = table.read_text(encoding="utf-8") if table.exists() else ""
-    return str(build_card(results, folder.resolve().name, choices)) + "\n"
+    """The card of a run's folder: from its results.json and, where it is there, the table in `choices.md`.
+
+    Raises:
+        CardError: the folder has no results.json of a run.
+    """
+    path, table = folder / "results.json", folder / "choices.md"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        choices = table.read_text(encoding="utf-8") if table.exists() else ""
+        return str(build_card(results, folder.resolve().name, choices)) + "\n"
+    except OSError as error:
+        raise CardError(
+            f"{path} can't be read ({error.strerror}); expected the output folder of a finished run"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CardError(f"{path}: expected the results of a run ({error!r})") from error
 
 
 def write_card(folder: Path) -> None:
@@ -378,11 +393,17 @@ def _pairs(values: dict) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """`python -m mosaic_ner.hub.card FOLDER …`: writes the card of each folder again from its results.json."""
-    parser = argparse.ArgumentParser(description="Generate model cards from results.json.")
-    parser.add_argument("folder", nargs="+", type=Path)
-    for folder in parser.parse_args(argv).folder:
-        write_card(folder)
-        sys.stdout.write(f"{folder / 'README.md'}\n")
+    parser = argparse.ArgumentParser(
+        prog="card", description="Generates the model cards (README.md) of runs from their results.json."
+    )
+    parser.add_argument("folder", nargs="+", type=Path, help="output folder of a finished run")
+    try:
+        for folder in parser.parse_args(argv).folder:
+            write_card(folder)
+            sys.stdout.write(f"{folder / 'README.md'}\n")
+    except CardError as error:
+        sys.stderr.write(f"card: error: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

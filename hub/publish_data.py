@@ -142,8 +142,10 @@ def write_repository(
     check_licences(names, list(redistribute))
     try:
         shard_bytes = convert_file_size_to_int(max_shard_size)
-    except ValueError as error:
-        raise PublishError(f"--max_shard_size {max_shard_size!r}: expected a size such as 500MB") from error
+    except ValueError:
+        shard_bytes = 0
+    if shard_bytes < 1:
+        raise PublishError(f"--max_shard_size {max_shard_size!r}: expected a size such as 500MB")
     missing = find_missing(names, data_dir)
     empty = [name for name in names if len(missing[name]) == len(CORPORA[name].files)]
     gaps = empty if skip_missing else [name for name in names if missing[name]]
@@ -200,7 +202,7 @@ def _write_part(folder: Path, builder, missing: list[str], permitted: bool, shar
     for split, rows in builder.as_dataset().items():
         size = builder.info.splits[split].num_bytes
         # One file per `shard_bytes`, named and numbered as `push_to_hub` does.
-        shards = size // shard_bytes + 1
+        shards = min(size // shard_bytes + 1, max(len(rows), 1))
         part.files[split] = [f"{corpus.name}/{split}-{i:05d}-of-{shards:05d}.parquet" for i in range(shards)]
         for number, name in enumerate(part.files[split]):
             rows.shard(shards, number, contiguous=True).to_parquet(folder / name)
@@ -328,7 +330,12 @@ COMMAND = "python -m mosaic_ner.hub.publish_data"
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: writes the folder and, with `--upload`, sends it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="publish_data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--repo_id", help="the dataset repository, owner/name")
     parser.add_argument("--data_dir", help="folder with the corpora's files; without it they are downloaded")
     parser.add_argument("--corpora", nargs="+", default=list(TEN), help=f"by name (default: {' '.join(TEN)})")

@@ -314,6 +314,26 @@ def test_the_card_is_generated_again_from_the_results(trained_dir, tmp_path, cap
     assert {r.metric_type: r.metric_value for r in listed if r.dataset_type == "demo_gene"}["f1"] == 0.1235
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "can't be read"),
+        ("{", "expected the results of a run"),
+        ("{}", "expected the results of a run (KeyError"),
+    ],
+)
+def test_a_folder_without_results_is_named(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        card_module.main([str(tmp_path)])
+    assert stop.value.code == 2
+    written = capsys.readouterr().err
+    assert written.startswith(f"card: error: {tmp_path / 'results.json'}")
+    assert message in written
+    assert not (tmp_path / "README.md").exists()
+
+
 def test_a_hub_encoder_is_the_base_model(trained_dir):
     found = results(trained_dir)
     found["settings"]["encoder"] = "someone/some-encoder"

@@ -218,7 +218,8 @@ def test_the_space_has_what_evaluate_spaces_have(metric):
     assert all(f"**{name}**" in text for name in got if name not in ROW[:3])
 
 
-def test_the_page_scores_and_shows_errors():
+def test_the_page_scores_and_shows_errors(monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # the folder stays as it is published
     spec = importlib.util.spec_from_file_location("mention_f1_app", FOLDER / "app.py")
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)

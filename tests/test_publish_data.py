@@ -66,7 +66,7 @@ def fails(capsys, argv) -> str:
         main(argv)
     assert stop.value.code == 2
     message = capsys.readouterr().err
-    assert message.count("error: ") == 1
+    assert message.count("publish_data: error: ") == 1
     assert "Traceback" not in message
     return message
 
@@ -192,7 +192,8 @@ def test_wrong_options_end_with_one_message(data_dir, tmp_path, capsys):
     folder = tmp_path / "data"
     good = arguments(data_dir, folder, "nlm_gene")
     assert "did you mean 'nlm_gene'?" in fails(capsys, arguments(data_dir, folder, "nlm_genes"))
-    assert "expected a size such as 500MB" in fails(capsys, [*good, "--max_shard_size", "big"])
+    for size in ("big", "0KB"):
+        assert "expected a size such as 500MB" in fails(capsys, [*good, "--max_shard_size", size])
     assert "expected owner/name" in fails(capsys, ["--repo_id", "corpora", *good[2:]])
     assert "--output is needed" in fails(capsys, good[:-2])
     assert "--replace needs --upload" in fails(capsys, [*good, "--replace"])
