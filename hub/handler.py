@@ -46,7 +46,9 @@ class EndpointHandler:
         tasks: list of task names, instead of the model's default ones.
         threshold: number 0..1, the lowest score of a mention.
         window_batch_size: windows that go through the model at once, 1 to `max_window_batch_size`; 16 by default.
-    A stock export has one answer: no corpus, no tasks. "options" beside "inputs" is the server's and is not read.
+    A stock export has one answer: no corpus, no tasks. The stock pipeline cuts a text that is longer than a window where the
+    tokens say, not between sentences, so that near the cuts it may find other mentions than the model that was exported.
+    "options" beside "inputs" is the server's and is not read.
 
     The model has the precision that it was saved in, on the first accelerator if there is one. Requests of several threads wait
     for one another.
