@@ -435,26 +435,20 @@ for name in sys.argv[1:]:
             os.remove(os.environ["CANARY"])
 print("RESULT" + json.dumps(seen))
 """
-ALONE = [
-    "pickle as weights",
-    "pickle, older",
-    "code above",
-    "code of another repository",
-    "code that isn't there",
-    "code",
-]
+ALONE = ["pickle as weights", "pickle, older", "code above", "code in a folder", "code of another repository", "code"]
 ALONE += [
+    "code that isn't there",
     "pipeline elsewhere",
     "tokenizer with code",
     "part of the head",
     "labels and numbers",
-    "vocabulary and embeddings",
 ]
+ALONE += ["vocabulary and embeddings"]
 
 
 @pytest.fixture(scope="module")
 def alone(saved_model_dir, tmp_path_factory):
-    """ "folder, trust" → [error, whether its code ran], of a process without the package."""
+    """Folder and trust → [error, whether its code ran], of a process without the package."""
     place = tmp_path_factory.mktemp("alone")
     for name in ALONE:
         shutil.copytree(saved_model_dir, place / name / "model")
