@@ -67,7 +67,7 @@ def marked(draw):
     return text, [Mention(*span, score=0.5) for span in sorted(spans)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(marked())
 def test_boxes_nest_and_cover_their_mentions(case):
     text, mentions = case
@@ -174,9 +174,8 @@ def test_a_stock_model_reads_long_texts_to_the_end(models):
 def test_only_the_operators_models_are_loaded(taggers, models, caplog):
     with pytest.raises(SpaceError, match=r"no model 'nested2' here.*flat, nested, stock, broken"):
         taggers.get("nested2")
-    with pytest.raises(SpaceError, match=r"no model") as caught:
+    with pytest.raises(SpaceError, match="no model"):
         taggers.get(models["flat"])  # not even by its path
-    assert "no model" in str(caught.value)
     with pytest.raises(SpaceError, match="broken can't be loaded") as caught:
         taggers.get("broken")
     assert models["broken"] not in str(caught.value)  # visitors aren't shown the operator's folders
@@ -190,13 +189,13 @@ def test_only_the_operators_models_are_loaded(taggers, models, caplog):
     ("names", "message"),
     [
         ([], "at least one model"),
-        (["no such folder"], "neither a folder nor"),
-        (["a/b/c"], "is neither"),
+        (["no such folder"], "neither"),
+        (["a/b/c"], "neither"),
         (["org/x", "org/x"], "two models are called 'org/x'"),
     ],
 )
 def test_names_that_cannot_be_models(names, message):
-    with pytest.raises(SpaceError, match="neither" if "neither" in message else message):
+    with pytest.raises(SpaceError, match=message):
         Taggers(names)
 
 
@@ -285,9 +284,7 @@ def test_a_space_runs_by_itself(models, tmp_path):
     assert answer["models"] == [models["nested"]]
     assert body(answer["html"]).text == NASTY
     assert body(answer["html"]).boxes
-    assert {str(folder) for file in answer["files"]} == {
-        str(folder) for f in answer["files"] if Path(f).is_relative_to(folder)
-    }
+    assert [f for f in answer["files"] if not (folder / f).resolve().is_relative_to(folder.resolve())] == []
     assert len(answer["files"]) > 8
     assert "hacked" not in done.stdout.partition("RESULT")[0] + done.stderr  # visitors' texts aren't logged
 

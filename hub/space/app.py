@@ -362,8 +362,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--build", type=Path, metavar="FOLDER", help="write the folder of a Space instead")
     parser.add_argument("--host", help="address to listen on (default: this computer only; on Spaces, all)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860 on)")
-    parser.add_argument("--max_characters", type=int, default=20_000, help="of a text (default: 20000)")
-    parser.add_argument("--max_megabytes", type=float, default=1.0, help="of a file (default: 1)")
+    parser.add_argument(
+        "--max_characters", type=int, default=Limits.characters, help="of a text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max_megabytes", type=float, default=Limits.megabytes, help="of a file (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     for name in ("max_characters", "max_megabytes"):
         if getattr(options, name) <= 0:
