@@ -32,6 +32,8 @@ RESUMING = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth|t
 """What Trainer writes beside a checkpoint's weights; loading a model doesn't open it."""
 NOT_CONTENT = {".git", ".cache", ".gitattributes", CHECKSUMS}
 """Names that a repository or a download adds."""
+FOR_READERS = {"README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "CITATION.cff"}
+"""What an owner may change or add on the Hub's pages, and no program reads."""
 TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 """The plain fast class, under its names in transformers 5."""
 LIBRARIES = {"torch", "transformers"}
@@ -76,7 +78,7 @@ def check_folder(folder: str | Path, strict: bool = False) -> None:
     everything = _files(folder)
     if (folder / CHECKSUMS).exists() or (folder / CHECKSUMS).is_symlink():
         _check_links(folder, everything)
-        _check_checksums(folder, everything)
+        _check_checksums(folder, everything, set() if strict else FOR_READERS)
     files = everything if strict else [p for p in everything if p.parent == folder]
     _check_links(folder, files)
     resumable = not strict and (folder / "trainer_state.json").exists()
@@ -139,13 +141,14 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(content + "\n", encoding="utf-8")
 
 
-def _check_checksums(folder: Path, files: list[Path]) -> None:
+def _check_checksums(folder: Path, files: list[Path], ignored: set[str]) -> None:
     sums = _json(folder / CHECKSUMS)
     listed = sums.get("files")
     if sums.get("algorithm") != "sha256" or not isinstance(listed, dict):
         raise IntegrityError(f'{folder / CHECKSUMS}: expected {{"algorithm": "sha256", "files": {{path: checksum}}}}')
     remedy = f"get the folder again from where it was published, or, if you changed it yourself, delete {CHECKSUMS}"
     found = {p.relative_to(folder).as_posix(): p for p in files}
+    listed, found = ({k: v for k, v in names.items() if k not in ignored} for names in (listed, found))
     if missing := sorted(listed.keys() - found.keys()):
         raise IntegrityError(f"{folder / missing[0]} is missing, but {CHECKSUMS} lists it; {remedy}")
     if extra := sorted(found.keys() - listed.keys()):

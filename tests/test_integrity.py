@@ -364,6 +364,14 @@ def test_checksums_tell_what_was_changed_lost_or_added(folder):
     refused(folder, "crf.py is missing")
     (folder / "crf.py").write_text(text)
     check_folder(folder, strict=True)
+    card = (folder / "README.md").read_text() if (folder / "README.md").exists() else None
+    (folder / "README.md").write_text("edited on the Hub's page")
+    (folder / "LICENSE").write_text("added there")
+    families.load(str(folder))
+    refused(folder, "LICENSE", strict=True)
+    (folder / "LICENSE").unlink()
+    refused(folder, "README.md", strict=True)
+    (folder / "README.md").unlink() if card is None else (folder / "README.md").write_text(card)
     (folder / "checksums.json").write_text('{"algorithm": "none", "files": {}}')
     refused(folder, "checksums.json: expected")
 

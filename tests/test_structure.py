@@ -47,7 +47,7 @@ ALLOWED = {
     "hub": {"hub", "modeling"},
 }
 # A command that reads corpora by name, to measure models on them or to publish them, needs both rooms; no other does.
-COMMANDS = {"hub/generation.py": {"data_builders"}, "hub/publish_data.py": {"data_builders"}}
+COMMANDS = {f"hub/{name}.py": {"data_builders"} for name in ("generation", "publish_data", "export")}
 # The demo page reads and writes visitors' files.
 COMMANDS |= {"hub/space/files.py": {"data_builders.formats"}}
 MAX_LINES, MAX_LINES_RUN_NER = 600, 200
