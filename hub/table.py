@@ -1,9 +1,10 @@
 """One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
-of several corpora, the F1 of disjoint and of merged evaluation; or what choices of settings score on validation data; or
-the errors by cause.
+of several corpora, the F1 of disjoint and of merged evaluation; or of several settings, each with its runs on any corpora and
+seeds; or what choices of settings score on validation data; or the errors by cause.
 
 python -m mosaic_ner.hub.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
 python -m mosaic_ner.hub.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
+python -m mosaic_ner.hub.table --group Baseline outputs/base1 outputs/base2 --group All outputs/all1 outputs/all2
 python -m mosaic_ner.hub.table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
 python -m mosaic_ner.hub.table outputs/base outputs/next --errors --corpus genia_dev --split validation
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from .card import f1_cell, markdown_table
 from .compare import ComparisonError, read_results
@@ -30,6 +31,11 @@ types is scored in its own). So the types of the two may differ. "-": the run wa
 on it (disjoint), or is older than these figures. *Alone*: a model for each corpus, trained on it only. The last row is the
 mean over the corpora, where all are there.
 Written by `python -m mosaic_ner.hub.table --corpora`.
+"""
+
+
+GROUPS = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. {seeds} Written by
+`python -m mosaic_ner.hub.table --group`.
 """
 
 
@@ -107,6 +113,48 @@ def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[
             columns.append([f"{run}: {name}", *(f1_cell(report, name) for report in reports), mean])
     header, *rows = zip(["corpus", *corpora, "mean"], *columns, strict=True)
     return DISJOINT_AND_MERGED + "\n" + markdown_table(list(header), [list(row) for row in rows]) + "\n"
+
+
+def build_groups(groups: dict[str, list[Path]]) -> str:
+    """A Markdown table with a row per setting, and a column for each corpus and, where it has several, each of its types.
+
+    Args:
+        groups: setting → output folders of its finished runs, which may be on different corpora and with different seeds.
+    Raises:
+        ComparisonError: not the folder of a finished run, or two runs of a setting have a corpus and the seed in common.
+    """
+    found: dict[str, dict[tuple[str, str], dict[int, float]]] = {}
+    for group, runs in groups.items():
+        scores = found.setdefault(group, {})
+        for run in runs:
+            result = read_results(run)
+            seed = result["settings"]["seed"]
+            for corpus, report in result["test"].items():
+                rows = {"": report["overall"], **(report["per_type"] if len(report["per_type"]) > 1 else {})}
+                for name, row in rows.items():
+                    cell = scores.setdefault((corpus, name), {})
+                    if seed in cell:
+                        raise ComparisonError(
+                            f"--group {group}: {run} is not its only run on {corpus} with seed {seed}"
+                        )
+                    cell[seed] = row["f1"]
+    columns = list(dict.fromkeys(key for scores in found.values() for key in scores))
+    rows = [[group, *(_mean(scores.get(key, {})) for key in columns)] for group, scores in found.items()]
+    counts = {len(cell) for scores in found.values() for cell in scores.values()}
+    if counts == {1}:
+        numbers = {seed for scores in found.values() for cell in scores.values() for seed in cell}
+        seeds = f"One seed ({', '.join(map(str, sorted(numbers)))})."
+    else:
+        seeds = "Means ± standard deviations over seeds, how many in brackets."
+    header = ["setting", *(f"{corpus}: {name}" if name else corpus for corpus, name in columns)]
+    return GROUPS.format(seeds=seeds) + "\n" + markdown_table(header, rows) + "\n"
+
+
+def _mean(cell: dict[int, float]) -> str:
+    """Of the F1 of several seeds; one seed's figure stands alone."""
+    if len(cell) < 2:
+        return _percent(*cell.values()) if cell else "-"
+    return f"{_percent(fmean(cell.values()))} ± {_percent(stdev(cell.values()))} ({len(cell)})"
 
 
 def build_choices(runs: list[Path], corpus: str) -> str:
@@ -190,6 +238,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
+    which.add_argument(
+        "--group",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "RUN"),
+        help="instead, a row per setting: its name and its runs, on any corpora and seeds; give it once per setting",
+    )
     which.add_argument("--choices", action="store_true", help="instead, settings and validation figures of --corpus")
     which.add_argument("--errors", action="store_true", help="instead, the false positives of --corpus by cause")
     parser.add_argument("--split", choices=("test", "validation"), help="with --errors: of which (default: test)")
@@ -202,7 +257,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, help="file to write; default: print")
     options = parser.parse_args(argv)
-    if not options.runs and not options.alone:
+    groups = {name: [Path(run) for run in runs] for name, *runs in options.group or []}
+    if len(groups) < len(options.group or []) or not all(groups.values()):
+        parser.error("--group: expected a name, used once, and at least one run after it")
+    if groups and options.runs:
+        parser.error("with --group each run belongs to a group")
+    if not options.runs and not options.alone and not groups:
         parser.error("name at least one finished run")
     if options.alone and not options.corpora:
         parser.error("--alone needs --corpora")
@@ -211,6 +271,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
+        elif groups:
+            table = build_groups(groups)
         elif options.choices:
             table = build_choices(options.runs, options.corpus)
         elif options.errors:

@@ -47,6 +47,38 @@ def test_a_row_per_run_and_one_for_copying(tmp_path):
     assert copying == ["copying, no model", "-", "-", "-", "96.83", "51.06", "66.86", "-", "-"]
 
 
+def test_a_row_per_setting_with_means_over_seeds(tmp_path, capsys):
+    def with_seed(name, f1, seed, types=("Gene",), corpus="biored"):
+        path = run_folder(tmp_path / name, f1, False, None, types) / "results.json"
+        content = json.loads(path.read_text())
+        content["settings"]["seed"] = seed
+        content["test"] = {corpus: content["test"]["biored"]}
+        path.write_text(json.dumps(content))
+        return str(path.parent)
+
+    base = [with_seed("a", 0.7, 1), with_seed("b", 0.8, 2), with_seed("c", 0.6, 1, ("Gene", "Species"), "s800")]
+    other = [with_seed("d", 0.75, 1)]
+    main(["--group", "Baseline", *base, "--group", "All", *other])
+    text = capsys.readouterr().out
+    header, _, first, second = cells(text)
+    assert "Means" in text
+    assert header == ["setting", "biored", "s800", "s800: Gene", "s800: Species"]
+    assert first == ["Baseline", "75.00 ± 7.07 (2)", "60.00", "30.00", "30.00"]
+    assert second == ["All", "75.00", "-", "-", "-"]
+    main(["--group", "Baseline", base[0], base[2]])
+    assert "One seed (1)." in capsys.readouterr().out
+    for wrong, message in (
+        (["--group", "x", base[0], str(tmp_path / "d")], "only run on biored with seed 1"),
+        (["--group", "x", base[0], "--group", "x", base[1]], "used once"),
+        (["--group", "x"], "at least one run"),
+        ([base[0], "--group", "x", base[1]], "belongs to a group"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(wrong)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
 def test_without_overlap_there_is_nothing_to_copy(tmp_path):
     runs = [
         run_folder(tmp_path / "a", 0.8, False, None),
