@@ -26,7 +26,7 @@ from pathlib import Path
 
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.encoders import ModelError
-from mosaic_ner.modeling.integrity import CHECKSUMS, check_folder, own_file, write_checksums
+from mosaic_ner.modeling.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
 
 from .card import build_card, markdown_table
 from .results import without_local_paths, write_json
@@ -273,9 +273,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.write(f"uploaded {len(done.files)} files: {done.url}\n")
         if done.removed:
             sys.stdout.write(f"removed there: {', '.join(done.removed)}\n")
-        if done.others:
+        if others := [name for name in done.others if name not in FOR_READERS]:
             sys.stdout.write(
-                f"also there, from before: {', '.join(done.others)}; checksums.json doesn't list them, so the package "
+                f"also there, from before: {', '.join(others)}; checksums.json doesn't list them, so the package "
                 "will refuse the repository: run the command again with --replace to remove them\n"
             )
     except (*USER_ERRORS, OSError) as error:  # OSError: a folder that can't be read or written

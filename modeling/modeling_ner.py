@@ -104,7 +104,8 @@ class NERPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
-        """As transformers does, from safetensors only, and whole.
+        """As transformers does, from safetensors only, and whole unless `ignore_mismatched_sizes` is given, with which what
+        the weights lack is initialised.
 
         Raises:
             ValueError: a pickle was asked for, the weights lack parameters of the model, or the config's labels and their
@@ -128,11 +129,13 @@ class NERPreTrainedModel(PreTrainedModel):
                     f"{pickle} is a pickle, which runs code when it is read; expected model.safetensors"
                 ) from error
             raise
-        if info["missing_keys"]:  # transformers would go on with random values
+        # transformers would go on with random values; who wants a head of another shape, says so.
+        if info["missing_keys"] and not kwargs.get("ignore_mismatched_sizes"):
             missing = sorted(info["missing_keys"])
             raise ValueError(
                 f"{pretrained_model_name_or_path}: the weights lack {len(missing)} parameters of this model, the first is "
-                f"{missing[0]}; they belong to another config.json. Get or save the model again"
+                f"{missing[0]}; they belong to another config.json. Get or save the model again; "
+                "ignore_mismatched_sizes=True initialises them, for training"
             )
         labels = model.config.id2label
         if model.config.label2id != {label: number for number, label in labels.items()} or set(labels) != set(

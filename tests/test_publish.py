@@ -14,7 +14,7 @@ import pytest
 from helpers_hub import TOKEN, hub_stub
 from helpers_run import QUICK, run, shell
 from mosaic_ner.hub import publish, verify
-from mosaic_ner.hub.commands import COMMANDS
+from mosaic_ner.hub.commands import COMMANDS, MODULES
 from mosaic_ner.hub.publish import PublishError, build_folder, check_content
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.inference import MentionPredictor
@@ -245,7 +245,7 @@ def test_verify_tells_good_folders_from_bad_ones(published, copy, run_dir, capsy
 
 def test_every_command_is_there(capsys):
     for name in COMMANDS:
-        assert callable(import_module(f"mosaic_ner.hub.{name}").main)
+        assert callable(import_module(f"mosaic_ner.hub.{MODULES.get(name, name)}").main)
     with pytest.raises(SystemExit) as stop:
         run_ner.main(["--help"])
     assert stop.value.code == 0

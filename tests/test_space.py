@@ -358,6 +358,7 @@ class Visit:
         """Chooses from the `number`-th visible list of that label."""
         self.page.get_by_label(name, exact=True).locator("visible=true").nth(number).click()
         self.page.get_by_role("option", name=value).click()
+        expect(self.page.get_by_role("option").locator("visible=true")).to_have_count(0)  # the list fades out
 
     def write(self, text: str) -> None:
         self.page.locator(".mn-input textarea:visible").fill(text)
