@@ -416,6 +416,11 @@ class JointIBConfig(OwnTypesConfig):
         super().__init__(**kwargs)
         self._name([":".join(kind) for kind in self.types])
 
+    def to_dict(self) -> dict:
+        """Without the decoders' words where there are no decoders: they are of no use, and thousands."""
+        values = super().to_dict()
+        return values | {"vocabulary": []} if self.inference_only else values
+
 
 def _expect(name: str, value, choices: tuple[str, ...]) -> None:
     if value not in choices:

@@ -342,6 +342,7 @@ def test_without_the_generator_predictions_are_the_same(ib, demo_texts, tmp_path
     for name in ("small", "whole"):
         model = AutoModel.from_pretrained(tmp_path / name)
         assert (model.generator is None) == (name == "small")
+        assert model.config.vocabulary == ([] if name == "small" else bundle.model.config.vocabulary)
         assert MentionPredictor(model, bundle.tokenizer)(demo_texts[:3]) == expected
 
 
@@ -352,6 +353,7 @@ def test_without_the_generator_predictions_are_the_same(ib, demo_texts, tmp_path
         ({"ib_prior": "x"}, "ib_prior is 'x'"),
         ({"beta": -1}, "beta is -1; expected 0 or more"),
         ({"threshold": 2}, "threshold is 2"),
+        ({"kl_weight": -0.5}, "kl_weight is -0.5; expected 0 or more"),
         ({"max_span_width": 0}, "max_span_width is 0"),
     ],
 )
