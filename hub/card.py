@@ -115,7 +115,7 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
     """The card of a run.
 
     Args:
-        results: content of results.json; of earlier versions, too.
+        results: content of results.json; of earlier versions, too; of a stock export with its key "export".
         name: the model's name, a Hub id (`owner/model`) where it has one: it is in the code that loads the model.
         choices: a table of what else was tried (Markdown), as `hub.table --choices` writes.
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
@@ -123,11 +123,17 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
     # A run without test documents is described by its validation figures, under that name.
     split = "test" if results["test"] else "validation"
     measured = results[split]
-    settings = results["settings"]
+    settings, export = results["settings"], results.get("export")
+    others = []
+    if export:  # which has one answer, and figures of others say nothing about it
+        others = [corpus for corpus in measured if corpus not in export["same_task"]]
+        measured = {corpus: report for corpus, report in measured.items() if corpus not in others}
+    types = sorted(export["types"]) if export else _types(measured)
     encoder, family = settings["encoder"], settings["family"]
     trained = results.get("data", {}).get("train", {})
-    generated = all(corpus.startswith(DEMO) for corpus in trained or measured)
-    examples = _examples(measured, generated)
+    generated = all(corpus.startswith(DEMO) for corpus in trained or results[split])
+    examples = _examples(types, generated)
+    own = _own_figures(measured, split, results) if export else measured
     base_model = encoder if _HUB_ID.fullmatch(encoder) else None
     data = ModelCardData(
         language="en",
@@ -139,7 +145,7 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
         datasets=list(datasets) or None,
         metrics=["f1", "precision", "recall"],
         model_name=name.rpartition("/")[2],
-        eval_results=_model_index(measured, split, settings) or None,
+        eval_results=_model_index(own, split, settings) or None,
         **({"base_model_relation": "finetune"} if base_model else {}),
         **({"widget": [{"text": text, "example_title": title} for text, title in examples]} if examples else {}),
     )
@@ -151,18 +157,21 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
         model_name=name,
         family=family,
         idea=about.idea,
-        stock=family == STOCK,
+        stock=family == STOCK or export is not None,
+        export=_export(export, list(own)) if export else None,
+        others=", ".join(others),
+        measured=bool(measured) or not export,
         encoder=encoder,
         based=base_model is not None,
         seed=settings["seed"],
-        types=", ".join(_types(measured)),
+        types=", ".join(types),
         corpora=", ".join(_about(corpus, settings).get("title", corpus) for corpus in trained),
         example=examples[0][0] if examples else EXAMPLES[0][0],
         tested=split == "test",
         scores=_scores(measured),
         per_type=_per_type(measured),
-        own_types=_own_types(measured),
-        merged=_disjoint_and_merged(measured),
+        own_types="" if export else _own_types(measured),
+        merged="" if export else _disjoint_and_merged(measured),
         nested=_nested(measured),
         errors=_errors(measured),
         choices=choices.strip(),
@@ -235,9 +244,9 @@ def _types(measured: dict) -> list[str]:
     return sorted({name for report in measured.values() for name in report["per_type"]})
 
 
-def _examples(measured: dict, generated: bool) -> list[tuple[str, str]]:
+def _examples(named: list[str], generated: bool) -> list[tuple[str, str]]:
     """(sentence, the model's types in it): few sentences that together have all of the model's types, richest first."""
-    types = {NATIVE.get(t.lower().replace("_", ""), t) for t in _types(measured)}
+    types = {NATIVE.get(t.lower().replace("_", ""), t) for t in named}
     found = [
         (text, [t for t in own if t in types], len(own)) for text, own in (DEMO_EXAMPLES if generated else EXAMPLES)
     ]
@@ -248,6 +257,32 @@ def _examples(measured: dict, generated: bool) -> list[tuple[str, str]]:
             chosen.append((text, ", ".join(own)))
             left -= set(own)
     return chosen
+
+
+def _own_figures(measured: dict, split: str, results: dict) -> dict:
+    """The figures that are a stock export's own, too: those on the very documents in which, given whole, it was found to find
+    what the original finds."""
+    compared = results["export"]["comparison"]
+    if not compared or compared["split"] != split or compared["whole_text"]["differences"]:
+        return {}
+    size = results.get("data", {}).get(split, {}).get(compared["corpus"], {}).get("documents")
+    same = size == compared["documents"]
+    return {corpus: report for corpus, report in measured.items() if same and corpus == compared["corpus"]}
+
+
+def _export(export: dict, own: list[str]) -> dict:
+    """What the card says of a stock export, and `own`, the corpora whose figures are the export's, too."""
+    from .export_readme import comparison, fits, readings, stock_notes  # not at the top: it imports this module
+
+    compared = export["comparison"]
+    differences = compared["compared"]["differences"] if compared else None
+    return export | {
+        "notes": stock_notes(export, not differences),
+        "fits": fits(export),
+        "differences": differences,
+        "section": "\n".join([*comparison(compared), "", *readings(compared)]) if compared else "",
+        "own": ", ".join(own),
+    }
 
 
 def _model_index(measured: dict, split: str, settings: dict) -> list[EvalResult]:

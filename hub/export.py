@@ -6,12 +6,14 @@ mosaic-ner export outputs/aioner/biored --format onnx --output outputs/onnx
 `stock`: a softmax tagger as the encoder's own token classification class, for the stock pipeline, the hosted widget and other
 tools. `onnx`: the scores of an AIONER, span_cvae or joint_ib model as a graph for onnxruntime (`hub/onnx_export.py` predicts
 whole documents with it). `--compare` predicts a corpus with the model and with the export, and writes comparison.json and
-comparison.md; any difference ends with exit code 1. The same as `python -m mosaic_ner.hub.export`.
+comparison.md; any difference ends with exit code 1. Beside a stock export of a run's folder are the run's results.json, with
+what was exported and compared under "export", and the model card made from it. The same as `python -m mosaic_ner.hub.export`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
@@ -23,20 +25,21 @@ from mosaic_ner.data_builders.run_data import TEST, VALIDATION, RunDataError, lo
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.arguments import DataArguments
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.encoders import ModelError
+from mosaic_ner.modeling.encoders import ModelError, trained_folder
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.windowing import Windower
 
+from .card import CardError, card_text
 from .export_check import ExportError, Part, as_table, compare, parts_of, stride_for
-from .export_readme import readme
+from .export_readme import counts, readings, readme
 from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
 from .results import versions, without_local_paths, write_json
 from .stock import StockPredictor, check_stock, export_stock
 
 logger = logging.getLogger(__name__)
 
-USER_ERRORS = (ExportError, ModelError, RunDataError, FormatError, LabelError, CorpusError, MissingFileError)
+USER_ERRORS = (ExportError, ModelError, RunDataError, FormatError, LabelError, CorpusError, MissingFileError, CardError)
 
 
 def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Document]) -> dict:
@@ -115,10 +118,12 @@ def run(options: argparse.Namespace) -> dict | None:
     else:
         graph_inputs(model.config)
         check_packages("onnx", "onnxscript", "onnxruntime")
+    results, choices = _results(options.model) if options.format == "stock" else (None, "")
     documents = _documents(options) if options.compare else []
     _make(folder)
     if options.format == "stock":
         facts = export_stock(model, tokenizer, folder, options.task)
+        _invert_labels(folder / "config.json")
     else:
         facts = export_onnx(model, tokenizer, folder)
     logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
@@ -135,8 +140,31 @@ def run(options: argparse.Namespace) -> dict | None:
         report = without_local_paths(settings) | report | {"versions": versions()}
         write_json(folder / "comparison.json", report)
         (folder / "comparison.md").write_text(summary(report), encoding="utf-8")
-    (folder / "README.md").write_text(readme(options.format, facts, report), encoding="utf-8")
+    if results is None:
+        text = readme(options.format, facts, report)
+    else:
+        results["export"] = about_export(model, facts, results, report)
+        write_json(folder / "results.json", results)
+        if choices:
+            (folder / "choices.md").write_text(choices, encoding="utf-8")
+        text = card_text(folder)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     return report
+
+
+def about_export(model, facts: dict, results: dict, report: dict | None) -> dict:
+    """What results.json says of a stock export under "export".
+
+    Returns:
+        `format`; of `facts` (see `export_stock`) all but the name; `same_task`: measured corpora that the original was asked
+        for by the export's task alone, so that the figures say something of the export; `comparison`: `counts` of the report,
+        or None.
+    """
+    mode = results["settings"].get("prediction_mode")
+    measured = dict.fromkeys([*results["test"], *results["validation"]])
+    own = {name: value for name, value in facts.items() if name != "name"}
+    same = [corpus for corpus in measured if list(model.tasks_for(corpus, mode)) == [facts["task"]]]
+    return {"format": "stock", **own, "same_task": same, "comparison": report and counts(report)}
 
 
 def summary(report: dict) -> str:
@@ -149,30 +177,32 @@ def summary(report: dict) -> str:
         "",
         as_table(report),
         "",
-        *readings(report),
+        *readings(counts(report)),
+        "",
     ]
     return "\n".join(lines)
 
 
-def readings(report: dict) -> list[str]:
-    """What the table doesn't say, a line each."""
-    lines = []
-    gap = report["compared"]["largest_score_difference"]
-    if gap is not None:
-        lines.append(f"- Scores of the same mentions differ by {gap:.2g} at most.")
-    if white := report["compared"]["white_space"]:
-        lines.append(f"- {white} pairs of mentions differ in white space at their borders only.")
-    if "whole_text" in report:
-        whole = report["whole_text"]
-        lines.append(
-            f"- {len(report['in_parts'])} documents were compared in parts, cut at sentence ends: each part fits the model's "
-            f"windows ({report['max_tokens']} tokens) and the pipeline ({report['model_max_length']} tokens)."
-        )
-        lines.append(
-            f"- Given whole, {len(whole['truncated'])} documents are truncated by the stock pipeline: "
-            f"{whole['unread_characters']} characters, with {whole['unread_mentions']} mentions of the original, aren't read."
-        )
-    return [*lines, ""]
+def _results(model: str) -> tuple[dict | None, str]:
+    """results.json and choices.md of the model's folder, None and "" where they aren't there.
+
+    Raises:
+        CardError: no card can be made of them; told before the export is written and compared.
+    """
+    folder = trained_folder(model, "--model_name_or_path")
+    path, choices = folder / "results.json", folder / "choices.md"
+    if not path.exists():
+        return None, ""
+    card_text(folder)
+    table = choices.read_text(encoding="utf-8") if choices.exists() else ""
+    return json.loads(path.read_text(encoding="utf-8")), table
+
+
+def _invert_labels(path: Path) -> None:
+    """Makes label2id what `integrity.check_folder` expects of it: of labels with one name, here "O", it has the last."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["label2id"] = {label: int(number) for number, label in config["id2label"].items()}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _documents(options: argparse.Namespace) -> list[Document]:

@@ -1,4 +1,5 @@
-"""The README.md of an export, generated from what was exported and compared."""
+"""The README.md of an export, generated from what was exported and compared; of a stock export, what its model card says
+beside that (see card.py), too."""
 
 from __future__ import annotations
 
@@ -28,9 +29,12 @@ _LIMIT = """\
 _CONTEXT = """\
 - The model was trained on windows of up to {max_tokens} tokens, and the original cuts longer texts into such; the
   pipeline reads more at once, and may find other mentions there."""
+_SAME = """\
+- With `aggregation_strategy="simple"` the pipeline finds what the original finds in texts of up to {fits} tokens;
+  `first`, `average` and `max` change labels."""
+_OTHER = """\
+- `aggregation_strategy="simple"` is the one that the export is meant for; `first`, `average` and `max` change labels."""
 _NOTES = """\
-- With `aggregation_strategy="simple"` the pipeline finds what the original finds in texts of up to {max_tokens} tokens;
-  `first`, `average` and `max` change labels.
 - Offsets (`start`, `end`) are those of the text; `word` is put together from tokens and may differ from it.
 - The task's tags are in the tokenizer's template: give the text alone. Tags or `[SEP]` written in the text are read as text.
 - Several labels may be named `O`: labels that the task doesn't look for."""
@@ -82,28 +86,78 @@ def readme(form: str, facts: dict, report: dict | None) -> str:
         pipeline_tag="token-classification",
         tags=tags,
     )
-    text = _stock(facts) if stock else _onnx(facts)
+    agrees = report is None or not report["compared"]["differences"]
+    text = _stock(facts, agrees) if stock else _onnx(facts)
     parts = [f"---\n{data.to_yaml()}\n---", text.strip(), ""]
     if report is not None:
-        corpus = f"the {report['documents']} {report['split']} documents of {report['corpus']}"
-        parts += [
-            "## Compared with the original",
-            "",
-            f"Mentions on {corpus} (see comparison.json):",
-            "",
-            as_table(report),
-            "",
-        ]
+        parts += [*comparison(report), ""]
     return "\n".join(parts)
 
 
-def _stock(facts: dict) -> str:
+def fits(facts: dict) -> int:
+    """Tokens, special ones included, of the longest text that a stock export and its original both read whole."""
+    return min(facts["max_tokens"], facts["model_max_length"] or facts["max_tokens"])
+
+
+def stock_notes(facts: dict, agrees: bool = True) -> str:
+    """What a user of a stock export has to know, as a Markdown list.
+
+    Args:
+        facts: what `export_stock` returns.
+        agrees: whether no difference was found in texts that both read whole.
+    """
     longest = facts["model_max_length"]
-    values = facts | {name: ", ".join(facts[name]) for name in ("types", "other_tasks")}
+    values = {**facts, "other_tasks": ", ".join(facts["other_tasks"]), "fits": fits(facts)}
     values["stride"] = stride_for(longest) if longest else None
     notes = [_LIMIT] * bool(longest) + [_CONTEXT] * (longest is None or longest > facts["max_tokens"])
-    notes += [_NOTES] + [_OTHERS] * bool(facts["other_tasks"])
-    return "\n".join([_STOCK, *notes]).format(**values)
+    notes += [_SAME if agrees else _OTHER, _NOTES] + [_OTHERS] * bool(facts["other_tasks"])
+    return "\n".join(notes).format(**values)
+
+
+def counts(report: dict) -> dict:
+    """A comparison without its lists: documents that were cut or truncated are counted, and no mention is named."""
+
+    def count(part: dict) -> dict:
+        numbers = {name: value for name, value in part.items() if name != "examples"}
+        return {name: len(value) if isinstance(value, list) else value for name, value in numbers.items()}
+
+    settings = {name: report[name] for name in ("corpus", "split", "documents")}
+    settings |= {"in_parts": len(report["in_parts"])} if "in_parts" in report else {}
+    settings |= {name: report[name] for name in ("max_tokens", "model_max_length", "stride") if name in report}
+    ways = ("compared", "whole_text", "with_stride")
+    return settings | {name: report[name] and count(report[name]) for name in ways if name in report}
+
+
+def comparison(report: dict) -> list[str]:
+    """The section with the table of a comparison, or of its `counts`, in lines."""
+    corpus = f"the {report['documents']} {report['split']} documents of {report['corpus']}"
+    return ["## Compared with the original", "", f"Mentions on {corpus} (see comparison.json):", "", as_table(report)]
+
+
+def readings(counted: dict) -> list[str]:
+    """What the table of a comparison doesn't say, from its `counts`, a line each."""
+    lines = []
+    gap = counted["compared"]["largest_score_difference"]
+    if gap is not None:
+        lines.append(f"- Scores of the same mentions differ by {gap:.2g} at most.")
+    if white := counted["compared"]["white_space"]:
+        lines.append(f"- {white} pairs of mentions differ in white space at their borders only.")
+    if "whole_text" in counted:
+        whole = counted["whole_text"]
+        lines.append(
+            f"- {counted['in_parts']} documents were compared in parts, cut at sentence ends: each part fits the model's "
+            f"windows ({counted['max_tokens']} tokens) and the pipeline ({counted['model_max_length']} tokens)."
+        )
+        lines.append(
+            f"- Given whole, {whole['truncated']} documents are truncated by the stock pipeline: "
+            f"{whole['unread_characters']} characters, with {whole['unread_mentions']} mentions of the original, aren't read."
+        )
+    return lines
+
+
+def _stock(facts: dict, agrees: bool) -> str:
+    head = _STOCK.format(**facts | {"types": ", ".join(facts["types"])})
+    return f"{head}\n{stock_notes(facts, agrees)}"
 
 
 def _onnx(facts: dict) -> str:

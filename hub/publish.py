@@ -7,6 +7,9 @@ Without --upload nothing leaves the machine. The folder has the model as needed 
 handler of Inference Endpoints, results.json and the card made from it, and checksums of all; never a local path, a name of
 this machine's user, a token, predictions, or anything for resuming the training. The token for --upload comes from the
 environment variable HF_TOKEN.
+
+A model of transformers' own classes, a run of the family token_classification or a stock export of a run's folder, is published
+in the same way, without code but the handler's; an export with its comparison.json and comparison.md.
 """
 
 from __future__ import annotations
@@ -25,22 +28,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mosaic_ner.modeling import families
-from mosaic_ner.modeling.encoders import ModelError
+from mosaic_ner.modeling.configuration_ner import NERConfig
+from mosaic_ner.modeling.encoders import ModelError, load_config, trained_folder
 from mosaic_ner.modeling.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
+from mosaic_ner.modeling.modeling_ner import NERPreTrainedModel
+from transformers import (
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    AutoModelForTokenClassification,
+    PreTrainedTokenizerFast,
+)
 
-from .card import build_card, markdown_table
+from .card import STOCK, build_card, markdown_table
+from .onnx_export import GRAPH
 from .results import without_local_paths, write_json
+from .stock import OUTSIDE, longest_input
 from .upload import UploadError, check_repo_id, upload_folder
 
 logger = logging.getLogger(__name__)
 
 CONTENT = re.compile(
-    r"README\.md|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums)\.json|requirements\.txt|"
-    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"README\.md|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums|comparison)\.json|"
+    r"comparison\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
 """What a published folder has, besides this package's code."""
 LOADING = {"is_local", "local_files_only", "name_or_path"}
 """What transformers keeps in a tokenizer's settings of how it was loaded on this machine."""
+UNLIMITED = 1_000_000
+"""Above it, a tokenizer's `model_max_length` says that there is none."""
+EXPORT_AGAIN = (
+    "export it again from the output folder of a finished run, which has results.json: mosaic-ner export RUN --format stock "
+    "--output NEW"
+)
 REQUIREMENTS = "torch>=2.6\ntransformers>=5\n"
 LOCAL_PATH = re.compile(
     # An absolute path of two parts at least; a slash after a word, as in P/R or in an address, begins none.
@@ -66,7 +84,8 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
     """Writes and checks the folder to be uploaded.
 
     Args:
-        source: the output folder of a finished run (or of its evaluation), with model and results.json.
+        source: the output folder of a finished run (or of its evaluation), with model and results.json, or a stock export of
+            one.
         output: a folder that isn't there, is empty, or was written by this function; it is there only when all is well.
         repo_id: what the card calls the model.
         whole: keep what only training needs.
@@ -78,17 +97,24 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
     """
     if output.exists() and any(output.iterdir()) and not (output / CHECKSUMS).exists():
         raise PublishError(f"--output: {output} isn't empty and was not written by `publish`; take another folder")
+    if (source / GRAPH).exists():
+        raise PublishError(
+            f"{source} is an ONNX export, which `publish` doesn't take; publish the run's folder, or a stock export of it "
+            "(mosaic-ner export RUN --format stock)"
+        )
     results = _results(source)
-    model, tokenizer = families.load(str(source))
+    stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
+    model, tokenizer = _load_stock(source) if stock else families.load(str(source))
+    _check_kind(model, results, source / "results.json")
     fresh = output.with_name(output.name + ".new")
     if fresh.exists():
         shutil.rmtree(fresh)
     try:
         write_model(model, tokenizer, fresh, whole)
         write_json(fresh / "results.json", results)
-        choices = source / "choices.md"
-        table = choices.read_text(encoding="utf-8") if choices.exists() else ""
-        (fresh / "README.md").write_text(f"{build_card(results, repo_id, table)}\n", encoding="utf-8")
+        if results.get("export"):
+            _copy_comparison(source, fresh)
+        (fresh / "README.md").write_text(_card(source, results, repo_id), encoding="utf-8")
         write_checksums(fresh)
         check_folder(fresh, strict=True)
         check_content(fresh, repo_id, allowed)
@@ -101,17 +127,102 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
 
 
 def write_model(model, tokenizer, output: Path, whole: bool = False) -> None:
-    """Writes model, tokenizer, code and the handler of Inference Endpoints; a folder that loads by itself."""
+    """Writes model, tokenizer, code and the handler of Inference Endpoints; a folder that loads by itself.
+
+    The handler cuts texts for a stock class where its tokenizer has a maximal length, and is left out where it has none.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(output, **({} if whole or not model.training_modules else {"inference_only": True}))
+    stock = not isinstance(model, NERPreTrainedModel)
+    smaller = not (stock or whole) and bool(model.training_modules)
+    model.save_pretrained(output, **({"inference_only": True} if smaller else {}))
     tokenizer.save_pretrained(output)
     path = output / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: value for key, value in settings.items() if key not in LOADING}
     path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if handler := own_file("handler.py"):
+    if stock and tokenizer.model_max_length >= UNLIMITED:
+        logger.warning(
+            "%s reads texts of any length at once: the handler of Inference Endpoints, which cuts long ones, is left out",
+            type(model).__name__,
+        )
+    elif handler := own_file("handler.py"):
         shutil.copyfile(handler, output / handler.name)
         (output / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+
+
+def _load_stock(source: Path) -> tuple:
+    """A model of a stock class, in the precision that it was saved in, and its tokenizer, which knows how much it reads.
+
+    Raises:
+        PublishError, ModelError: the folder holds none, or one with code of its own.
+    """
+    trained_folder(str(source), "FOLDER")
+    path = source / "config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if code := sorted({"auto_map", "custom_pipelines"} & settings.keys()):
+        raise PublishError(
+            f"{path}: {code[0]} names code, but {settings.get('model_type')!r} is none of this package's families; only "
+            "these are published, and models of transformers' own classes without code"
+        )
+    if type(load_config(str(source), "FOLDER")) not in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
+        raise PublishError(f"{path}: transformers has no token classification class for {settings.get('model_type')!r}")
+    model, told = AutoModelForTokenClassification.from_pretrained(source, dtype="auto", output_loading_info=True)
+    if missing := sorted(told["missing_keys"]):
+        raise PublishError(
+            f"{source}: the weights are of no {type(model).__name__}, they lack {missing[0]}; expected a trained token "
+            "classifier, e.g. what `mosaic-ner export RUN --format stock` writes"
+        )
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source)
+    # Else the stock pipeline would give the model more than it can read: some encoders' tokenizers name no limit.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model) or tokenizer.model_max_length)
+    return model, tokenizer
+
+
+def _check_kind(model, results: dict, path: Path) -> None:
+    """Raises PublishError if the results in the file are those of another kind of model: the card would say false things."""
+    export, family = results.get("export"), results["settings"].get("family")
+    if isinstance(model, NERPreTrainedModel):
+        if export or family == STOCK:
+            raise PublishError(
+                f"{path} is of a model of transformers' own classes, but the model beside it is a {type(model).__name__}; put "
+                "the run's own results.json there"
+            )
+        return
+    if not isinstance(export, dict):
+        if family != STOCK:
+            raise PublishError(
+                f"{path} is of a model of the family {family!r}, but the model beside it is a {type(model).__name__}, and "
+                f'there is no "export" that says how it was made; {EXPORT_AGAIN}'
+            )
+        return
+    types = {label[2:] for label in model.config.id2label.values() if label != OUTSIDE}
+    if export.get("class") != type(model).__name__ or set(export.get("types", ())) != types:
+        raise PublishError(
+            f"{path} is of another export: a {export.get('class')} with the types {', '.join(export.get('types', ()))}, but "
+            f"the model beside it is a {type(model).__name__} with {', '.join(sorted(types))}; {EXPORT_AGAIN}"
+        )
+
+
+def _copy_comparison(source: Path, output: Path) -> None:
+    """An export's comparison with its original, without places on this machine."""
+    path = source / "comparison.json"
+    if path.exists():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PublishError(f"{path}: no JSON ({error}); {EXPORT_AGAIN}") from error
+        write_json(output / path.name, _without_paths(content))
+    if (source / "comparison.md").exists():
+        shutil.copyfile(source / "comparison.md", output / "comparison.md")
+
+
+def _card(source: Path, results: dict, repo_id: str) -> str:
+    choices = source / "choices.md"
+    table = choices.read_text(encoding="utf-8") if choices.exists() else ""
+    try:
+        return f"{build_card(results, repo_id, table)}\n"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PublishError(f"{source / 'results.json'}: expected the results of a run ({error!r})") from error
 
 
 def _results(source: Path) -> dict:
@@ -121,6 +232,11 @@ def _results(source: Path) -> dict:
         results = json.loads(path.read_text(encoding="utf-8"))
         results["settings"] = without_local_paths(results["settings"])
     except FileNotFoundError as error:
+        if (source / "config.json").exists() and not isinstance(load_config(str(source), "FOLDER"), NERConfig):
+            raise PublishError(
+                f"{source} has no results.json, so there is nothing to say about the model; if it is a stock export, "
+                f"{EXPORT_AGAIN}"
+            ) from error
         raise PublishError(
             f"{source} has no results.json, so there is nothing to say about the model; give the output folder of a finished "
             "run, or evaluate the model: run_ner.py --model_name_or_path MODEL --corpora … --output_dir FOLDER, and put "
@@ -223,10 +339,11 @@ def describe(folder: Path, results: dict, repo_id: str) -> str:
     )
     scores = [f"{corpus} {100 * report['overall']['f1']:.2f}" for corpus, report in measured.items()]
     settings = results["settings"]
+    whose = " of the original" if results.get("export") else ""
     return (
         f"{markdown_table(['file', 'bytes'], [*rows, ['all', f'{sum(sizes):,}']])}\n\n"
         f"{repo_id}: family {settings['family']}, encoder {settings['encoder']}, seed {settings['seed']}; "
-        f"F1 on {split} documents: {', '.join(scores) or 'not measured'}\n"
+        f"F1{whose} on {split} documents: {', '.join(scores) or 'not measured'}\n"
     )
 
 
@@ -235,7 +352,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("folder", type=Path, help="output folder of a finished run")
+    parser.add_argument("folder", type=Path, help="output folder of a finished run, or a stock export of one")
     parser.add_argument("--repo_id", required=True, help="owner/name on the Hub; the card calls the model so")
     parser.add_argument("--output", type=Path, help="the folder to write (default: outputs/hub/NAME)")
     parser.add_argument("--upload", action="store_true", help="upload it; without this, nothing leaves the machine")

@@ -196,6 +196,48 @@ def test_the_code_in_the_card_finds_mentions(trained_dir, build_bundle, tmp_path
         assert any("velosis" in line for line in lines)
 
 
+def exported(found: dict, whole: int = 0, compared: int = 0, **more) -> dict:
+    """Results with a stock export's key: so many differences in whole documents, and in those that both read whole."""
+    row = {"texts": 1, "original": 9, "export": 9, "same": 9, "only_original": compared, "only_export": 0}
+    row |= {"white_space": 0, "differences": compared, "largest_score_difference": 1e-6}
+    whole_text = row | {"differences": whole, "truncated": 0, "unread_characters": 0, "unread_mentions": 0}
+    documents = found["data"]["test"]["demo_all"]["documents"]
+    comparison = {"corpus": "demo_all", "split": "test", "documents": documents, "in_parts": 0, "max_tokens": 64}
+    comparison |= {
+        "model_max_length": 512,
+        "stride": None,
+        "compared": row,
+        "whole_text": whole_text,
+        "with_stride": None,
+    }
+    export = {"format": "stock", "class": "BertForTokenClassification", "task": "ALL", "other_tasks": ["Gene"]}
+    export |= {"types": ["Gene", "Disease"], "max_tokens": 64, "model_max_length": 512, "comparison": comparison}
+    return found | {"export": export | {"same_task": ["demo_all"]} | more}
+
+
+def test_the_card_of_an_export_lists_as_its_own_only_what_was_found_to_be(trained_dir):
+    found = results(trained_dir)
+    made = card_module.build_card(exported(found), "name")
+    assert {r.dataset_type for r in made.data.eval_results} == {"demo_all"}
+    assert "In demo_all the export found the same mentions in whole documents" in made.text
+    assert "Left out: demo_gene, demo_disease" in made.text
+    for case, sentence in (
+        (exported(found, whole=1), "of up to 64 tokens: none differed"),
+        (exported(found, whole=3, compared=3), "(3 differences, see below)"),
+        (exported(found, comparison=None), "were not compared"),
+        (exported(found, same_task=[]), "Left out: demo_all, demo_gene"),
+    ):
+        made = card_module.build_card(case, "name")
+        assert not made.data.eval_results
+        assert "measured with the original model" in made.text
+        assert sentence in made.text
+        assert "## Training data" in made.text
+    assert "| --- |" not in made.text.split("## Compared")[0]  # the last one has no figures
+    differing = str(card_module.build_card(exported(found, whole=3, compared=3), "name"))
+    assert "the pipeline finds what the original finds" not in differing
+    assert "by the tasks Gene, which this export does not" in differing
+
+
 def test_what_becomes_of_overlapping_mentions_follows_the_settings(trained_dir):
     found = results(trained_dir)
     for family, flat, sentence in (

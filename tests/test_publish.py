@@ -15,10 +15,12 @@ from helpers_hub import TOKEN, hub_stub
 from helpers_run import QUICK, run, shell
 from mosaic_ner.hub import publish, verify
 from mosaic_ner.hub.commands import COMMANDS, MODULES
+from mosaic_ner.hub.handler import EndpointHandler
 from mosaic_ner.hub.publish import PublishError, build_folder, check_content
 from mosaic_ner.modeling import families
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.integrity import check_folder
+from transformers import pipeline
 
 import run_ner
 
@@ -58,6 +60,18 @@ def published(run_dir, tmp_path_factory):
     """The folder as published."""
     folder = tmp_path_factory.mktemp("published") / "small-ner"
     build_folder(run_dir, folder, REPO)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def baseline_dir(bert_dir, tmp_path_factory):
+    """Output folder of a run of the stock baseline, whose tokenizer names no limit, as those of some encoders."""
+    encoder = Path(shutil.copytree(bert_dir, tmp_path_factory.mktemp("encoders") / "bert"))
+    settings = json.loads((encoder / "tokenizer_config.json").read_text())
+    (encoder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 10**30}))
+    folder = tmp_path_factory.mktemp("runs") / "baseline"
+    options = ("--family", "token_classification", "--encoder", encoder, "--test_corpora", "demo_gene")
+    run(*QUICK, "--corpora", "demo_gene", *options, "--output_dir", folder)
     return folder
 
 
@@ -198,6 +212,43 @@ def test_the_users_names_are_known(monkeypatch, tmp_path):
     assert {"jroe", "janeroe", "Jane Roe"} <= publish.own_names()
     monkeypatch.setenv("LOGNAME", "root")
     assert "root" not in publish.own_names()
+
+
+# ---- the stock baseline
+
+
+def test_the_stock_baseline_is_published_without_code_but_the_handler(baseline_dir, tmp_path, capsys):
+    folder = tmp_path / "baseline-ner"
+    publish.main([str(baseline_dir), "--repo_id", "lab/baseline-ner", "--output", str(folder)])
+    assert "family token_classification" in capsys.readouterr().out
+    names = {"README.md", "checksums.json", "config.json", "handler.py", "model.safetensors", "requirements.txt"}
+    assert {*contents(folder)} == names | {"results.json", "tokenizer.json", "tokenizer_config.json"}
+    verify.main([str(folder)])
+    text = (folder / "README.md").read_text()
+    assert 'model="lab/baseline-ner", aggregation_strategy="simple")' in text
+    for name, content in contents(folder).items():
+        assert str(baseline_dir.parent).encode() not in content, name
+    assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 512
+    rows = [pipeline("ner", model=str(path), aggregation_strategy="simple")(TEXT) for path in (baseline_dir, folder)]
+    assert rows[0] == rows[1]
+    EndpointHandler(folder)({"inputs": f"{TEXT} " * 100})
+
+
+def test_results_of_another_kind_of_model_are_refused(baseline_dir, run_dir, bert_dir, tmp_path, capsys):
+    def message(model, results):
+        folder = Path(shutil.copytree(model, tmp_path / "mixed", dirs_exist_ok=True))
+        shutil.copy(results / "results.json", folder)
+        told = fails(capsys, publish, folder, "--repo_id", REPO, "--output", tmp_path / "out")
+        shutil.rmtree(folder)
+        return told
+
+    assert "of a model of transformers' own classes, but the model beside it is a SpanCVAEForNER" in message(
+        run_dir, baseline_dir
+    )
+    assert "of the family 'span_cvae', but the model beside it is a BertForTokenClassification" in message(
+        baseline_dir, run_dir
+    )
+    assert "they lack classifier." in message(bert_dir, baseline_dir)
 
 
 # ---- the command
