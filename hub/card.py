@@ -277,7 +277,7 @@ def _export(export: dict, own: list[str]) -> dict:
     compared = export["comparison"]
     differences = compared["compared"]["differences"] if compared else None
     return export | {
-        "notes": stock_notes(export, not differences),
+        "notes": stock_notes(export, differences == 0),
         "fits": fits(export),
         "differences": differences,
         "section": "\n".join([*comparison(compared), "", *readings(compared)]) if compared else "",

@@ -104,7 +104,7 @@ def stock_notes(facts: dict, agrees: bool = True) -> str:
 
     Args:
         facts: what `export_stock` returns.
-        agrees: whether no difference was found in texts that both read whole.
+        agrees: whether it may be said that both find the same in texts that both read whole.
     """
     longest = facts["model_max_length"]
     values = {**facts, "other_tasks": ", ".join(facts["other_tasks"]), "fits": fits(facts)}
