@@ -45,8 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         model, data, run, settings = parse(argv)
         logging.basicConfig(level="INFO" if PartialState().is_main_process else "ERROR", format="%(message)s")
-        for chatty in ("httpx", "datasets", "filelock"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        commands.quiet_requests()
         if PartialState().num_processes > 1:
             logger.info("on %d processes", PartialState().num_processes)
         if run.hp_search:

@@ -123,7 +123,6 @@ def run(options: argparse.Namespace) -> dict | None:
     _make(folder)
     if options.format == "stock":
         facts = export_stock(model, tokenizer, folder, options.task)
-        _invert_labels(folder / "config.json")
     else:
         facts = export_onnx(model, tokenizer, folder)
     logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
@@ -196,13 +195,6 @@ def _results(model: str) -> tuple[dict | None, str]:
     card_text(folder)
     table = choices.read_text(encoding="utf-8") if choices.exists() else ""
     return json.loads(path.read_text(encoding="utf-8")), table
-
-
-def _invert_labels(path: Path) -> None:
-    """Makes label2id what `integrity.check_folder` expects of it: of labels with one name, here "O", it has the last."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["label2id"] = {label: int(number) for number, label in config["id2label"].items()}
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _documents(options: argparse.Namespace) -> list[Document]:

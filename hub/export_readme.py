@@ -33,7 +33,9 @@ _SAME = """\
 - With `aggregation_strategy="simple"` the pipeline finds what the original finds in texts of up to {fits} tokens;
   `first`, `average` and `max` change labels."""
 _OTHER = """\
-- `aggregation_strategy="simple"` is the one that the export is meant for; `first`, `average` and `max` change labels."""
+- `aggregation_strategy="simple"` is the one that the export is meant for; `first`, `average` and `max` change labels.
+- Where several tokens share a character, as byte-level tokenizers have it beyond ASCII, the pipeline may tell a mention twice
+  or an empty one; with SentencePiece's, a mention may begin at the space before it."""
 _NOTES = """\
 - Offsets (`start`, `end`) are those of the text; `word` is put together from tokens and may differ from it.
 - The task's tags are in the tokenizer's template: give the text alone. Tags or `[SEP]` written in the text are read as text.
@@ -86,7 +88,7 @@ def readme(form: str, facts: dict, report: dict | None) -> str:
         pipeline_tag="token-classification",
         tags=tags,
     )
-    agrees = report is None or not report["compared"]["differences"]
+    agrees = report is not None and not report["compared"]["differences"]
     text = _stock(facts, agrees) if stock else _onnx(facts)
     parts = [f"---\n{data.to_yaml()}\n---", text.strip(), ""]
     if report is not None:
@@ -99,7 +101,7 @@ def fits(facts: dict) -> int:
     return min(facts["max_tokens"], facts["model_max_length"] or facts["max_tokens"])
 
 
-def stock_notes(facts: dict, agrees: bool = True) -> str:
+def stock_notes(facts: dict, agrees: bool) -> str:
     """What a user of a stock export has to know, as a Markdown list.
 
     Args:

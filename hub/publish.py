@@ -39,8 +39,10 @@ from transformers import (
 )
 
 from .card import STOCK, build_card, markdown_table
+from .commands import quiet_requests
 from .onnx_export import GRAPH
 from .results import without_local_paths, write_json
+from .staging import staged
 from .stock import OUTSIDE, longest_input
 from .upload import UploadError, check_repo_id, upload_folder
 
@@ -62,7 +64,7 @@ EXPORT_AGAIN = (
 REQUIREMENTS = "torch>=2.6\ntransformers>=5\n"
 LOCAL_PATH = re.compile(
     # An absolute path of two parts at least; a slash after a word, as in P/R or in an address, begins none.
-    r"(?<![\w/:.<)\]}*~-])(/[\w.+@-]+(?:/[\w.+@-]+)+|~\w*/[\w.]+|[A-Za-z]:\\+\w[\w\\]*)|file://\S+"
+    r"(?<![\w/.<)}~-])(/[\w.+@-]+(?:/[\w.+@-]+)+|~\w*/[\w.]+)|\b[A-Za-z]:[\\/]+\w[\w\\/]*|\\\\+\w+\\+\w+|file://\S+"
 )
 NAME = "a name of this machine's user"
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}\b")
@@ -102,14 +104,13 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
             f"{source} is an ONNX export, which `publish` doesn't take; publish the run's folder, or a stock export of it "
             "(mosaic-ner export RUN --format stock)"
         )
+    if output.resolve() in (source.resolve(), *source.resolve().parents):
+        raise PublishError(f"--output: {output} would be replaced, and {source} with it; take another folder")
     results = _results(source)
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
     model, tokenizer = _load_stock(source) if stock else families.load(str(source))
     _check_kind(model, results, source / "results.json")
-    fresh = output.with_name(output.name + ".new")
-    if fresh.exists():
-        shutil.rmtree(fresh)
-    try:
+    with staged(output) as fresh:
         write_model(model, tokenizer, fresh, whole)
         write_json(fresh / "results.json", results)
         if results.get("export"):
@@ -118,11 +119,6 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
         write_checksums(fresh)
         check_folder(fresh, strict=True)
         check_content(fresh, repo_id, allowed)
-        if output.exists():
-            shutil.rmtree(output)
-        fresh.rename(output)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return results
 
 
@@ -260,9 +256,18 @@ def _without_paths(value):
 # ---- what may not be in it
 
 
+def _home() -> Path | None:
+    """The user's home folder; None where there is none worth the name (in containers)."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # an account without one
+        return None
+    return home if home.name else None
+
+
 def own_names() -> set[str]:
     """Names of this machine's user: of the account, the home folder, and in git's settings."""
-    names = {Path.home().name}
+    names = {home.name} if (home := _home()) else set()
     with contextlib.suppress(OSError, KeyError):  # an account without a name
         names.add(getpass.getuser())
     for key in ("user.name", "user.email"):
@@ -282,7 +287,9 @@ def check_content(folder: Path, repo_id: str, allowed: tuple[str, ...] = ()) -> 
     """
     names = own_names() - {*allowed, *repo_id.split("/")}
     private = [(re.compile(rf"(?<!\w){re.escape(name)}(?!\w)"), NAME) for name in names]
-    private += [(TOKEN, "a token"), (re.compile(re.escape(str(Path.home())) + r"(?!\w)"), "the home folder")]
+    private.append((TOKEN, "a token"))
+    if home := _home():
+        private.append((re.compile(re.escape(str(home)) + r"(?!\w)"), "the home folder"))
     if token := os.environ.get("HF_TOKEN", "").strip():
         private.append((re.compile(re.escape(token)), "a token"))
     for path in sorted(folder.rglob("*")):
@@ -366,6 +373,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_requests()
     name = options.repo_id.rpartition("/")[2]
     try:
         check_repo_id(options.repo_id)

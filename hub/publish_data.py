@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from mosaic_ner.data_builders.data_card import SplitStatistics, corpus_section, 
 from mosaic_ner.data_builders.formats import FormatError
 
 from .card import CORPORA_PATH, markdown_table
+from .commands import quiet_requests
+from .staging import staged
 from .upload import UploadError, check_repo_id, upload_folder
 
 logger = logging.getLogger(__name__)
@@ -154,19 +155,16 @@ def write_repository(
         remedy = "leave these corpora out of --corpora" if skip_missing else "or publish without them: --skip_missing"
         raise MissingFileError("\n".join([*lines, remedy]))
     check_folder(folder)
-    fresh = folder.with_name(folder.name + ".new")
+    parts = []
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        parts = []
-        for name in names:
-            wanted = [split for split in CORPORA[name].splits if split not in missing[name]]
-            builder = build_corpus(name, data_dir, cache_dir, wanted)
-            parts.append(_write_part(fresh, builder, missing[name], name in redistribute, shard_bytes))
-            logger.info("%s: %s", name, ", ".join(f"{s.name} {s.num_examples}" for s in parts[-1].info.splits.values()))
-        (fresh / "README.md").write_text(dataset_card(repo_id, parts) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        with staged(folder) as fresh:
+            for name in names:
+                wanted = [split for split in CORPORA[name].splits if split not in missing[name]]
+                builder = build_corpus(name, data_dir, cache_dir, wanted)
+                part = _write_part(fresh, builder, missing[name], name in redistribute, shard_bytes)
+                parts.append(part)
+                logger.info("%s: %s", name, ", ".join(f"{s.name} {s.num_examples}" for s in part.info.splits.values()))
+            (fresh / "README.md").write_text(dataset_card(repo_id, parts) + "\n", encoding="utf-8")
     except OSError as error:
         if isinstance(error, MissingFileError):
             raise
@@ -362,6 +360,7 @@ def main(argv: list[str] | None = None) -> None:
         if getattr(options, name) and not options.upload:
             parser.error(f"--{name} needs --upload")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_requests()
     disable_progress_bars()
     try:
         check_repo_id(options.repo_id)

@@ -113,7 +113,9 @@ def stock_model(model, task: int):
     values = {k: v for k, v in encoder.config.to_dict().items() if k not in ("model_type", "architectures", "auto_map")}
     own = AutoConfig.for_model(encoder.config.model_type, **copy.deepcopy(values))
     own.id2label = dict(enumerate(names))
-    own.label2id = {name: names.index(name) for name in names}
+    own.label2id = {
+        name: number for number, name in enumerate(names)
+    }  # of several O the last, as id2label turned round
     if "classifier_dropout" in values:
         own.classifier_dropout = config.dropout
     stock = AutoModelForTokenClassification.from_config(own, dtype=model.dtype)

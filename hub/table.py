@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -130,8 +131,7 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
             result = read_results(run)
             seed = result["settings"]["seed"]
             for corpus, report in result["test"].items():
-                rows = {"": report["overall"], **(report["per_type"] if len(report["per_type"]) > 1 else {})}
-                for name, row in rows.items():
+                for name, row in {"": report["overall"], **report["per_type"]}.items():
                     cell = scores.setdefault((corpus, name), {})
                     if seed in cell:
                         raise ComparisonError(
@@ -139,11 +139,16 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
                         )
                     cell[seed] = row["f1"]
     columns = list(dict.fromkeys(key for scores in found.values() for key in scores))
+    if not columns:
+        raise ComparisonError("--group: none of the runs was tested on any corpus")
+    types = Counter(corpus for corpus, name in columns if name)
+    columns = [(corpus, name) for corpus, name in columns if not name or types[corpus] > 1]
     rows = [[group, *(_mean(scores.get(key, {})) for key in columns)] for group, scores in found.items()]
     counts = {len(cell) for scores in found.values() for cell in scores.values()}
     if counts == {1}:
         numbers = {seed for scores in found.values() for cell in scores.values() for seed in cell}
-        seeds = f"One seed ({', '.join(map(str, sorted(numbers)))})."
+        listed = ", ".join(map(str, sorted(numbers)))
+        seeds = f"One seed ({listed})." if len(numbers) == 1 else f"One run each, with different seeds ({listed})."
     else:
         seeds = "Means ± standard deviations over seeds, how many in brackets."
     header = ["setting", *(f"{corpus}: {name}" if name else corpus for corpus, name in columns)]

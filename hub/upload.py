@@ -194,7 +194,11 @@ class _Upload:
         cause = error
         while not isinstance(cause, HTTPError) and cause.__cause__ is not None:
             cause = cause.__cause__
-        text = (str(cause) or type(cause).__name__).replace(self.token, "(token)").strip().splitlines()[0]
+        # The Hub's own words are in the later lines, in an attribute, or in an error around the request's.
+        said = [cause, getattr(cause, "server_message", None), error if isinstance(error, ValueError) else None]
+        words = dict.fromkeys(" ".join(str(part).split()) for part in said if part)
+        told = [w for w in words if w and not any(w != other and w in other for other in words)]
+        text = "; ".join(told)[:1000].replace(self.token, "(token)") or type(cause).__name__
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             if status == 401:

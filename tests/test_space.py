@@ -171,6 +171,38 @@ def test_a_stock_model_reads_long_texts_to_the_end(models):
     assert min(m.score for m in tagger.mentions(text, threshold=0.6)) >= 0.6
 
 
+def relabelled(folder, target, labels: dict[int, str]) -> Tagger:
+    """A stock model with other labels."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    names = {int(number): labels.get(int(number), name) for number, name in config["id2label"].items()}
+    config |= {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    (target / "config.json").write_text(json.dumps(config))
+    return Tagger(str(target))
+
+
+def test_stock_labels_without_prefixes_are_types(models, tmp_path):
+    text = "The velosis of breast cells. " * 20
+    mentions = Tagger(models["stock"]).mentions(text)
+    names = {f"{kind}-{name}" for kind in "BI" for name in {m.type for m in mentions}}
+    config = json.loads(Path(models["stock"], "config.json").read_text())
+    numbers = [int(number) for number, name in config["id2label"].items() if name in names]
+    bare = relabelled(models["stock"], tmp_path / "bare", {n: f"Type{n}" for n in numbers})
+    assert {f"Type{n}" for n in numbers} <= set(bare.types)
+    found = bare.mentions(text)
+    assert {m.start for m in mentions} <= {m.start for m in found}
+    assert {m.type for m in found} <= set(bare.types)
+    with pytest.raises(ValueError, match=r"LABEL_0.*set id2label"):
+        relabelled(models["stock"], tmp_path / "nameless", {n: f"LABEL_{n}" for n in range(len(config["id2label"]))})
+
+
+def test_stock_mentions_of_white_space_are_left_out(models, monkeypatch):
+    tagger = Tagger(models["stock"])
+    rows = [{"start": a, "end": b, "entity_group": "Gene", "score": 0.9} for a, b in ((0, 1), (1, 1), (1, 2), (2, 3))]
+    monkeypatch.setattr(tagger, "_pipeline", lambda text, **how: rows)
+    assert [m.key[:2] for m in tagger.mentions("a b")] == [(0, 1), (2, 3)]
+
+
 def test_only_the_operators_models_are_loaded(taggers, models, caplog):
     with pytest.raises(SpaceError, match=r"no model 'nested2' here.*flat, nested, stock, broken"):
         taggers.get("nested2")

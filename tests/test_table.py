@@ -67,10 +67,19 @@ def test_a_row_per_setting_with_means_over_seeds(tmp_path, capsys):
     assert second == ["All", "75.00", "-", "-", "-"]
     main(["--group", "Baseline", base[0], base[2]])
     assert "One seed (1)." in capsys.readouterr().out
+    mixed = with_seed("e", 0.5, 2, ("Gene",), "s800")
+    main(["--group", "Baseline", base[2], "--group", "All", mixed])
+    text = capsys.readouterr().out
+    assert "different seeds (1, 2)" in text
+    assert cells(text)[3] == ["All", "50.00", "25.00", "-"]
+    untested = run_folder(tmp_path / "f", 0.8, False, None)
+    content = json.loads((untested / "results.json").read_text())
+    (untested / "results.json").write_text(json.dumps(content | {"test": {}}))
     for wrong, message in (
         (["--group", "x", base[0], str(tmp_path / "d")], "only run on biored with seed 1"),
         (["--group", "x", base[0], "--group", "x", base[1]], "used once"),
         (["--group", "x"], "at least one run"),
+        (["--group", "x", str(untested)], "tested on any corpus"),
         ([base[0], "--group", "x", base[1]], "belongs to a group"),
     ):
         with pytest.raises(SystemExit) as stop:

@@ -297,21 +297,26 @@ def _choose(actions: Actions, page: gr.Blocks, one: dict, label: str, value: str
         guideline = gr.Dropdown(
             [("Text of unknown origin", UNKNOWN_ORIGIN)],
             value=UNKNOWN_ORIGIN,
+            allow_custom_value=True,  # for programs, which never get the list; `Tagger.mentions` checks it
+            filterable=False,
             label="Annotation guideline",
             min_width=200,
             elem_classes="mn-guideline",
         )
 
-    def offer(name: str) -> gr.Dropdown:
+    def offer(name: str, chosen: str) -> gr.Dropdown:
         try:
             choices = actions.taggers.get(name).guidelines
         except SpaceError as error:
             gr.Warning(highlight.escape(str(error)))
             choices = [("Text of unknown origin", UNKNOWN_ORIGIN)]
-        return gr.Dropdown(choices=choices, value=UNKNOWN_ORIGIN)
+        known = [value for _, value in choices]
+        return gr.Dropdown(choices=choices, value=chosen if chosen in known else UNKNOWN_ORIGIN)
 
-    # Also when the page opens: the list depends on the model, which is loaded then.
-    gr.on([page.load, model.change], offer, model, guideline, api_visibility="private", show_progress="hidden", **one)
+    # Also when the page opens: the list depends on the model, which is loaded then. Two events, as one would pass over a change
+    # that comes while the page still loads.
+    for event in (page.load, model.change):
+        event(offer, [model, guideline], guideline, api_visibility="private", show_progress="hidden", **one)
     return [model, guideline]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 from textwrap import shorten
@@ -66,8 +67,11 @@ class Tagger:
     def _read_stock(self) -> None:
         config, tokenizer = self._pipeline.model.config, self._pipeline.tokenizer
         labels = [str(label) for label in config.id2label.values()]
-        tagged = [label for label in labels if label[:2] in ("B-", "I-")]
-        self.types = [*dict.fromkeys(label[2:] for label in tagged)]
+        # "O" is no type, nor is what begins like O-Gene; a label without B- or I- is the name of its type.
+        tagged = [label for label in labels if label != "O" and not label.startswith("O-")]
+        self.types = [*dict.fromkeys(label[2:] if label[:2] in ("B-", "I-") else label for label in tagged)]
+        if not self.types or any(re.fullmatch(r"LABEL_\d+", label) for label in labels):
+            raise ValueError(f"labels without a meaning: {', '.join(labels[:5])}; set id2label in its config.json")
         self.guidelines = [("The model's own", UNKNOWN_ORIGIN)]
         # The pipeline cuts off what the tokenizer calls too long, or reads it whole where it says nothing: windows need a size.
         positions = config.to_dict().get("max_position_embeddings", 512)
@@ -96,6 +100,8 @@ class Tagger:
         with self._lock:
             if self.is_stock:
                 rows = [row for row in self._pipeline(text, **self._stock) if row["score"] >= threshold]
+                # Tokens of nothing but white space, which byte-level tokenizers have.
+                rows = [row for row in rows if text[row["start"] : row["end"]].strip()]
             else:
                 how = {"corpus": guideline.removeprefix(CORPUS)} if guideline.startswith(CORPUS) else {}
                 how |= {"tasks": [guideline.removeprefix(TASK)]} if guideline.startswith(TASK) else {}
