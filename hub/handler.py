@@ -56,7 +56,7 @@ class EndpointHandler:
     Args:
         path: the folder; default: the one that this file is in.
     Raises:
-        FolderError: it has no config, names code that is not in it, or is a stock export without a maximal length.
+        FolderError: it has no config or a malformed one, names code that is not in it, or is a stock export without a maximal length.
     """
 
     max_texts = 1_000
@@ -168,10 +168,17 @@ def _has_own_code(folder: Path) -> bool:
     """Whether the folder's model comes with code; that it is all in the folder, since it will be trusted."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        named = list(config.get("auto_map", {}).values())
+        named += [task["impl"] for task in config.get("custom_pipelines", {}).values()]
+        if wrong := [name for name in named if not isinstance(name, str)]:
+            raise TypeError(f"expected file.Class, got {repr(wrong[0])}")
     except FileNotFoundError as error:
         raise FolderError(f"{folder}: expected a published model, but there is no config.json") from error
-    named = list(config.get("auto_map", {}).values())
-    named += [task["impl"] for task in config.get("custom_pipelines", {}).values()]
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise FolderError(
+            f"{folder / 'config.json'}: expected a published model's, with auto_map and custom_pipelines as they were saved "
+            f"({type(error).__name__}: {error})"
+        ) from error
     for name in named:
         file, dot, _ = name.partition(".")
         if not dot or not re.fullmatch(r"\w+", file) or not (folder / f"{file}.py").is_file():

@@ -2,8 +2,10 @@
 
 mosaic-ner verify outputs/hub/biored-ner
 
-By default as strictly as for publishing: code must equal this package's, and nothing may be a pickle. --loading asks only
-what evaluating and predicting with a folder asks, so a checkpoint or a model of an earlier version passes.
+By default as before a model is loaded: weights that aren't pickles and fit config and tokenizer, no code from elsewhere, and
+checksums, where there are some. Checkpoints, models of an earlier version, and an edited README.md or LICENSE pass.
+--publishing is as strict as publishing: subfolders too, nothing that resumes a training, code equal to this package's, and
+checksums of all files.
 """
 
 from __future__ import annotations
@@ -22,17 +24,17 @@ def main(argv: list[str] | None = None) -> None:
         prog="verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("folder", nargs="+", type=Path)
-    parser.add_argument("--loading", action="store_true", help="check only what loading the model needs")
+    parser.add_argument("--publishing", action="store_true", help="check what publishing the folder needs")
     options = parser.parse_args(argv)
     refused = False
     for folder in options.folder:
         try:
-            check_folder(folder, strict=not options.loading)
-        except IntegrityError as error:
+            check_folder(folder, strict=options.publishing)
+            sums = "checksums agree" if (folder / CHECKSUMS).exists() else f"no {CHECKSUMS} to compare with"
+        except (IntegrityError, OSError) as error:
             refused = True
             sys.stderr.write(f"verify: error: {error}\n")
         else:
-            sums = "checksums agree" if (folder / CHECKSUMS).exists() else f"no {CHECKSUMS} to compare with"
             sys.stdout.write(f"{folder}: nothing amiss; {sums}\n")
     if refused:
         sys.exit(2)

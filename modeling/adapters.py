@@ -286,8 +286,9 @@ def load_merged(name_or_path: str, config: NERConfig, kind: type, encoder: str |
         logger.info("the adapter in %s was trained on the encoder %s; it is put on %s", name_or_path, named, base)
     quantization = vars(config).pop("quantization", None)
     try:
-        parts = load_parts(base, quantization)
-    except ModelError as error:
+        # Who loads an adapter hasn't chosen the encoder that it names: no code of that one, and no question about it.
+        parts = load_parts(base, quantization, **({} if encoder else {"trust_remote_code": False}))
+    except ValueError as error:  # ModelError is one; transformers raises others where code is not trusted
         raise ModelError(
             f"{name_or_path} is an adapter on the encoder {named!r}; if that is no longer there under this name, say with "
             f"--encoder where it is ({error})"

@@ -45,7 +45,12 @@ class EncoderParts:
 
 
 def load_encoder_parts(
-    name_or_path: str, texts=(), layers: int = 2, hidden_size: int = 128, loading: dict | None = None
+    name_or_path: str,
+    texts=(),
+    layers: int = 2,
+    hidden_size: int = 128,
+    loading: dict | None = None,
+    trust_remote_code: bool | None = None,
 ) -> EncoderParts:
     """Loads an encoder by name.
 
@@ -55,18 +60,20 @@ def load_encoder_parts(
         texts: training texts, for "scratch" only.
         layers, hidden_size: size of the encoder made from scratch.
         loading: further arguments of `from_pretrained` for a pretrained encoder.
+        trust_remote_code: whether code that comes with the encoder may run; default: transformers asks on the terminal.
     """
     # Weights in half precision would not train, nor go with a head in float32.
     loading = {"dtype": torch.float32} | (loading or {})
+    trust = {} if trust_remote_code is None else {"trust_remote_code": trust_remote_code}
     if name_or_path == SCRATCH:
         tokenizer = _train_tokenizer(texts)
         config = _scratch_config(tokenizer, layers, hidden_size)
         encoder = build_encoder(config)
     else:
-        config = load_config(name_or_path, "--encoder")
+        config = load_config(name_or_path, "--encoder", trust_remote_code)
         if isinstance(config, NERConfig):
             name_or_path = str(trained_folder(name_or_path, "--encoder"))
-        tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path))
+        tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path, **trust))
         if isinstance(config, NERConfig):
             logger.info("taking the encoder out of the trained model %s", name_or_path)
             if find_adapter_config_file(name_or_path) is not None:
@@ -81,22 +88,25 @@ def load_encoder_parts(
             # Its tokenizer puts its task tags around a text, which a new model must not inherit.
             set_template(tokenizer, config.cls_ids, config.sep_ids)
         else:
-            encoder = load_encoder(name_or_path, config, **loading)
+            encoder = load_encoder(name_or_path, config, **loading, **trust)
     cls_ids, sep_ids = _around(tokenizer)
     return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
 
 
-def load_config(name_or_path: str, option: str):
+def load_config(name_or_path: str, option: str, trust_remote_code: bool | None = None):
     """The config of a folder or a Hub id.
 
     Args:
         name_or_path: what the user gave.
         option: as the value of which option.
+        trust_remote_code: whether its code may run; default: for --encoder transformers asks on the terminal, else not.
     Raises:
         ModelError: there is none.
     """
     # A trained model's config is one of this package's classes; the code beside it is for users without the package.
-    own_code = {} if option == "--encoder" else {"trust_remote_code": False}
+    if trust_remote_code is None and option != "--encoder":
+        trust_remote_code = False
+    own_code = {} if trust_remote_code is None else {"trust_remote_code": trust_remote_code}
     try:
         return AutoConfig.from_pretrained(name_or_path, **own_code)
     except (OSError, ValueError) as error:  # the latter for a folder with something else in it

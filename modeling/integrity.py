@@ -15,6 +15,9 @@ import re
 import struct
 import sys
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,7 +53,15 @@ FORBIDDEN_ATTRIBUTES = re.compile(
     r"sys\.(modules|meta_path|path_hooks)|torch\.(load|hub|package|classes|ops|jit)(\..*)?|torch\.utils\.cpp_extension(\..*)?|"
     r"transformers\.dynamic_module_utils\.(?!get_relative_import_files$)\w+|.*\.__(globals|subclasses|builtins|code)__"
 )
+ADAPTER = ("adapter_model.safetensors", "head.safetensors")
+"""Weights of an adapter, beside its adapter_config.json (see adapters.py)."""
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _READING = (OSError, ValueError, TypeError, KeyError, AttributeError, LabelError, StrictDataclassError)
+_PARSING = (SyntaxError, ValueError, MemoryError, RecursionError)
+"""What Python's parser raises for what is no Python, or is nested too deeply."""
+_HOSTILE = (*_READING, *_PARSING, ArithmeticError, AssertionError, EOFError, ImportError, LookupError, RuntimeError)
+_HOSTILE += (SafetensorError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What readers and constructors raise for content that nobody expected."""
 
 
 class ModelError(ValueError):
@@ -70,9 +81,24 @@ def check_folder(folder: str | Path, strict: bool = False) -> None:
         folder: weights, config.json, tokenizer and, where it was saved by this package, code.
         strict: as for publishing: files in subfolders too, nothing for resuming a training, code equal to this package's.
     Raises:
-        IntegrityError: the first fault found.
+        IntegrityError: the first fault found, or something that can't be read.
     """
-    folder = Path(folder)
+    with _named(Path(folder)):
+        _check(Path(folder), strict)
+
+
+@contextmanager
+def _named(place: Path) -> Iterator[None]:
+    """Makes an IntegrityError, with the place, of whatever reading it raises."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except _HOSTILE as error:
+        raise IntegrityError(f"{place}: can't be read ({type(error).__name__}: {_first(error)})") from error
+
+
+def _check(folder: Path, strict: bool) -> None:
     if not folder.is_dir():
         raise IntegrityError(f"{folder} is no folder")
     everything = _files(folder)
@@ -82,23 +108,31 @@ def check_folder(folder: str | Path, strict: bool = False) -> None:
     files = everything if strict else [p for p in everything if p.parent == folder]
     _check_links(folder, files)
     resumable = not strict and (folder / "trainer_state.json").exists()
+    shapes = {}
     for path in files:
-        if not (resumable and RESUMING.fullmatch(path.name)):
-            _check_no_pickle(path)
-    shapes = {path.name: _shapes(path) for path in files if path.suffix == ".safetensors"}
+        with _named(path):
+            if not (resumable and RESUMING.fullmatch(path.name)):
+                _check_no_pickle(path)
+            if path.suffix == ".safetensors":
+                shapes[path] = _shapes(path)
     for path in files:
-        if path.suffix == ".py":
-            check_code(path)
-            if strict:
-                _check_own_code(path)
-        elif path.suffix == ".json" and "config" in path.name:
-            _check_references(path)
-    adapter = (folder / "adapter_config.json").exists()
-    config = _config(folder)
-    _check_labels(folder, config)
+        with _named(path):
+            if path.suffix == ".py":
+                check_code(path)
+                if strict:
+                    _check_own_code(path)
+            elif path.suffix == ".json" and "config" in path.name:
+                _check_references(path)
+                if strict and path.name == "adapter_config.json":
+                    _check_adapter_alone(path)
+    with _named(folder / "config.json"):
+        config = _config(folder)
+        _check_labels(folder, config)
     _check_tokenizer(folder, config)
-    if not adapter:
-        _check_weights(folder, config, shapes)
+    own = {path.name: found for path, found in shapes.items() if path.parent == folder}
+    adapter = (folder / "adapter_config.json").exists() and all(name in own for name in ADAPTER)
+    if not adapter or WEIGHTS in own or (folder / INDEX).exists():
+        _check_weights(folder, config, own)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -158,6 +192,19 @@ def _check_checksums(folder: Path, files: list[Path], ignored: set[str]) -> None
             raise IntegrityError(f"{path} is not the file that {CHECKSUMS} lists (another SHA-256); {remedy}")
 
 
+def _check_adapter_alone(path: Path) -> None:
+    """From the Hub, transformers would load the model that adapter_config.json names instead, with that model's code."""
+    if beside := [name for name in (WEIGHTS, INDEX) if (path.parent / name).exists()]:
+        raise IntegrityError(
+            f"{path} is beside {beside[0]}; publish the merged model or the adapter, not both in one folder"
+        )
+    config = path.parent / "config.json"
+    if config.exists() and (code := {"auto_map", "custom_pipelines"} & _json(config).keys()):
+        raise IntegrityError(
+            f"{path} is beside a config.json with {min(code)}, whose code may come from elsewhere then; remove one of them"
+        )
+
+
 # ---- weights
 
 
@@ -214,9 +261,13 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _check_weights(folder: Path, config, shapes: dict[str, dict[str, tuple[int, ...]]]) -> None:
     """The tensors of the weight files against those of a model built from the config (without memory for them)."""
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.exists():
+    if parts := [name for name in shapes if re.match(r"shard-\d{5}-model-", name)]:
+        raise IntegrityError(
+            f"{folder / parts[0]} is a distributed training's; transformers would take it for the weights"
+        )
+    index = folder / INDEX
+    names = [WEIGHTS]
+    if WEIGHTS not in shapes and index.exists():  # transformers prefers the single file, too
         table = _json(index).get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
             raise IntegrityError(f"{index}: expected a weight_map from names to files")
@@ -230,7 +281,7 @@ def _check_weights(folder: Path, config, shapes: dict[str, dict[str, tuple[int, 
     try:
         with torch.device("meta"):
             model = AutoModelForTokenClassification.from_config(config, trust_remote_code=False)
-    except (*_READING, RuntimeError) as error:
+    except _HOSTILE as error:
         raise IntegrityError(f"{folder / 'config.json'}: no model can be built from it ({_first(error)})") from error
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     for key in sorted(found.keys() & wanted.keys()):
@@ -239,10 +290,16 @@ def _check_weights(folder: Path, config, shapes: dict[str, dict[str, tuple[int, 
             raise IntegrityError(
                 f"{folder / name} doesn't fit config.json: {key} has the shape {shape}, expected {wanted[key]}"
             )
-    if not isinstance(config, NERConfig):
-        return
     # Some encoders are saved under other names than they have in memory; what they lack, loading finds.
-    head = [key for key in found.keys() ^ wanted.keys() if not key.startswith("encoder.")]
+    if isinstance(config, NERConfig):
+        head = [key for key in found.keys() ^ wanted.keys() if not key.startswith("encoder.")]
+    else:  # of a stock class transformers would make up what is missing
+        head = [key for key in wanted.keys() - found.keys() if not key.startswith(f"{model.base_model_prefix}.")]
+        rows = model.get_input_embeddings().weight
+        tied = [name for name, value in model.named_parameters(remove_duplicate=False) if value is rows]
+        ends = tuple(".".join(name.split(".")[-2:]) for name in tied)
+        if not any(key.endswith(ends) for key in found):
+            head.append(tied[0])
     if head:
         key = min(head)
         state = "lacks" if key in wanted else "has a tensor that the model hasn't:"
@@ -254,11 +311,18 @@ def _check_weights(folder: Path, config, shapes: dict[str, dict[str, tuple[int, 
 
 def check_code(path: Path) -> None:
     """Raises IntegrityError where a file imports or calls what code of a published model has no use for."""
-    source = path.read_bytes()
+    with _named(path):
+        _check_code(path, _tree(path))
+
+
+def _tree(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(source, filename=str(path))
-    except (SyntaxError, ValueError) as error:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except _PARSING as error:
         raise IntegrityError(f"{path}: not Python ({_first(error)})") from error
+
+
+def _check_code(path: Path, tree: ast.Module) -> None:
     names: dict[str, str] = {}  # name in the file → what was imported under it
 
     def fault(node: ast.AST, what: str) -> None:
@@ -339,6 +403,17 @@ def _first(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def _texts(value) -> Iterator[str]:
+    """All texts of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value:
+            yield from _texts(item)
+        if isinstance(value, dict):
+            yield from _texts([*value.values()])
+
+
 def _check_references(path: Path) -> None:
     """Whatever makes transformers or peft import code must name a class of a file beside."""
 
@@ -355,11 +430,7 @@ def _check_references(path: Path) -> None:
         source = path.parent / f"{module}.py"
         if not source.is_file():
             raise IntegrityError(f"{path}: {where} is {value!r}, but there is no {source.name}")
-        try:
-            tree = ast.parse(source.read_bytes())
-        except (SyntaxError, ValueError) as error:
-            raise IntegrityError(f"{source}: not Python ({_first(error)})") from error
-        if name not in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}:
+        if name not in {node.name for node in _tree(source).body if isinstance(node, ast.ClassDef)}:
             raise IntegrityError(f"{path}: {where} is {value!r}, but {source.name} has no such class")
 
     def walk(value, where: str) -> None:
@@ -381,10 +452,19 @@ def _check_references(path: Path) -> None:
                     if not isinstance(row, dict):
                         raise IntegrityError(f"{path}: {place}.{task}: expected an object with impl, pt and type")
                     reference(f"{place}.{task}.impl", row.get("impl"))
-                    for name in row.get("pt") or ():
+                    classes = row.get("pt") or []
+                    if not isinstance(classes, list):
+                        raise IntegrityError(
+                            f"{path}: {place}.{task}.pt is {classes!r}; expected a list of Auto classes"
+                        )
+                    for name in classes:
                         if not (isinstance(name, str) and re.fullmatch(r"Auto\w+", name)):
                             raise IntegrityError(f"{path}: {place}.{task}.pt is {name!r}; expected an Auto class")
-            elif key.endswith("_implementation") and isinstance(item, str) and re.search(r"[/:|]", item):
+            elif key == "transformers_weights":
+                raise IntegrityError(
+                    f"{path}: {place} is {item!r}, other weights than {WEIGHTS}; expected no such key: remove it"
+                )
+            elif "_implementation" in key and any(re.search(r"[/:|]", text) for text in _texts(item)):
                 raise IntegrityError(f"{path}: {place} is {item!r}: kernels, which are code, from elsewhere; remove it")
             elif key == "parent_library" and str(item).split(".")[0] not in LIBRARIES:
                 raise IntegrityError(f"{path}: {place} is {item!r}; expected a module of transformers")

@@ -7,13 +7,15 @@ and `decode` (those tensors → spans); windowing, batching and merging are the 
 from __future__ import annotations
 
 import inspect
+import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.utils import ModelOutput
@@ -108,8 +110,8 @@ class NERPreTrainedModel(PreTrainedModel):
         the weights lack is initialised.
 
         Raises:
-            ValueError: a pickle was asked for, the weights lack parameters of the model, or the config's labels and their
-                numbers don't agree.
+            ValueError: a pickle was asked for, the config or a local folder's index names weights elsewhere, the weights lack
+                parameters of the model, or the config's labels and their numbers don't agree.
             OSError: the folder has no safetensors.
         """
         if kwargs.get("use_safetensors") is False:
@@ -117,6 +119,7 @@ class NERPreTrainedModel(PreTrainedModel):
                 "use_safetensors=False: pickles run code when they are read; models of this kind have none"
             )
         kwargs["use_safetensors"] = True
+        cls._check_places(pretrained_model_name_or_path, kwargs)
         told = kwargs.pop("output_loading_info", False)
         try:
             model, info = super().from_pretrained(
@@ -145,6 +148,30 @@ class NERPreTrainedModel(PreTrainedModel):
                 f"{pretrained_model_name_or_path}: config.json's label2id isn't the inverse of its id2label"
             )
         return (model, info) if told else model
+
+    @classmethod
+    def _check_places(cls, name_or_path, options: dict) -> None:
+        """Raises ValueError if other weights are named than those of the folder."""
+        if name_or_path is None:
+            return
+        config = options.get("config")
+        if isinstance(config, PreTrainedConfig):
+            content = config.to_dict()
+        else:
+            known = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+            given = {name: options[name] for name in known if name in options}
+            content, _ = cls.config_class.get_config_dict(config or name_or_path, **given)
+        if "transformers_weights" in options or _has_key(content, "transformers_weights"):
+            raise ValueError(
+                f"{name_or_path}: config.json names the weights (transformers_weights), which may be other files than "
+                "model.safetensors; remove that key"
+            )
+        for index in sorted((Path(name_or_path) / options.get("subfolder", "")).glob("model.safetensors.index*.json")):
+            table = json.loads(index.read_text(encoding="utf-8"))
+            table = table.get("weight_map") if isinstance(table, dict) else None
+            names = table.values() if isinstance(table, dict) else [table]
+            if wrong := [n for n in names if not (isinstance(n, str) and re.fullmatch(r"[^/\\]+\.safetensors", n))]:
+                raise ValueError(f"{index} names {wrong[0]!r}; expected *.safetensors files of its folder")
 
     def save_pretrained(self, save_directory, *args, inference_only: bool = False, **kwargs):
         """As transformers does, and the code files beside the weights, so that any saved folder loads by itself.
@@ -231,6 +258,13 @@ class OwnTypesPreTrainedModel(NERPreTrainedModel):
         """(corpus, native type, shared type or else the native one) of each type."""
         space = self.config.labels
         return [(corpus, own, space.shared(corpus, own) or own) for corpus, own in self.config.types]
+
+
+def _has_key(value, key: str) -> bool:
+    """Whether an object anywhere in a JSON value has the key."""
+    if isinstance(value, dict):
+        return key in value or any(_has_key(item, key) for item in value.values())
+    return isinstance(value, list) and any(_has_key(item, key) for item in value)
 
 
 def code_files(folder: Path, entries: list[str]) -> list[Path]:

@@ -298,7 +298,6 @@ def _choose(actions: Actions, page: gr.Blocks, one: dict, label: str, value: str
             [("Text of unknown origin", UNKNOWN_ORIGIN)],
             value=UNKNOWN_ORIGIN,
             allow_custom_value=True,  # for programs, which never get the list; `Tagger.mentions` checks it
-            filterable=False,
             label="Annotation guideline",
             min_width=200,
             elem_classes="mn-guideline",
