@@ -56,7 +56,8 @@ class EndpointHandler:
     Args:
         path: the folder; default: the one that this file is in.
     Raises:
-        FolderError: it has no config or a malformed one, names code that is not in it, or is a stock export without a maximal length.
+        FolderError: it has no config or a malformed one, names code that is not in it, or is a stock export without a maximal
+            length.
     """
 
     max_texts = 1_000

@@ -288,7 +288,10 @@ def build_encoder(config) -> nn.Module:
 
 def load_encoder(name_or_path: str, config, **kwargs) -> nn.Module:
     """The pretrained encoder, without parts that never run."""
-    return _encoder_class(config).from_pretrained(name_or_path, config=config, **_without_pooler(config), **kwargs)
+    encoder = _encoder_class(config).from_pretrained(name_or_path, config=config, **_without_pooler(config), **kwargs)
+    # It said which of the encoder's files to load; in a config of ours it would be refused.
+    vars(encoder.config).pop("transformers_weights", None)
+    return encoder
 
 
 def _encoder_class(config):

@@ -416,6 +416,26 @@ def test_code_from_elsewhere_is_not_trusted(folders, tmp_path, where, code):
     assert repr(code) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"auto_map": null}',
+        '{"auto_map": {"AutoModel": ["a.B", null]}}',
+        '{"custom_pipelines": {"ner": {}}}',
+        '{"custom_pipelines": {"ner": ["a.B"]}}',
+        '{"custom_pipelines": {"ner": {"impl": 5}}}',
+    ],
+    ids=lambda config: config[:40],
+)
+def test_a_malformed_config_is_refused(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(handler.FolderError, match=r"config\.json: expected a published model's"):
+        handler.EndpointHandler(tmp_path)
+
+
 def test_a_stock_export_has_to_say_how_long_its_windows_are(folders, tmp_path):
     shutil.copytree(folders[STOCK], tmp_path / "model")
     file = tmp_path / "model" / "tokenizer_config.json"

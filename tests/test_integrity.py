@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import zipfile
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_run import ROOT, fails, shell
+from helpers_run import ROOT, fails
+from mosaic_ner.hub import verify
 from mosaic_ner.modeling import families
-from mosaic_ner.modeling.integrity import IntegrityError, check_code, check_folder, write_checksums
+from mosaic_ner.modeling.integrity import IntegrityError, ModelError, check_code, check_folder, write_checksums
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, BertConfig, BertForTokenClassification
 
 CANARY = "canary"
 """The file that hostile code would write, in the folder above."""
@@ -215,6 +218,14 @@ def renumbered(content):
     vocabulary["[CLS]"], vocabulary["[SEP]"] = 3, 2
 
 
+def adapter(folder, *names):
+    """Makes an adapter of the folder, with empty weights of these names."""
+    (folder / "model.safetensors").unlink()
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "other/encoder"}')
+    for name in names:
+        save_file({}, folder / name, {"format": "pt"})
+
+
 def other_types(config):
     config["label_space"] = json.loads(json.dumps(config["label_space"]).replace("Species", "Organism"))
 
@@ -243,6 +254,27 @@ HOSTILE = {
     "reference that is none": (references(["crf.Model", 7]), "config.json: auto_map"),
     "code of the encoder": (nested("auto_map", {"AutoModel": "other/repo--x.Y"}), "encoder_config.auto_map"),
     "kernels": (nested("_attn_implementation", "other/kernels"), "encoder_config._attn_implementation"),
+    "kernels of a part": (nested("attn_implementation", {"encoder": "other/kernels"}), "encoder_config.attn_implementation"),
+    "kernels, listed": (nested("experts_implementation", [{"a|b": "eager"}]), "encoder_config.experts_implementation"),
+    "kernels, as kept inside": (set_in("config.json", _attn_implementation_internal="a/b"), "_attn_implementation_internal"),
+    "attention that is none": (set_in("config.json", attn_implementation={"": "unheard of"}), "config.json"),
+    "other weights": (set_in("config.json", transformers_weights="../model.safetensors"), "config.json: transformers_weights"),
+    "other weights of the encoder": (nested("transformers_weights", "x.bin"), "encoder_config.transformers_weights"),
+    "weights of a distributed training": (
+        lambda folder: shutil.copy(folder / "model.safetensors", folder / "shard-00001-model-00001-of-00001.safetensors"),
+        "shard-00001-model-00001-of-00001.safetensors",
+    ),
+    "archive that is broken": (
+        lambda folder: (folder / "notes.md").write_bytes(b"x" * 9 + b"PK\5\6" + b"\xff" * 16 + bytes(2)), "notes.md",
+    ),
+    "code nested too deeply": (code("extra.py", "x=" + "-" * 100_000 + "1"), "extra.py"),
+    "code of too many parts": (code("extra.py", "a" + ".b" * 5000), "extra.py"),
+    "reference without end": (references("x" * 5000 + ".Model"), "config.json"),
+    "pipeline of a number": (pipeline(pt=5), "custom_pipelines.ner.pt"),
+    "labels that are none": (set_in("config.json", id2label={"0": ["x"]}, label2id={}), "config.json"),
+    "tokens around in a list": (set_in("config.json", cls_ids=[[2]]), "TypeError"),
+    "link to itself": (linked("notes.md", "model/notes.md"), "model"),
+    "adapter of nothing": (lambda folder: adapter(folder, "adapter_model.safetensors"), "no model.safetensors"),
     "pipeline elsewhere": (pipeline(impl="other/repo--outside.Pipeline"), "custom_pipelines.ner.impl"),
     "pipeline of anything": (pipeline(pt=["dynamic_module_utils"]), "custom_pipelines.ner.pt"),
     "link to code": (linked("crf.py", "outside.py"), "crf.py is a symbolic link"),
@@ -343,8 +375,7 @@ def test_harmless_code_is_let_through(tmp_path):
     (tmp_path / "a.py").write_text(source)
     (tmp_path / "b.py").write_text("c = 1\n")
     check_code(tmp_path / "a.py")
-    for path in sorted((ROOT / "hub").glob("handler.py")):
-        check_code(path)
+    check_code(ROOT / "hub" / "handler.py")
 
 
 def test_checksums_tell_what_was_changed_lost_or_added(folder):
@@ -390,6 +421,84 @@ def test_sharded_weights_are_followed_within_the_folder(folder):
     refused(folder, "no ../part0.safetensors")
 
 
+def test_an_adapter_has_its_own_weights_alone(folder):
+    weights = folder.parent / "model.safetensors"
+    shutil.copy(folder / "model.safetensors", weights)
+    adapter(folder, "adapter_model.safetensors", "head.safetensors")
+    check_folder(folder)
+    refused(folder, "adapter_config.json is beside a config.json with auto_map", strict=True)
+    config = config_of(folder)
+    (folder / "config.json").write_text(
+        json.dumps({k: config[k] for k in config.keys() - {"auto_map", "custom_pipelines"}})
+    )
+    check_folder(folder, strict=True)
+    shutil.copy(weights, folder)
+    check_folder(folder)
+    refused(folder, "adapter_config.json is beside model.safetensors", strict=True)
+    HOSTILE["part of the head"][0](folder)
+    refused(folder, "lacks classifier.bias")
+
+
+def test_the_weights_that_are_loaded_are_looked_at(folder):
+    """An index beside a whole file isn't read, nor is a file of that name in a subfolder."""
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"x": "rest.safetensors"}}')
+    (folder / "old").mkdir()
+    save_file({}, folder / "old" / "model.safetensors", {"format": "pt"})
+    check_folder(folder, strict=True)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "old" / "model.safetensors")
+    (folder / "model.safetensors.index.json").unlink()
+    refused(folder, "no model.safetensors", strict=True)
+    HOSTILE["part of the head"][0](folder / "old")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    check_folder(folder, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [("classifier.bias", "classifier.bias"), ("bert.embeddings.word_embeddings.weight", "word_embeddings")],
+)
+def test_a_stock_model_needs_embeddings_and_head(tiny_parts, tmp_path, lost, told):
+    config = BertConfig(
+        vocab_size=len(tiny_parts.tokenizer),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+    )
+    BertForTokenClassification(config).save_pretrained(tmp_path)
+    tiny_parts.tokenizer.save_pretrained(tmp_path)
+    check_folder(tmp_path, strict=True)
+    with_weights(lambda tensors: tensors.pop(lost))(tmp_path)
+    refused(tmp_path, "model.safetensors doesn't fit config.json: it lacks", told)
+
+
+def test_verify_looks_at_every_folder(saved_model_dir, folder, tmp_path, capsys, monkeypatch):
+    write_checksums(folder)
+    (folder / "README.md").write_text("edited on the Hub's page")
+    verify.main([str(folder)])
+    assert "checksums agree" in capsys.readouterr().out
+    bad = tmp_path / "bad"
+    shutil.copytree(saved_model_dir, bad)
+    HOSTILE["archive that is broken"][0](bad)
+
+    def failing(place, strict):
+        if place.name == "lost":
+            raise PermissionError(13, "Permission denied", str(place))
+        check_folder(place, strict)
+
+    monkeypatch.setattr(verify, "check_folder", failing)
+    with pytest.raises(SystemExit) as stop:
+        verify.main([str(tmp_path / name) for name in ("bad", "lost", "x" * 300, "model")])
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert [line.partition(": ")[2][:6] for line in err.splitlines()] == ["error:"] * 3
+    assert str(folder) in out
+    with pytest.raises(SystemExit):
+        verify.main(["--publishing", str(folder)])
+    assert "README.md" in capsys.readouterr().err
+
+
 # ---- the model's own look at what it loads
 
 
@@ -403,6 +512,27 @@ def test_a_model_takes_no_pickles(folder):
         AIONERForTokenClassification.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("name", ["other weights", "other weights of the encoder"])
+def test_a_model_takes_no_other_weights(folder, name):
+    HOSTILE[name][0](folder)
+    message = "names the weights (transformers_weights)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AIONERForTokenClassification.from_pretrained(folder)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AIONERForTokenClassification.from_pretrained(folder, config=AutoConfig.from_pretrained(folder))
+
+
+@pytest.mark.parametrize("file", ["../model.safetensors", "weights.bin", 7])
+def test_a_model_takes_no_shards_from_elsewhere(folder, file):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, file)})
+    )
+    with pytest.raises(ValueError, match=r"index\.json names .*; expected \*\.safetensors files of its folder"):
+        AIONERForTokenClassification.from_pretrained(folder)
+
+
 def test_a_model_is_whole_and_tells_what_was_loaded(folder):
     model, info = AIONERForTokenClassification.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"]
@@ -412,104 +542,13 @@ def test_a_model_is_whole_and_tells_what_was_loaded(folder):
         AIONERForTokenClassification.from_pretrained(folder)
 
 
-# ---- users without this package: transformers comes first, then the folder's own code
-
-PROGRAM = """
-import json, os, sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("mosaic_ner", "run_ner"):
-            raise ImportError(f"{name} is not on this machine")
-
-sys.meta_path.insert(0, Blocker())
-from transformers import AutoModel, AutoTokenizer, pipeline
-
-seen = {}
-for name in sys.argv[1:]:
-    for trust in (False, True):
-        try:
-            if "tokenizer" in name:
-                AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
-            elif "pipeline" in name:
-                pipeline("ner", model=name, trust_remote_code=trust)
-            else:
-                AutoModel.from_pretrained(name, trust_remote_code=trust)
-            error = None
-        except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
-        seen[f"{os.path.basename(name)}, {trust}"] = [error, os.path.exists(os.environ["CANARY"])]
-        if os.path.exists(os.environ["CANARY"]):
-            os.remove(os.environ["CANARY"])
-print("RESULT" + json.dumps(seen))
-"""
-ALONE = ["pickle as weights", "pickle, older", "code above", "code in a folder", "code of another repository", "code"]
-ALONE += [
-    "code that isn't there",
-    "pipeline elsewhere",
-    "tokenizer with code",
-    "part of the head",
-    "labels and numbers",
-]
-ALONE += ["vocabulary and embeddings"]
-
-
-@pytest.fixture(scope="module")
-def alone(saved_model_dir, tmp_path_factory):
-    """Folder and trust → [error, whether its code ran], of a process without the package."""
-    place = tmp_path_factory.mktemp("alone")
-    for name in ALONE:
-        shutil.copytree(saved_model_dir, place / name / "model")
-        spoil = code("crf.py", EVIL) if name == "code" else HOSTILE[name][0]
-        spoil(place / name / "model")
-        if name == "pickle, older":
-            (place / name / "model" / "model.safetensors").unlink()
-        if name == "code in a folder":
-            (place / name / "model" / "sub").mkdir()
-            (place / name / "model" / "sub" / "outside.py").write_text(EVIL + "class Model: pass\n")
-        if name == "tokenizer with code":
-            (place / name / "model" / "outside.py").write_text(EVIL)
-        (place / name / "model").rename(place / name / name)
-    (place / "program.py").write_text(PROGRAM)
-    done = shell(
-        [place / "program.py", *(place / name / name for name in ALONE)], place,
-        CANARY=str(place / CANARY), HF_MODULES_CACHE=str(place / "modules"), PYTHONPATH="",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.rpartition("RESULT")[2])
-
-
-@pytest.mark.parametrize("name", ALONE)
-def test_without_trust_nothing_runs(alone, name):
-    error, ran = alone[f"{name}, False"]
-    assert not ran
-    if name == "tokenizer with code":
-        assert error is None  # transformers takes its own class instead
-    else:
-        assert "trust_remote_code" in error
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("pickle as weights", "SafetensorError"),
-        ("pickle, older", "pytorch_model.bin"),
-        ("code of another repository", "connect"),  # transformers goes and asks for it: with a network, it would run
-        ("code that isn't there", "nothing.py"),
-        ("pipeline elsewhere", "connect"),
-        ("part of the head", "the weights lack"),
-        ("labels and numbers", "label2id isn't the inverse"),
-        ("vocabulary and embeddings", "ignore_mismatched_sizes"),
-        ("code above", "too many values"),
-    ],
-)
-def test_with_trust_in_the_real_code_these_are_still_refused(alone, name, part):
-    error, ran = alone[f"{name}, True"]
-    assert part in error
-    assert not ran
-
-
-@pytest.mark.parametrize("name", ["code", "code in a folder", "tokenizer with code"])
-def test_trust_is_trust(alone, name):
-    """transformers runs what it was told to trust, before anything of this package could look: hence `verify`."""
-    assert alone[f"{name}, True"][1]
+def test_code_of_the_encoder_that_an_adapter_names_does_not_run(folder, monkeypatch):
+    encoder = folder.parent / "encoder"
+    encoder.mkdir()
+    (encoder / "evil.py").write_text(EVIL + "class Config: pass\n")
+    (encoder / "config.json").write_text('{"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}')
+    adapter(folder, "adapter_model.safetensors", "head.safetensors")
+    change(folder / "adapter_config.json", base_model_name_or_path=str(encoder))
+    monkeypatch.setattr("builtins.input", lambda prompt="": "y")  # to whatever transformers asks
+    with pytest.raises(ModelError, match=r"is an adapter on the encoder .*custom code"):
+        families.load(str(folder))

@@ -290,8 +290,8 @@ def test_verify_tells_good_folders_from_bad_ones(published, copy, run_dir, capsy
         file.write("x = 1")
     message = fails(capsys, verify, copy, published)
     assert "crf.py is there" in message
-    assert "optimizer.pt" in fails(capsys, verify, run_dir)
-    verify.main(["--loading", str(run_dir)])
+    assert "optimizer.pt" in fails(capsys, verify, "--publishing", run_dir)
+    verify.main([str(run_dir)])
 
 
 def test_every_command_is_there(capsys):
