@@ -248,7 +248,7 @@ def test_results_of_another_kind_of_model_are_refused(baseline_dir, run_dir, ber
     assert "of the family 'span_cvae', but the model beside it is a BertForTokenClassification" in message(
         baseline_dir, run_dir
     )
-    assert "they lack classifier." in message(bert_dir, baseline_dir)
+    assert "it lacks classifier." in message(bert_dir, baseline_dir)
 
 
 # ---- the command
