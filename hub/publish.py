@@ -82,7 +82,14 @@ USER_ERRORS = (PublishError, ModelError, UploadError)
 # ---- the folder
 
 
-def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, allowed: tuple[str, ...] = ()) -> dict:
+def build_folder(
+    source: Path,
+    output: Path,
+    repo_id: str,
+    whole: bool = False,
+    allowed: tuple[str, ...] = (),
+    datasets: tuple[str, ...] = (),
+) -> dict:
     """Writes and checks the folder to be uploaded.
 
     Args:
@@ -92,6 +99,7 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
         repo_id: what the card calls the model.
         whole: keep what only training needs.
         allowed: names that may stay although they are those of this machine's user.
+        datasets: Hub ids of datasets that the model was trained on, for the card's metadata.
     Returns:
         The published content of results.json.
     Raises:
@@ -115,7 +123,7 @@ def build_folder(source: Path, output: Path, repo_id: str, whole: bool = False, 
         write_json(fresh / "results.json", results)
         if results.get("export"):
             _copy_comparison(source, fresh)
-        (fresh / "README.md").write_text(_card(source, results, repo_id), encoding="utf-8")
+        (fresh / "README.md").write_text(_card(source, results, repo_id, datasets), encoding="utf-8")
         write_checksums(fresh)
         check_folder(fresh, strict=True)
         check_content(fresh, repo_id, allowed)
@@ -212,11 +220,11 @@ def _copy_comparison(source: Path, output: Path) -> None:
         shutil.copyfile(source / "comparison.md", output / "comparison.md")
 
 
-def _card(source: Path, results: dict, repo_id: str) -> str:
+def _card(source: Path, results: dict, repo_id: str, datasets: tuple[str, ...]) -> str:
     choices = source / "choices.md"
     table = choices.read_text(encoding="utf-8") if choices.exists() else ""
     try:
-        return f"{build_card(results, repo_id, table)}\n"
+        return f"{build_card(results, repo_id, table, datasets)}\n"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{source / 'results.json'}: expected the results of a run ({error!r})") from error
 
@@ -371,14 +379,25 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--allow", nargs="+", default=[], help="words that may stay although this machine's user is called so"
     )
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="Hub ids of datasets that it was trained on, for the card",
+    )
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet_requests()
     name = options.repo_id.rpartition("/")[2]
     try:
         check_repo_id(options.repo_id)
+        for dataset in options.datasets:
+            check_repo_id(dataset, "--datasets")
         output = options.output or Path("outputs", "hub", name)
-        results = build_folder(options.folder, output, options.repo_id, options.whole, tuple(options.allow))
+        results = build_folder(
+            options.folder, output, options.repo_id, options.whole, tuple(options.allow), tuple(options.datasets)
+        )
         sys.stdout.write(f"{describe(output, results, options.repo_id)}written to {output}, and checked\n")
         if not options.upload:
             sys.stdout.write(

@@ -79,14 +79,14 @@ def upload_folder(
     return _Upload(folder, repo_id, repo_type, revision, endpoint).run(private, commit_message, replace, space_sdk)
 
 
-def check_repo_id(repo_id: str) -> None:
-    """Raises UploadError if this isn't `owner/name` as the Hub takes it."""
+def check_repo_id(repo_id: str, option: str = "--repo_id") -> None:
+    """Raises UploadError, naming the option, if this isn't `owner/name` as the Hub takes it."""
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UploadError(f"--repo_id {repo_id!r}: {error}") from error
+        raise UploadError(f"{option} {repo_id!r}: {error}") from error
     if repo_id.count("/") != 1:
-        raise UploadError(f"--repo_id {repo_id!r}: expected owner/name, e.g. my-lab/biored-ner")
+        raise UploadError(f"{option} {repo_id!r}: expected owner/name, e.g. my-lab/biored-ner")
 
 
 class _Upload:

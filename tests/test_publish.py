@@ -13,6 +13,7 @@ import huggingface_hub.constants
 import pytest
 from helpers_hub import TOKEN, hub_stub
 from helpers_run import QUICK, run, shell
+from huggingface_hub import metadata_load
 from mosaic_ner.hub import publish, verify
 from mosaic_ner.hub.commands import COMMANDS, MODULES
 from mosaic_ner.hub.handler import EndpointHandler
@@ -140,7 +141,8 @@ def test_it_predicts_as_the_run_does_without_what_only_training_needs(published,
     expected = MentionPredictor(*own)(texts)
     assert sum(map(len, expected)) > 0
     assert MentionPredictor(*small)(texts) == expected
-    build_folder(run_dir, tmp_path / "whole", REPO, whole=True)
+    build_folder(run_dir, tmp_path / "whole", REPO, whole=True, datasets=("lab/corpora",))
+    assert metadata_load(tmp_path / "whole" / "README.md")["datasets"] == ["lab/corpora"]
     whole, _ = families.load(str(tmp_path / "whole"))
     assert all(getattr(whole, name) is not None for name in whole.training_modules)
 
@@ -270,6 +272,7 @@ def test_mistakes_are_told(run_dir, saved_model_dir, tmp_path, capsys, monkeypat
         return fails(capsys, publish, folder, "--repo_id", repo_id, "--output", tmp_path / "out", *options)
 
     assert "expected owner/name" in message(run_dir, repo_id="small-ner")
+    assert "--datasets 'corpora': expected owner/name" in message(run_dir, "--datasets", "corpora")
     assert "has no results.json" in message(saved_model_dir)
     assert "--token" in message(run_dir, "--token", TOKEN)
     monkeypatch.delenv("HF_TOKEN", raising=False)
