@@ -30,6 +30,12 @@ def quiet_requests() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def log_progress() -> None:
+    """What a command does goes to the terminal, a line each."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_requests()
+
+
 def run_command(argv: list[str]) -> bool:
     """Runs the command that the first argument names; False where it names none.
 

@@ -31,6 +31,7 @@ from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.windowing import Windower
 
 from .card import CardError, card_text
+from .commands import log_progress
 from .export_check import ExportError, Part, as_table, compare, parts_of, stride_for
 from .export_readme import counts, readings, readme
 from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
@@ -241,7 +242,7 @@ def main(argv: list[str] | None = None) -> None:
         if getattr(options, name) and not options.compare:
             parser.error(f"--{name} needs --compare")
     options.split = options.split or TEST
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_progress()
     for chatty in ("onnxscript", "onnx_ir"):  # a line per node of the graph
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

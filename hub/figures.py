@@ -31,6 +31,7 @@ from mosaic_ner.modeling.modeling_ner import pad_batch
 from mosaic_ner.modeling.windowing import Span, Window, align
 from torch import Tensor
 
+from .commands import log_progress
 from .results import write_json
 
 logger = logging.getLogger(__name__)
@@ -566,7 +567,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="output folders: one or more seeds for each α")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write; a JSON table goes beside it")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_progress()
     try:
         if options.output.suffix != ".png":
             raise FigureError(f"--output is {str(options.output)!r}; expected a name that ends in .png")

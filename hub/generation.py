@@ -38,6 +38,7 @@ from mosaic_ner.modeling.modeling_ner import pad_batch
 from mosaic_ner.modeling.windowing import CAUSES, align, find_units, lost_by_windows
 
 from .card import markdown_table
+from .commands import log_progress
 from .results import versions, without_local_paths, write_json
 
 logger = logging.getLogger(__name__)
@@ -536,7 +537,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--validation_fraction is {options.validation_fraction}; expected a share from 0 to below 1")
     if options.validation_fraction and options.split != VALIDATION:
         parser.error("--validation_fraction is for --split validation")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_progress()
     try:
         if options.output:
             _make(options.output)  # before anything is computed

@@ -29,6 +29,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from . import figures
+from .commands import log_progress
 from .figures import COLOURS, FEWEST, GREY, MARKERS, FigureError, Point, Splits
 from .results import write_json
 
@@ -340,7 +341,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--split", choices=SPLITS, default="validation", help="documents to show (default: validation)")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write; a JSON table goes beside it")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_progress()
     try:
         if options.output.suffix != ".png":
             raise FigureError(f"--output is {str(options.output)!r}; expected a name that ends in .png")

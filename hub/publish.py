@@ -39,7 +39,7 @@ from transformers import (
 )
 
 from .card import STOCK, build_card, markdown_table
-from .commands import quiet_requests
+from .commands import log_progress
 from .onnx_export import GRAPH
 from .results import without_local_paths, write_json
 from .staging import staged
@@ -387,8 +387,7 @@ def main(argv: list[str] | None = None) -> None:
         help="Hub ids of datasets that it was trained on, for the card",
     )
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    quiet_requests()
+    log_progress()
     name = options.repo_id.rpartition("/")[2]
     try:
         check_repo_id(options.repo_id)

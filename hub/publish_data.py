@@ -29,7 +29,7 @@ from mosaic_ner.data_builders.data_card import SplitStatistics, corpus_section, 
 from mosaic_ner.data_builders.formats import FormatError
 
 from .card import CORPORA_PATH, markdown_table
-from .commands import quiet_requests
+from .commands import log_progress
 from .staging import staged
 from .upload import UploadError, check_repo_id, upload_folder
 
@@ -359,8 +359,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("private", "revision", "replace"):
         if getattr(options, name) and not options.upload:
             parser.error(f"--{name} needs --upload")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    quiet_requests()
+    log_progress()
     disable_progress_bars()
     try:
         check_repo_id(options.repo_id)
