@@ -10,30 +10,35 @@ from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from mosaic_ner.analysis import figures
 from mosaic_ner.data_builders.builder import MissingFileError
+from mosaic_ner.data_builders.console import quiet_requests
 from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents, write_documents
-from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.data_builders.run_data import RunData, RunDataError, load_run_data
 from mosaic_ner.data_builders.synonyms import SynonymError
-from mosaic_ner.hub import commands, figures
+from mosaic_ner.hub import commands
 from mosaic_ner.hub.card import write_card
-from mosaic_ner.hub.results import versions, without_local_paths, write_json
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, given, parse
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
-from mosaic_ner.modeling.memory import keep_freed_memory
-from mosaic_ner.modeling.prediction import annotate
-from mosaic_ner.modeling.search import Search
-from mosaic_ner.modeling.search_space import read_plan
-from mosaic_ner.modeling.trainer import NERTrainer, evaluator_for, share_of
+from mosaic_ner.prediction.annotate import annotate
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.prediction.resumable_output import JournalError, ResumableOutput, fingerprint
+from mosaic_ner.training import families
+from mosaic_ner.training.allocator import keep_freed_memory
+from mosaic_ner.training.arguments import ArgumentError, DataArguments, ModelArguments, RunArguments, given, parse
+from mosaic_ner.training.evaluator import evaluator_for, share_of
+from mosaic_ner.training.results import versions, without_local_paths, write_json
+from mosaic_ner.training.search_space import read_plan
+from mosaic_ner.training.trainer import NERTrainer
+from mosaic_ner.training.tune import Search
 from transformers import set_seed
 
 logger = logging.getLogger("run_ner")
 
 USER_ERRORS = (ArgumentError, RunDataError, FormatError, JournalError, LabelError, CorpusError, MissingFileError)
-USER_ERRORS += (families.ModelError, figures.FigureError, SynonymError)
+USER_ERRORS += (ModelError, figures.FigureError, SynonymError)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         model, data, run, settings = parse(argv)
         logging.basicConfig(level="INFO" if PartialState().is_main_process else "ERROR", format="%(message)s")
-        commands.quiet_requests()
+        quiet_requests()
         if PartialState().num_processes > 1:
             logger.info("on %d processes", PartialState().num_processes)
         if run.hp_search:
@@ -164,7 +169,7 @@ def predict(model: ModelArguments, options: DataArguments, run: RunArguments) ->
     """Annotates a file of any supported format: streaming, atomic, resumable, the same on any number of processes."""
     if not (model.model_name_or_path and options.predict_input and options.predict_output):
         raise ArgumentError("--do_predict needs --model_name_or_path, --predict_input and --predict_output")
-    network, tokenizer = families.load(model.model_name_or_path, model.given_encoder)
+    network, tokenizer = load(model.model_name_or_path, model.given_encoder)
     network.to(run.device)
     state = PartialState()
     predictor = MentionPredictor(network, tokenizer, run.per_device_eval_batch_size, share_of(state))

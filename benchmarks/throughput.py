@@ -30,14 +30,16 @@ import torch
 from mosaic_ner.data_builders.builder import load_corpus
 from mosaic_ner.data_builders.demo import load_demo_corpora
 from mosaic_ner.data_builders.mapping import load_label_mapping
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import ModelArguments
-from mosaic_ner.modeling.encoders import SCRATCH, load_encoder_parts, plain_tokenizer
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.memory import keep_freed_memory
-from mosaic_ner.modeling.modeling_ner import build_encoder, pad_batch
-from mosaic_ner.modeling.sampler import MixtureSampler, padding_share
+from mosaic_ner.modeling.modeling_ner import build_encoder
 from mosaic_ner.modeling.transitions import EOA
+from mosaic_ner.prediction.encoders import plain_tokenizer
+from mosaic_ner.training import families
+from mosaic_ner.training.allocator import keep_freed_memory
+from mosaic_ner.training.arguments import ModelArguments
+from mosaic_ner.training.encoders import SCRATCH, load_encoder_parts
+from mosaic_ner.training.sampler import MixtureSampler, padding_share
 from transformers import AutoTokenizer, BertConfig
 
 SHAPES = {"minilm": (6, 384, 12, 1536), "bert-base": (12, 768, 12, 3072)}  # layers, hidden, heads, intermediate

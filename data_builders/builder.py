@@ -20,10 +20,11 @@ from pathlib import Path
 import datasets
 from datasets import Features, List, Value
 from datasets.exceptions import DatasetGenerationError
-from mosaic_ner.data_builders.corpora import CORPORA, Corpus, CorpusError, MissingFileError, get_corpus, read_split
-from mosaic_ner.data_builders.formats import ReadReport
 from mosaic_ner.modeling.document import Document, Mention, Passage
 from mosaic_ner.modeling.label_space import nearest
+
+from .corpora import CORPORA, Corpus, CorpusError, MissingFileError, get_corpus, read_split
+from .formats import ReadReport
 
 logger = logging.getLogger(__name__)
 

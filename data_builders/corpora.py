@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mosaic_ner.data_builders.citations import CITATIONS
-from mosaic_ner.data_builders.formats import ReadReport, read_documents
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import nearest
+
+from .citations import CITATIONS
+from .formats import ReadReport, read_documents
 
 logger = logging.getLogger(__name__)
 

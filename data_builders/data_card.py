@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mosaic_ner.data_builders.corpora import CORPORA, SPLITS, Corpus, get_corpus, read_split
-from mosaic_ner.data_builders.formats import ReadReport
-from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.modeling.document import Document
+
+from .corpora import CORPORA, SPLITS, Corpus, get_corpus, read_split
+from .formats import ReadReport
+from .mapping import load_label_mapping
 
 CARD_PATH = Path(__file__).with_name("DATA_CARD.md")
 

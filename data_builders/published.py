@@ -7,9 +7,10 @@ from pathlib import Path
 
 from datasets import load_dataset
 from datasets.exceptions import DatasetNotFoundError
-from mosaic_ner.data_builders.builder import FEATURES, example_to_document
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import nearest
+
+from .builder import FEATURES, example_to_document
 
 
 class PublishedError(ValueError):

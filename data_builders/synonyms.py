@@ -24,10 +24,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mosaic_ner.data_builders.corpora import CorpusError, get_corpus, read_split
-from mosaic_ner.data_builders.overlap import remove_overlap
 from mosaic_ner.modeling.document import Document, Mention, normalise_name
 from mosaic_ner.modeling.label_space import nearest
+
+from .corpora import CorpusError, get_corpus, read_split
+from .overlap import remove_overlap
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Model cards, publishing and what runs on the Hub."""
+"""A model, the corpora or the demo page → the Hub."""

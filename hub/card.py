@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from mosaic_ner.analysis.markdown import f1_cell, markdown_table
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -214,12 +215,6 @@ def write_card(folder: Path) -> None:
     (folder / "README.md").write_text(card_text(folder), encoding="utf-8")
 
 
-def markdown_table(header: list[str], rows: list[list]) -> str:
-    """A Markdown table; cells are printed as they are."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
-
-
 @cache
 def corpora_table() -> dict[str, dict[str, str]]:
     """Corpus → "title", "licence" and "citation" (BibTeX), from `card_corpora.md`."""
@@ -348,12 +343,6 @@ def _own_types(test: dict) -> str:
         for name, row in {"all": report["disjoint"]["overall"], **report["disjoint"]["per_type"]}.items()
     ]
     return markdown_table(["corpus", "its own type", "P", "R", "F1", "gold", "predicted"], rows) if rows else ""
-
-
-def f1_cell(report: dict, name: str) -> str:
-    """F1 in percent of a corpus's `disjoint` or `merged` scores; "-" where the run has none."""
-    scores = report.get(name)
-    return f"{100 * scores['overall']['f1']:.2f}" if scores else "-"
 
 
 def _disjoint_and_merged(test: dict) -> str:

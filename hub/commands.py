@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib import import_module
 
@@ -22,18 +21,6 @@ COMMANDS = {
 
 MODULES = {"space": "space.app"}
 """Those that aren't called like their command."""
-
-
-def quiet_requests() -> None:
-    """No line per HTTP request where a command logs what it does: the addresses that files are sent to are as good as keys."""
-    for name in ("httpx", "httpx2", "httpcore", "datasets", "filelock"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def log_progress() -> None:
-    """What a command does goes to the terminal, a line each."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    quiet_requests()
 
 
 def run_command(argv: list[str]) -> bool:

@@ -19,23 +19,24 @@ import sys
 from pathlib import Path
 
 from mosaic_ner.data_builders.builder import MissingFileError
+from mosaic_ner.data_builders.console import log_progress
 from mosaic_ner.data_builders.corpora import CorpusError
 from mosaic_ner.data_builders.formats import FormatError
 from mosaic_ner.data_builders.run_data import TEST, VALIDATION, RunDataError, load_run_data
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import DataArguments
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.encoders import ModelError, trained_folder
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.windowing import Windower
+from mosaic_ner.prediction.folders import trained_folder
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.training.arguments import DataArguments
+from mosaic_ner.training.results import versions, without_local_paths, write_json
 
 from .card import CardError, card_text
-from .commands import log_progress
 from .export_check import ExportError, Part, as_table, compare, parts_of, stride_for
 from .export_readme import counts, readings, readme
 from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
-from .results import versions, without_local_paths, write_json
 from .stock import StockPredictor, check_stock, export_stock
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def run(options: argparse.Namespace) -> dict | None:
     """
     folder: Path = options.output
     _check_folder(folder)
-    model, tokenizer = families.load(options.model)
+    model, tokenizer = load(options.model)
     if options.format == "stock":
         check_stock(model.config, options.task)
     else:

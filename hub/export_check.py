@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mosaic_ner.analysis.markdown import markdown_table
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.windowing import Windower
-
-from .card import markdown_table
 
 SHOWN = 20
 """Differences that a report lists; all are counted."""

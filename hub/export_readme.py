@@ -4,8 +4,8 @@ beside that (see card.py), too."""
 from __future__ import annotations
 
 from huggingface_hub import ModelCardData
+from mosaic_ner.analysis.markdown import markdown_table
 
-from .card import markdown_table
 from .export_check import as_table, stride_for
 
 _STOCK = """

@@ -11,9 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from mosaic_ner.modeling.configuration_ner import AIONERConfig, JointIBConfig, NERConfig, SpanCVAEConfig, SRUNERConfig
-from mosaic_ner.modeling.encoders import ModelError, load_config
+from mosaic_ner.modeling.configuration_aioner import AIONERConfig
+from mosaic_ner.modeling.configuration_joint_ib import JointIBConfig
+from mosaic_ner.modeling.configuration_ner import NERConfig
+from mosaic_ner.modeling.configuration_span_cvae import SpanCVAEConfig
+from mosaic_ner.modeling.configuration_sruner import SRUNERConfig
 from mosaic_ner.modeling.modeling_ner import NEROutput
+from mosaic_ner.prediction.folders import load_config
+from mosaic_ner.prediction.model_classes import ModelError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -97,7 +102,7 @@ def export_onnx(model, tokenizer, folder: Path) -> dict:
     """Writes the model's forward pass as `model.onnx`, with config, tokenizer and the weights that search needs.
 
     Args:
-        model, tokenizer: as `families.load` gives them. Scores are computed in float32, whatever the model's precision.
+        model, tokenizer: as `prediction.loading.load` gives them. Scores are computed in float32, whatever the model's precision.
         folder: an empty folder.
     Returns:
         facts for README.md: `inputs`, `family` (the config's model type), `opset`, `largest_difference` of its logits to

@@ -27,21 +27,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mosaic_ner.modeling import families
+from mosaic_ner.analysis.markdown import markdown_table
+from mosaic_ner.data_builders.console import log_progress
 from mosaic_ner.modeling.configuration_ner import NERConfig
-from mosaic_ner.modeling.encoders import ModelError, load_config, trained_folder
-from mosaic_ner.modeling.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
 from mosaic_ner.modeling.modeling_ner import NERPreTrainedModel
+from mosaic_ner.prediction.folders import load_config, trained_folder
+from mosaic_ner.prediction.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.training.results import without_local_paths, write_json
 from transformers import (
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification,
     PreTrainedTokenizerFast,
 )
 
-from .card import STOCK, build_card, markdown_table
-from .commands import log_progress
+from .card import STOCK, build_card
 from .onnx_export import GRAPH
-from .results import without_local_paths, write_json
 from .staging import staged
 from .stock import OUTSIDE, longest_input
 from .upload import UploadError, check_repo_id, upload_folder
@@ -116,7 +118,7 @@ def build_folder(
         raise PublishError(f"--output: {output} would be replaced, and {source} with it; take another folder")
     results = _results(source)
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
-    model, tokenizer = _load_stock(source) if stock else families.load(str(source))
+    model, tokenizer = _load_stock(source) if stock else load(str(source))
     _check_kind(model, results, source / "results.json")
     with staged(output) as fresh:
         write_model(model, tokenizer, fresh, whole)

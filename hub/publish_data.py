@@ -23,13 +23,14 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import DatasetCard, DatasetCardData
+from mosaic_ner.analysis.markdown import markdown_table
 from mosaic_ner.data_builders.builder import FEATURES, build_corpus, example_to_document, missing_file_message
+from mosaic_ner.data_builders.console import log_progress
 from mosaic_ner.data_builders.corpora import CORPORA, SPLITS, TEN, Corpus, CorpusError, MissingFileError, get_corpus
 from mosaic_ner.data_builders.data_card import SplitStatistics, corpus_section, statistics
 from mosaic_ner.data_builders.formats import FormatError
 
-from .card import CORPORA_PATH, markdown_table
-from .commands import log_progress
+from .card import CORPORA_PATH
 from .staging import staged
 from .upload import UploadError, check_repo_id, upload_folder
 

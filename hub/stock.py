@@ -9,10 +9,10 @@ import logging
 from pathlib import Path
 
 import torch
-from mosaic_ner.modeling.configuration_ner import AIONERConfig
+from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.encoders import plain_tokenizer, set_template
 from mosaic_ner.modeling.modeling_aioner import split_label
+from mosaic_ner.prediction.encoders import plain_tokenizer, set_template
 from tokenizers import processors
 from torch import nn
 from transformers import (
@@ -197,7 +197,7 @@ def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dic
     """Writes the model as a stock class, with its tokenizer.
 
     Args:
-        model, tokenizer: as `families.load` gives them.
+        model, tokenizer: as `prediction.loading.load` gives them.
         folder: an empty folder.
         task: a task of the model; default: the first of its default ones.
     Returns:

@@ -1,4 +1,4 @@
-"""Whether folders with models are what they say, found out without running anything in them (see modeling/integrity.py).
+"""Whether folders with models are what they say, found out without running anything in them (see prediction/integrity.py).
 
 mosaic-ner verify outputs/hub/biored-ner
 
@@ -14,8 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mosaic_ner.modeling import families  # noqa: F401 (registers the classes)
-from mosaic_ner.modeling.integrity import CHECKSUMS, IntegrityError, check_folder
+from mosaic_ner.prediction.integrity import CHECKSUMS, IntegrityError, check_folder
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Models, windows and training: see CONTRIBUTING.md for the room plan. Files that ship to the Hub use only siblings."""
+"""What ships to the Hub with a model: torch, transformers, the standard library and siblings are all that is imported."""

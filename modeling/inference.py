@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .batching import pad_batch
 from .document import Mention
-from .modeling_ner import pad_batch
 from .windowing import Window, Windower, keep_flat
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 NEGATIVE = "NEGATIVE"
 
 
-class LabelError(ValueError):
+class UserError(ValueError):
+    """What a user can mend: the message says what was expected, what was got, where, and what to do.
+
+    Command lines print it without a traceback.
+    """
+
+
+class LabelError(UserError):
     """A corpus or a type that the label space doesn't know."""
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .configuration_ner import AIONERConfig
+from .configuration_aioner import AIONERConfig
 from .crf import CRF
 from .label_space import LabelError, nearest
 from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder

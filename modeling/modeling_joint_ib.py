@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .configuration_ner import JointIBConfig
+from .configuration_joint_ib import JointIBConfig
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
 from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask, tokens_as_units
 from .windowing import Span, Window

@@ -22,12 +22,9 @@ from transformers.utils import ModelOutput
 
 from .configuration_ner import NERConfig
 from .label_space import LabelError, nearest
-from .windowing import Span, Window, find_units
-
-PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
-PADDING |= {"gold_steps": -1, "gold_actions": -1, "unclear_places": -1, "unclear_actions": -1}
-PADDING |= {"span_cells": -1, "synonym_cells": -1}
-"""Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
+from .pipeline_ner import NERPipeline
+from .units import find_units
+from .windowing import Span, Window
 
 NATIVE = "#native"
 """Ends the name of a task that answers in a corpus's own types."""
@@ -191,15 +188,12 @@ class NERPreTrainedModel(PreTrainedModel):
                 for name, module in left_out.items():
                     setattr(self, name, module)
             return
-        # Not at the top, because it imports this module. The loader of remote code follows it nevertheless, so that a model
-        # that was loaded with its code has the pipeline's files beside it, to be saved again.
-        from .pipeline_ner import NERPipeline
-
         here = Path(inspect.getfile(type(self))).parent
         module = type(self).__module__.rsplit(".", 1)[-1]
         name = f"{module}.{type(self).__name__}"
+        configuration = type(self.config).__module__.rsplit(".", 1)[-1]
         self.config.auto_map = {
-            "AutoConfig": f"configuration_ner.{type(self.config).__name__}",
+            "AutoConfig": f"{configuration}.{type(self.config).__name__}",
             "AutoModel": name,
             "AutoModelForTokenClassification": name,
         }
@@ -305,35 +299,6 @@ def _without_pooler(config) -> dict:
         return {}  # the encoder's own code comes from the Hub
     parameters = inspect.signature(mapping[type(config)].__init__).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
-
-
-def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[str, Tensor]:
-    """Pads features to the longest of the batch.
-
-    Args:
-        features: dicts of equal keys; lists of ints, and lists of these, are padded at the end, single ints are stacked.
-        pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none), each to its own longest.
-    Returns:
-        int64 tensors (B, longest), (B, longest, widest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are
-        bool but for that one.
-    """
-    batch = {}
-    for key, first in features[0].items():
-        if isinstance(first, int):
-            batch[key] = torch.tensor([f[key] for f in features])
-            continue
-        value = pad_token_id if key == "input_ids" else PADDING.get(key, 0)
-        longest = max(len(f[key]) for f in features)
-        if any(isinstance(item, list) for f in features for item in f[key][:1]):
-            widest = max(len(item) for f in features for item in f[key])
-            rows = [[item + [value] * (widest - len(item)) for item in f[key]] for f in features]
-            rows = [row + [[value] * widest] * (longest - len(row)) for row in rows]
-        else:
-            rows = [f[key] + [value] * (longest - len(f[key])) for f in features]
-        batch[key] = torch.tensor(rows, dtype=torch.bool if key.endswith("_mask") else torch.long)
-    lengths = torch.tensor([len(f["input_ids"]) for f in features])
-    batch["attention_mask"] = (torch.arange(batch["input_ids"].shape[1]) < lengths.unsqueeze(1)).long()
-    return batch
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .configuration_ner import SpanCVAEConfig
+from .configuration_span_cvae import SpanCVAEConfig
 from .label_space import LabelError, LabelSpace, nearest
 from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
 from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units, tokens_as_units
-from .windowing import Span, Window, find_units
+from .units import find_units
+from .windowing import Span, Window
 
 
 def prior_distribution_vectors(space: LabelSpace, initialisation: str = "full") -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .configuration_ner import SRUNERConfig
+from .configuration_sruner import SRUNERConfig
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
 from .slot_memory import SlotMemory, SlotState
 from .spans import take_units

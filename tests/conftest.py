@@ -9,13 +9,14 @@ import helpers_sruner
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.arguments import ModelArguments, RunArguments
-from mosaic_ner.modeling.encoders import load_encoder_parts
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_joint_ib import JointIBForNER
 from mosaic_ner.modeling.modeling_span_cvae import SpanCVAEForNER
-from mosaic_ner.modeling.trainer import Evaluator, NERTrainer
+from mosaic_ner.training import families
+from mosaic_ner.training.arguments import ModelArguments, RunArguments
+from mosaic_ner.training.encoders import load_encoder_parts
+from mosaic_ner.training.evaluator import Evaluator
+from mosaic_ner.training.trainer import NERTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 

@@ -76,10 +76,10 @@ def prepare(folder: Path) -> None:
     from helpers_sruner import calm
     from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
     from mosaic_ner.hub.publish import write_model
-    from mosaic_ner.modeling import families
-    from mosaic_ner.modeling.arguments import ModelArguments
     from mosaic_ner.modeling.inference import MentionPredictor
-    from mosaic_ner.modeling.integrity import check_folder, write_checksums
+    from mosaic_ner.prediction.integrity import check_folder, write_checksums
+    from mosaic_ner.training import families
+    from mosaic_ner.training.arguments import ModelArguments
 
     transformers.logging.disable_progress_bar()
     documents = load_demo_corpora()["demo_all"]["train"]

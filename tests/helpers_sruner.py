@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.modeling_ner import NEROutput, pad_batch
+from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.transitions import EOA
 
 CORPORA = tuple(DEMO_LABEL_SPACE.corpora)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.dataset import ActionFeatures
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.transitions import EOA, SH, decode
 from mosaic_ner.modeling.windowing import Windower, align
+from mosaic_ner.training.features import ActionFeatures
 from test_span_features import annotated, cause_of, char_units, document, relaxed
 from test_spans import windower as tokenizer_of
 

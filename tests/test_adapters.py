@@ -11,12 +11,14 @@ import pytest
 import torch
 from helpers_run import fails, results, run, shell
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.adapters import input_embedding
-from mosaic_ner.modeling.arguments import ArgumentError, ModelArguments
-from mosaic_ner.modeling.encoders import ModelError, load_encoder_parts
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.modeling_ner import pad_batch
+from mosaic_ner.prediction.adapters import input_embedding
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.training import families
+from mosaic_ner.training.arguments import ArgumentError, ModelArguments
+from mosaic_ner.training.encoders import load_encoder_parts
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
@@ -292,7 +294,7 @@ def test_checkpoints_are_small_the_best_is_taken_and_a_resumed_run_is_the_same(
     )
     assert encoder > 10 * sum(v.numel() for v in stored[first].values())
     # A checkpoint is what the run's last adapter folder is: it loads.
-    model, _ = families.load(str(first))
+    model, _ = load(str(first))
     assert difference(*(logits_of(m, batch_of(best, demo_corpora)) for m in (model, best.model))) < 1e-4
 
 
@@ -324,7 +326,7 @@ def test_the_merged_model_and_the_saved_adapter_give_what_was_trained(
         assert torch.equal(model.encoder.shared.weight, model.encoder.encoder.embed_tokens.weight)
 
     # The adapter, put on its encoder again.
-    again, tokenizer = families.load(str(tmp_path / "adapter"))
+    again, tokenizer = load(str(tmp_path / "adapter"))
     assert difference(logits_of(again, batch), merged) < 1e-6
     assert mentions_of(again, tokenizer, texts) == mentions_of(model, bundle.tokenizer, texts)
 
@@ -336,7 +338,7 @@ def test_the_merged_model_and_the_saved_adapter_give_what_was_trained(
         assert "quantization_config" not in json.dumps(config)
         assert config.get("quantization") == bits
         assert config["encoder_config"]["vocab_size"] == size
-    plain, _ = families.load(str(tmp_path / "merged"))
+    plain, _ = load(str(tmp_path / "merged"))
     assert torch.equal(logits_of(plain, batch), merged)
     assert "auto_map" not in json.loads((tmp_path / "adapter" / "config.json").read_text())
 
@@ -373,7 +375,7 @@ def test_a_trained_model_as_a_quantised_encoder(build, saved_model_dir, request,
     wanted = logits_of(bundle.model, batch)
     bundle.adapters.finish(tmp_path)
     assert difference(logits_of(bundle.model, batch), wanted) < TOLERANCE["4bit"]
-    again, _ = families.load(str(tmp_path))
+    again, _ = load(str(tmp_path))
     assert difference(logits_of(again, batch), wanted) < TOLERANCE["4bit"]
     with pytest.raises(ModelError, match="holds an adapter; give the merged model"):
         load_encoder_parts(str(tmp_path))
@@ -394,13 +396,13 @@ def test_a_local_encoder_is_named_as_asked_and_given_again(build, t5_dir, bert_d
     for file in (tmp_path / "named").iterdir():
         assert str(t5_dir).encode() not in file.read_bytes(), file.name
     with pytest.raises(ModelError, match=r"adapter on the encoder 'someone/tiny-t5'.* --encoder"):
-        families.load(str(tmp_path / "named"))
-    model, _ = families.load(str(tmp_path / "named"), str(t5_dir))
+        load(str(tmp_path / "named"))
+    model, _ = load(str(tmp_path / "named"), str(t5_dir))
     assert difference(logits_of(model, batch), logits_of(bundle.model, batch)) < 1e-6
     with pytest.raises(ModelError, match=r"scratch can't stand for it"):
-        families.load(str(tmp_path / "named"), "scratch")
+        load(str(tmp_path / "named"), "scratch")
     with pytest.raises(ModelError, match=r"--lora_targets|does not fit"):
-        families.load(str(tmp_path / "named"), str(bert_dir))
+        load(str(tmp_path / "named"), str(bert_dir))
     with caplog.at_level(logging.WARNING):
         build()
     assert "give --encoder_name" in caplog.text
@@ -494,10 +496,10 @@ def test_a_run_with_adapters_on_a_quantised_t5(t5_dir, demo_corpora, tmp_path):
     found = results(out)
     assert found["test"]["demo_gene"]["overall"]["f1"] > 0.1  # it did learn something
     assert (found["settings"]["lora_rank"], found["settings"]["quantization"]) == (4, "4bit")
-    model, tokenizer = families.load(str(out))
+    model, tokenizer = load(str(out))
     expected = mentions_of(model, tokenizer, texts)
     assert sum(map(len, expected)) > 5
-    again, same = families.load(str(out / "adapter"), str(t5_dir))
+    again, same = load(str(out / "adapter"), str(t5_dir))
     assert mentions_of(again, same, texts) == expected
     config = json.loads((out / "config.json").read_text())
     assert "quantization" not in json.dumps(config)

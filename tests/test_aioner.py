@@ -9,11 +9,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.configuration_ner import AIONERConfig
+from mosaic_ner.modeling.batching import pad_batch
+from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags, first_tokens
-from mosaic_ner.modeling.modeling_ner import pad_batch
 from mosaic_ner.modeling.windowing import align
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mosaic_ner.modeling.arguments import (
+from mosaic_ner.training.arguments import (
     GROUPS,
     ArgumentError,
     DataArguments,

@@ -16,8 +16,8 @@ from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.hub import card as card_module
 from mosaic_ner.hub import publish_data
-from mosaic_ner.hub.results import versions, without_local_paths, write_json
-from mosaic_ner.modeling import families
+from mosaic_ner.training import families
+from mosaic_ner.training.results import versions, without_local_paths, write_json
 
 
 @pytest.fixture(scope="module")

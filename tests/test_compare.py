@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mosaic_ner.hub.compare import ComparisonError, compare, main
+from mosaic_ner.analysis.compare import ComparisonError, compare, main
 from scipy.stats import wilcoxon
 
 

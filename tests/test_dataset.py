@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.dataset import in_shared_types, shared_mentions
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.modeling_aioner import decode_tags
-from mosaic_ner.modeling.modeling_ner import pad_batch
 from mosaic_ner.modeling.windowing import CAUSES, align, keep_flat
+from mosaic_ner.training.features import in_shared_types, shared_mentions
 
 PARTIAL = ["demo_gene", "demo_disease", "demo_chem"]
 

@@ -6,11 +6,13 @@ from collections import Counter
 
 import pytest
 import torch
-from mosaic_ner.modeling.encoders import ModelError, load_encoder_parts, plain_tokenizer, set_template
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
-from mosaic_ner.modeling.modeling_ner import pad_batch
+from mosaic_ner.prediction.encoders import plain_tokenizer, set_template
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.training.encoders import load_encoder_parts
 from transformers import AutoTokenizer, BertModel, T5Model
 
 # ---- tokenizers

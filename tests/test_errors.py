@@ -9,14 +9,14 @@ import pytest
 from helpers_run import results
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mosaic_ner.analysis.table import build_errors, main
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.hub import card as card_module
-from mosaic_ner.hub.table import build_errors, main
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.families import FAMILIES
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.metrics import error_split, score_mentions
-from mosaic_ner.modeling.trainer import Evaluator
+from mosaic_ner.training.evaluator import Evaluator
+from mosaic_ner.training.families import FAMILIES
+from mosaic_ner.training.metrics import error_split, score_mentions
 
 TYPES = ("Gene", "Drug", "Cell")
 PARTS = ("boundary", "both", "apart")

@@ -12,9 +12,9 @@ import torch
 from mosaic_ner.hub import export, onnx_export
 from mosaic_ner.hub.export_check import ExportError
 from mosaic_ner.hub.onnx_export import OnnxModel, export_onnx, graph_inputs, load_onnx, made_up_batch
-from mosaic_ner.modeling import families
+from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.modeling_ner import pad_batch
+from mosaic_ner.prediction.loading import load
 
 MODELS = {
     "crf": {},
@@ -241,7 +241,7 @@ def test_files_of_two_exports(copied, exports):
 
 def test_a_graph_of_other_weights_is_refused(exports, monkeypatch, tmp_path):
     bundle, folder, _ = exports("crf")
-    network, _ = families.load(_saved(bundle, tmp_path / "model"))
+    network, _ = load(_saved(bundle, tmp_path / "model"))
     with torch.no_grad():
         network.classifier.weight.mul_(2)
     scores = onnx_export._Scores(network.eval(), INPUTS["crf"])

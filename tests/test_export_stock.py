@@ -16,9 +16,9 @@ import yaml
 from helpers_run import QUICK, run
 from mosaic_ner.hub import card, export, publish, stock, verify
 from mosaic_ner.hub.export_check import ExportError, Part, compare, parts_of
-from mosaic_ner.hub.handler import EndpointHandler
 from mosaic_ner.hub.stock import StockPredictor, check_stock, export_stock, label_rows, longest_input
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.handler import EndpointHandler
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.windowing import Windower
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers

@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers_run import QUICK, fails, results, run
+from mosaic_ner.analysis import figures
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.hub import figures
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.windowing import Windower
 from PIL import Image
@@ -334,5 +334,5 @@ def test_the_alpha_curve_is_a_command(write_run, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["figures", str(folder), "--output", str(tmp_path / "alpha.png")])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it is imported already
-        runpy.run_module("mosaic_ner.hub.figures", run_name="__main__")
+        runpy.run_module("mosaic_ner.analysis.figures", run_name="__main__")
     assert shows_something(tmp_path / "alpha.png")

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mosaic_ner.analysis import generation
+from mosaic_ner.analysis.generation import Generated, draw_examples, generate, gold_spans, measure, score
 from mosaic_ner.data_builders.run_data import load_run_data
-from mosaic_ner.hub import generation
-from mosaic_ner.hub.generation import Generated, draw_examples, generate, gold_spans, measure, score
-from mosaic_ner.modeling.arguments import DataArguments
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_joint_ib import END, PAD, UNKNOWN, words_of
+from mosaic_ner.training.arguments import DataArguments
 
 SMALL = {"family": "joint_ib", "hidden_size": 12, "latent_size": 24, "max_span_width": 6, "gamma": 0.1}
 

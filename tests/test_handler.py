@@ -1,4 +1,4 @@
-"""hub/handler.py over HTTP, as an inference endpoint serves it: another process, in which the package can't be imported."""
+"""modeling/handler.py over HTTP, as an inference endpoint serves it: in a process that can't import the package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_run import environment
-from mosaic_ner.hub import handler
-from mosaic_ner.modeling import families
+from mosaic_ner.modeling import handler
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.loading import load
 from test_remote_code import HEAD, rows_of, same
 from transformers import BertConfig, BertForTokenClassification, pipeline
 
@@ -117,7 +117,7 @@ def models(trained_dir, build_bundle):
     bundle = build_bundle(family="joint_ib", lively=True)
     exact = build_bundle(family="joint_ib", lively=True)
     return {
-        FLAT: families.load(str(trained_dir)),
+        FLAT: load(str(trained_dir)),
         NESTED: (bundle.model, bundle.tokenizer),
         EXACT: (exact.model.double(), exact.tokenizer),
     }

@@ -15,9 +15,10 @@ import pytest
 import torch
 from helpers_run import ROOT, fails
 from mosaic_ner.hub import verify
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.integrity import IntegrityError, ModelError, check_code, check_folder, write_checksums
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
+from mosaic_ner.prediction.integrity import IntegrityError, check_code, check_folder, write_checksums
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.model_classes import ModelError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, BertConfig, BertForTokenClassification
 
@@ -102,7 +103,7 @@ def test_what_resumes_a_training_is_for_checkpoints_only(folder):
     torch.save({"state": Evil()}, folder / "optimizer.pt")
     refused(folder, "optimizer.pt")
     (folder / "trainer_state.json").write_text("{}")
-    families.load(str(folder))
+    load(str(folder))
     refused(folder, "optimizer.pt", strict=True)
 
 
@@ -384,7 +385,7 @@ def test_checksums_tell_what_was_changed_lost_or_added(folder):
     write_checksums(folder)
     (folder / ".gitattributes").write_text("*.safetensors filter=lfs")  # the Hub's
     check_folder(folder, strict=True)
-    families.load(str(folder))
+    load(str(folder))
     (folder / "sub" / "b.txt").write_text("b")
     refused(folder, "b.txt", "doesn't list it")
     (folder / "sub" / "b.txt").unlink()
@@ -398,7 +399,7 @@ def test_checksums_tell_what_was_changed_lost_or_added(folder):
     card = (folder / "README.md").read_text() if (folder / "README.md").exists() else None
     (folder / "README.md").write_text("edited on the Hub's page")
     (folder / "LICENSE").write_text("added there")
-    families.load(str(folder))
+    load(str(folder))
     refused(folder, "LICENSE", strict=True)
     (folder / "LICENSE").unlink()
     refused(folder, "README.md", strict=True)
@@ -416,7 +417,7 @@ def test_sharded_weights_are_followed_within_the_folder(folder):
         index["weight_map"] |= dict.fromkeys(part, f"part{number}.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     check_folder(folder)
-    families.load(str(folder))
+    load(str(folder))
     change(folder / "model.safetensors.index.json", weight_map=dict.fromkeys(tensors, "../part0.safetensors"))
     refused(folder, "no ../part0.safetensors")
 
@@ -551,4 +552,4 @@ def test_code_of_the_encoder_that_an_adapter_names_does_not_run(folder, monkeypa
     change(folder / "adapter_config.json", base_model_name_or_path=str(encoder))
     monkeypatch.setattr("builtins.input", lambda prompt="": "y")  # to whatever transformers asks
     with pytest.raises(ModelError, match=r"is an adapter on the encoder .*custom code"):
-        families.load(str(folder))
+        load(str(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.configuration_ner import JointIBConfig
+from mosaic_ner.modeling.configuration_joint_ib import JointIBConfig
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_joint_ib import END, PAD, UNKNOWN, divergence, words_of

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from mosaic_ner.data_builders.formats import read_documents, write_documents
-from mosaic_ner.data_builders.journal import JournalError, ResumableOutput, fingerprint
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.prediction.resumable_output import JournalError, ResumableOutput, fingerprint
 
 KEY = {"model": "m", "input": "i"}
 ENDINGS = [".pubtator", ".xml", ".json", ".jsonl", ".iob2"]

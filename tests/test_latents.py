@@ -13,8 +13,8 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers_run import QUICK, fails, run
+from mosaic_ner.analysis import figures, latents
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.hub import figures, latents
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
@@ -300,5 +300,5 @@ def test_it_is_a_command(run_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["latents", str(run_dir), "--output", str(tmp_path / "x.png")])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it is imported already
-        runpy.run_module("mosaic_ner.hub.latents", run_name="__main__")
+        runpy.run_module("mosaic_ner.analysis.latents", run_name="__main__")
     assert shows_something(tmp_path / "x.png")

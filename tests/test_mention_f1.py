@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.metrics import score_mentions
+from mosaic_ner.training.metrics import score_mentions
 
 FOLDER = Path(__file__).resolve().parents[1] / "hub" / "metrics" / "mention_f1"
 ROW = ("precision", "recall", "f1", "support", "predicted")

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.metrics import document_f1, nested_recall, score_mentions, seqeval_report
 from mosaic_ner.modeling.windowing import keep_flat, lost_by_windows
+from mosaic_ner.training.metrics import document_f1, nested_recall, score_mentions, seqeval_report
 
 SCORER = Path(__file__).resolve().parents[1].parent / "shared" / "tools" / "score_pubtator.py"
 

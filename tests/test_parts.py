@@ -15,9 +15,9 @@ from mosaic_ner.data_builders.builder import load_corpus
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.data_builders.parts import RunDataError, add_parts, read_parts
 from mosaic_ner.data_builders.run_data import load_run_data
-from mosaic_ner.modeling.arguments import ArgumentError, DataArguments, parse
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.training.arguments import ArgumentError, DataArguments, parse
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
 WITHOUT_NUMBERS = ["Velosis in mice", "TP53 again", "No glioma", "More PAX6", "One case", "Of them all"]

@@ -14,11 +14,11 @@ from collections import Counter
 import pytest
 from helpers_run import QUICK, ROOT, environment, fails, messages, results, run, shell
 from mosaic_ner.data_builders.formats import read_documents, write_documents
-from mosaic_ner.data_builders.journal import ResumableOutput
-from mosaic_ner.modeling import families
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.prediction import annotate
+from mosaic_ner.prediction.annotate import annotate
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.resumable_output import ResumableOutput
 
 INPUTS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ".iob2", ".jsonl.gz", ".brat", ".txt"]
 OUTPUTS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ".iob2"]
@@ -47,7 +47,7 @@ def jsonl(collection, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor(trained_dir):
-    return MentionPredictor(*families.load(str(trained_dir)))
+    return MentionPredictor(*load(str(trained_dir)))
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 from helpers_run import messages, run
 from helpers_sruner import SMALL, calm, follow_gold, steps_of
 from mosaic_ner.data_builders.formats import read_documents, write_documents
-from mosaic_ner.modeling import families
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_ner import NATIVE
-from mosaic_ner.modeling.prediction import annotate
+from mosaic_ner.prediction.annotate import annotate
+from mosaic_ner.prediction.loading import load
 
 ENDINGS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ""]  # the last is a folder of brat files
 BATCH = 8
@@ -118,7 +118,7 @@ def collection(demo_corpora):
 @pytest.fixture(scope="module")
 def expected(model_dir, collection):
     """The documents with what the model finds."""
-    predictor = MentionPredictor(*families.load(str(model_dir)), batch_size=BATCH)
+    predictor = MentionPredictor(*load(str(model_dir)), batch_size=BATCH)
     found = [d for part in annotate(collection, predictor, predictor.model.tasks_for(), 3) for d in part]
     assert relations(found) == EVERY
     return found
@@ -148,7 +148,7 @@ def test_a_corpus_s_own_types_are_written_nested(model_dir, collection, tmp_path
     write_documents(collection, source)
     predict(model_dir, source, output, "--predict_corpus", "demo_disease", "--prediction_mode", "native")
     back = list(read_documents(output))
-    predictor = MentionPredictor(*families.load(str(model_dir)), batch_size=BATCH)
+    predictor = MentionPredictor(*load(str(model_dir)), batch_size=BATCH)
     parts = annotate(collection, predictor, ["demo_disease" + NATIVE], 3)
     assert keys(back) == keys(d for part in parts for d in part)
     assert {m.type for d in back for m in d.mentions} == {"SpecificDisease", "Modifier"}

@@ -16,11 +16,11 @@ from helpers_run import QUICK, run, shell
 from huggingface_hub import metadata_load
 from mosaic_ner.hub import publish, verify
 from mosaic_ner.hub.commands import COMMANDS, MODULES
-from mosaic_ner.hub.handler import EndpointHandler
 from mosaic_ner.hub.publish import PublishError, build_folder, check_content
-from mosaic_ner.modeling import families
+from mosaic_ner.modeling.handler import EndpointHandler
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.integrity import check_folder
+from mosaic_ner.prediction.integrity import check_folder
+from mosaic_ner.prediction.loading import load
 from transformers import pipeline
 
 import run_ner
@@ -134,7 +134,7 @@ def test_the_card_calls_the_model_by_its_repository(published):
 
 
 def test_it_predicts_as_the_run_does_without_what_only_training_needs(published, run_dir, tmp_path, demo_texts):
-    own, small = families.load(str(run_dir)), families.load(str(published))
+    own, small = load(str(run_dir)), load(str(published))
     assert own[0].training_modules
     assert all(getattr(small[0], name) is None for name in own[0].training_modules)
     texts = [TEXT, *demo_texts[:20]]
@@ -143,7 +143,7 @@ def test_it_predicts_as_the_run_does_without_what_only_training_needs(published,
     assert MentionPredictor(*small)(texts) == expected
     build_folder(run_dir, tmp_path / "whole", REPO, whole=True, datasets=("lab/corpora",))
     assert metadata_load(tmp_path / "whole" / "README.md")["datasets"] == ["lab/corpora"]
-    whole, _ = families.load(str(tmp_path / "whole"))
+    whole, _ = load(str(tmp_path / "whole"))
     assert all(getattr(whole, name) is not None for name in whole.training_modules)
 
 
@@ -351,7 +351,7 @@ def test_what_the_command_uploads_loads_in_a_fresh_process(run_dir, published, t
     )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(done.stdout.rpartition("RESULT")[2])
-    expected = MentionPredictor(*families.load(str(run_dir)))([text])[0]
+    expected = MentionPredictor(*load(str(run_dir)))([text])[0]
     assert [(row["start"], row["end"], row["entity_group"]) for row in rows] == [
         (m.start, m.end, m.type) for m in expected
     ]

@@ -12,8 +12,8 @@ import pytest
 import torch
 from helpers_run import shell
 from helpers_sruner import calm
-from mosaic_ner.modeling import families
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.loading import load
 
 HEAD = """
 import json, sys
@@ -105,7 +105,7 @@ def texts(demo_corpora):
 @pytest.fixture(scope="module")
 def here(trained_dir, texts):
     """What this process, which has the package, finds: per text the pipeline's rows."""
-    predictor = MentionPredictor(*families.load(str(trained_dir)))
+    predictor = MentionPredictor(*load(str(trained_dir)))
 
     def rows(tasks=None):
         return [
@@ -182,7 +182,7 @@ def test_models_come_from_the_folders_own_code(there, which):
 
 
 def test_the_tokenizer_puts_the_task_tags_around_a_text(there, trained_dir):
-    model, _ = families.load(str(trained_dir))
+    model, _ = load(str(trained_dir))
     task = next(t for t in model.config.tasks if t["name"] == "ALL")
     for which in ("first", "again"):
         ids = there[which]["ids"]

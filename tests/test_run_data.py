@@ -9,8 +9,8 @@ import pytest
 from helpers_run import QUICK, fails, messages, results, run
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.data_builders.run_data import RunDataError, load_run_data
-from mosaic_ner.modeling.arguments import DataArguments
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.training.arguments import DataArguments
 from transformers import AutoConfig
 
 SENTENCES = [

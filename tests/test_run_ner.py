@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_run import QUICK, ROOT, TINY, fails, messages, results, run, shell
-from mosaic_ner.modeling.encoders import learn_pieces, load_encoder_parts
-from mosaic_ner.modeling.families import FAMILIES
+from mosaic_ner.training.encoders import learn_pieces, load_encoder_parts
+from mosaic_ner.training.families import FAMILIES
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 

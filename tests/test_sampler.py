@@ -14,7 +14,7 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from hypothesis import given
 from hypothesis import strategies as st
-from mosaic_ner.modeling.sampler import MixtureSampler, balanced_rates, padding_share
+from mosaic_ner.training.sampler import MixtureSampler, balanced_rates, padding_share
 from torch.utils.data import DataLoader
 
 GROUPS = ["a"] * 40 + ["b"] * 16 + ["c"] * 7
@@ -67,7 +67,7 @@ def test_the_order_is_set_by_seed_and_epoch_alone():
 
 def test_the_order_does_not_depend_on_hash_randomisation():
     code = (
-        "from mosaic_ner.modeling.sampler import MixtureSampler as S;"
+        "from mosaic_ner.training.sampler import MixtureSampler as S;"
         "print(list(S(list(range(60)), ['gene'] * 30 + ['disease'] * 30, 4, {'gene': 0.5}, seed=7)))"
     )
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"

@@ -6,11 +6,11 @@ import pytest
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.encoders import ModelError
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError, LabelSpace
-from mosaic_ner.modeling.schemes import build_scheme
-from mosaic_ner.modeling.trainer import Evaluator
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.training.evaluator import Evaluator
+from mosaic_ner.training.schemes import build_scheme
 
 TYPES = ["Gene", "Disease", "Chemical", "Species", "Variant", "CellLine"]
 SIX = LabelSpace(

@@ -14,14 +14,14 @@ import yaml
 from accelerate.utils import memory
 from helpers_run import ROOT, TINY, fails, messages, results, run
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling import search as search_module
-from mosaic_ner.modeling import search_space
-from mosaic_ner.modeling.arguments import ModelArguments, RunArguments, given
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.search import Search, SearchTrainer
-from mosaic_ner.modeling.search_space import Option, Plan, SearchError, read_plan
-from mosaic_ner.modeling.trainer import NERTrainer
 from mosaic_ner.modeling.windowing import Windower
+from mosaic_ner.training import search_space
+from mosaic_ner.training import tune as search_module
+from mosaic_ner.training.arguments import ModelArguments, RunArguments, given
+from mosaic_ner.training.search_space import Option, Plan, SearchError, read_plan
+from mosaic_ner.training.trainer import NERTrainer
+from mosaic_ner.training.tune import Search, SearchTrainer
 
 SMALL = [
     "--corpora", "demo_gene", *TINY, "--max_train_documents", '{"demo_gene": 60}', "--num_train_epochs", "2",

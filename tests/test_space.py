@@ -21,9 +21,9 @@ from mosaic_ner.hub.space.build import build_space
 from mosaic_ner.hub.space.files import annotate_file
 from mosaic_ner.hub.space.taggers import SpaceError, Tagger, Taggers
 from mosaic_ner.hub.stock import export_stock
-from mosaic_ner.modeling import families
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.loading import load
 from playwright.sync_api import expect, sync_playwright
 
 TEXT = "The velosis of breast cells in 𝔪ice 🐭 needs olaparin. Мыши и مرض too."
@@ -140,7 +140,7 @@ def test_comparison_counts_who_found_what():
 @pytest.mark.parametrize("name", ["flat", "nested"])
 def test_a_family_answers_as_its_predictor(models, name):
     tagger = Tagger(models[name])
-    predictor = MentionPredictor(*families.load(models[name]))
+    predictor = MentionPredictor(*load(models[name]))
     config = predictor.model.config
     wanted = [("Text of unknown origin", "")] + [v for v in tagger.guidelines if v[1].startswith(("corpus:", "task:"))]
     assert tagger.guidelines == wanted

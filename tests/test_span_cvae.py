@@ -10,12 +10,13 @@ import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.data_builders.mapping import load_label_mapping
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.configuration_ner import SpanCVAEConfig
+from mosaic_ner.modeling.batching import pad_batch
+from mosaic_ner.modeling.configuration_span_cvae import SpanCVAEConfig
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError, LabelSpace
-from mosaic_ner.modeling.modeling_ner import NEROutput, pad_batch
+from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.modeling_span_cvae import NATIVE, SpanCVAEForNER, prior_distribution_vectors
+from mosaic_ner.prediction.loading import load
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 
@@ -360,8 +361,8 @@ def test_a_model_saved_for_inference_has_no_cvae_and_answers_the_same(build_bund
     assert kept.keys() == {n for n in every if not n.startswith("cvae.")} < every.keys()
     assert json.loads((tmp_path / "inference" / "config.json").read_text())["inference_only"] is True
     assert json.loads((tmp_path / "whole" / "config.json").read_text())["inference_only"] is False
-    whole, tokenizer = families.load(str(tmp_path / "whole"))
-    small, _ = families.load(str(tmp_path / "inference"))
+    whole, tokenizer = load(str(tmp_path / "whole"))
+    small, _ = load(str(tmp_path / "inference"))
     assert small.cvae is None
     assert whole.state_dict().keys() == before.keys()
     assert all(torch.equal(v, before[n]) for n, v in whole.state_dict().items())
@@ -406,7 +407,7 @@ def test_no_cvae_is_built_without_a_weight_for_it(build_bundle, demo_corpora, tm
     for only in (False, True):
         bundle.model.save_pretrained(tmp_path, inference_only=only)
         bundle.tokenizer.save_pretrained(tmp_path)
-        model, _ = families.load(str(tmp_path))
+        model, _ = load(str(tmp_path))
         assert model.state_dict().keys() == bundle.model.state_dict().keys()
         assert all(torch.equal(v, bundle.model.state_dict()[n]) for n, v in model.state_dict().items())
 

@@ -11,13 +11,14 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
-from mosaic_ner.modeling.dataset import IGNORE, SpanFeatures
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.modeling_span_cvae import NATIVE
-from mosaic_ner.modeling.windowing import Windower, find_units, keep_flat
+from mosaic_ner.modeling.units import find_units
+from mosaic_ner.modeling.windowing import Windower, keep_flat
+from mosaic_ner.training.features import IGNORE, SpanFeatures
 from test_spans import windower as tokenizer_of
 
 REAL_LOOKING = [

@@ -10,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import load_demo_corpora
-from mosaic_ner.modeling.encoders import load_encoder_parts
 from mosaic_ner.modeling.spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units
-from mosaic_ner.modeling.windowing import Windower, find_units
+from mosaic_ner.modeling.units import find_units
+from mosaic_ner.modeling.windowing import Windower
+from mosaic_ner.training.encoders import load_encoder_parts
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast

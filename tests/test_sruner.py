@@ -8,14 +8,15 @@ import pytest
 import torch
 from helpers_sruner import CORPORA, SMALL, VARIANTS, calm, follow_gold, gradients, run, some_features, steps_of
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling import families
-from mosaic_ner.modeling.configuration_ner import SRUNERConfig
+from mosaic_ner.modeling.batching import pad_batch
+from mosaic_ner.modeling.configuration_sruner import SRUNERConfig
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
-from mosaic_ner.modeling.modeling_ner import NATIVE, pad_batch
+from mosaic_ner.modeling.modeling_ner import NATIVE
 from mosaic_ner.modeling.modeling_sruner import SRUNERForNestedNER, pool_words
 from mosaic_ner.modeling.transitions import EOA, SH, action_count, reduction, transition
+from mosaic_ner.prediction.loading import load
 from transformers import AutoModel, AutoModelForTokenClassification
 
 # ---- the gold along the gold actions
@@ -290,7 +291,7 @@ def test_a_saved_model_answers_the_same(build_bundle, demo_texts, tmp_path):
     inputs = bundle.tokenizer(demo_texts[0][:80], return_tensors="pt")
     expected = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:2])
     assert sum(map(len, expected)) > 10
-    loaded, tokenizer = families.load(str(tmp_path))
+    loaded, tokenizer = load(str(tmp_path))
     for model in (loaded, *(auto.from_pretrained(tmp_path) for auto in (AutoModel, AutoModelForTokenClassification))):
         assert isinstance(model, SRUNERForNestedNER)
         assert model.config.to_dict()["id2label"] == bundle.model.config.to_dict()["id2label"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mosaic_ner.hub.table import build_disjoint_and_merged, build_table, main
+from mosaic_ner.analysis.table import build_disjoint_and_merged, build_table, main
 
 
 def row(f1: float) -> dict:

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.dataset import FeatureDataset
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
-from mosaic_ner.modeling.trainer import Evaluator
+from mosaic_ner.training.evaluator import Evaluator
+from mosaic_ner.training.features import FeatureDataset
 
 
 def first_features(bundle, demo_corpora, count: int) -> FeatureDataset:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from mosaic_ner.data_builders.builder import MissingFileError, load_corpus
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.mapping import load_label_mapping
-from mosaic_ner.modeling.configuration_ner import SRUNERConfig
-from mosaic_ner.modeling.dataset import ActionFeatures
+from mosaic_ner.modeling.configuration_sruner import SRUNERConfig
 from mosaic_ner.modeling.transitions import (
     EOA,
     SH,
@@ -26,7 +25,9 @@ from mosaic_ner.modeling.transitions import (
     without_crossing,
     without_crowding,
 )
-from mosaic_ner.modeling.windowing import Windower, find_units
+from mosaic_ner.modeling.units import find_units
+from mosaic_ner.modeling.windowing import Windower
+from mosaic_ner.training.features import ActionFeatures
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
 WORDS, TYPES = 12, 4

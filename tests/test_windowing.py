@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import load_demo_corpora
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.encoders import load_encoder_parts
 from mosaic_ner.modeling.windowing import (
     CAUSES,
     CoverageReport,
@@ -21,6 +20,7 @@ from mosaic_ner.modeling.windowing import (
     lost_by_windows,
     split_sentences,
 )
+from mosaic_ner.training.encoders import load_encoder_parts
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 

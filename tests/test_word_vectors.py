@@ -11,10 +11,10 @@ import sys
 import pytest
 import torch
 from helpers_run import QUICK, ROOT, fails
-from mosaic_ner.hub.results import without_local_paths
-from mosaic_ner.modeling.arguments import ArgumentError, ModelArguments, parse
 from mosaic_ner.modeling.modeling_joint_ib import PAD, UNKNOWN
-from mosaic_ner.modeling.word_vectors import WordVectorError, read_word_vectors, set_word_vectors
+from mosaic_ner.training.arguments import ArgumentError, ModelArguments, parse
+from mosaic_ner.training.results import without_local_paths
+from mosaic_ner.training.word_vectors import WordVectorError, read_word_vectors, set_word_vectors
 from transformers import AutoModel
 
 SIZE = 12

@@ -1,0 +1,297 @@
+"""One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
+of several corpora, the F1 of disjoint and of merged evaluation; or of several settings, each with its runs on any corpora and
+seeds; or what choices of settings score on validation data; or the errors by cause.
+
+python -m mosaic_ner.analysis.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
+python -m mosaic_ner.analysis.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
+python -m mosaic_ner.analysis.table --group Baseline outputs/base1 outputs/base2 --group All outputs/all1 outputs/all2
+python -m mosaic_ner.analysis.table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
+python -m mosaic_ner.analysis.table outputs/base outputs/next --errors --corpus genia_dev --split validation
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from statistics import fmean, stdev
+
+from .compare import ComparisonError, read_results
+from .markdown import f1_cell, markdown_table
+
+HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
+with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
+with the identical text, repeated. Written by `python -m mosaic_ner.analysis.table`.
+"""
+
+DISJOINT_AND_MERGED = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. *Disjoint*: the
+answer under the corpus's own guideline, in its own types where the model has them, else in shared ones. *Merged*: the answer
+to a text of unknown origin, in shared types, of which those that the corpus annotates are scored (a corpus without shared
+types is scored in its own). So the types of the two may differ. "-": the run was not tested on the corpus, was not trained
+on it (disjoint), or is older than these figures. *Alone*: a model for each corpus, trained on it only. The last row is the
+mean over the corpora, where all are there.
+Written by `python -m mosaic_ner.analysis.table --corpora`.
+"""
+
+
+GROUPS = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. {seeds} Written by
+`python -m mosaic_ner.analysis.table --group`.
+"""
+
+
+CHOICES = """Precision, recall and F1 on the {documents} validation documents of {corpus} ({support} mentions), in percent,
+of runs that differ in the settings shown, after {epochs} epochs with seed {seed}. The first row is the reference. Written by
+`python -m mosaic_ner.analysis.table --choices`.
+"""
+
+
+ERRORS = """Errors on the {split} documents of {corpus}. *Category*: false positives with the span of a gold mention, but
+not its type. *Span*: all other false positives; of these, *boundary* overlap a gold mention of the same type, *both* only
+such of other types, *spurious* none. The shares of span errors are in percent.
+Written by `python -m mosaic_ner.analysis.table --errors`.
+"""
+
+
+def build_table(runs: list[Path], corpus: str) -> str:
+    """A Markdown table with a row per run, and a row of the copying baseline for each of its different values.
+
+    Args:
+        runs: output folders of finished runs.
+        corpus: the test corpus.
+    Raises:
+        ComparisonError: not the folder of a finished run, or the corpus wasn't tested.
+    """
+    results = {run.name: read_results(run, corpus) for run in runs}
+    types = sorted({t for r in results.values() for t in r["test"][corpus]["per_type"]})
+    header = ["run", "seed", "overlap", "updates", "P", "R", "F1", *types]
+    rows, copies = [], {}
+    for name, result in results.items():
+        report = result["test"][corpus]
+        overlap, settings = result["overlap"], result["settings"]
+        row = [_percent(report["overall"][key]) for key in ("precision", "recall", "f1")]
+        updates = max((h["step"] for h in result["history"]), default="-")
+        by_type = [_percent(report["per_type"][t]["f1"]) if t in report["per_type"] else "-" for t in types]
+        kept = "kept" if overlap["kept"] else "removed"
+        rows.append([name, settings["seed"], kept, updates, *row, *by_type])
+        copying = overlap["evaluation"].get(f"{corpus}/test", {}).get("copying")
+        if copying and copying["predicted"]:
+            copies[tuple(_percent(copying[key]) for key in ("precision", "recall", "f1"))] = None
+    rows += [["copying, no model", "-", "-", "-", *copy, *("-" for _ in types)] for copy in copies]
+    return HEADER.format(corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
+
+
+def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[Path] = ()) -> str:
+    """A Markdown table with a row per corpus, a row of their means, and two columns per run.
+
+    Args:
+        runs: output folders of finished runs; each may have been tested on some of the corpora only.
+        corpora: the test corpora, in the order of the rows.
+        alone: output folders of single-task runs, each tested on different corpora: together they have two columns.
+    Raises:
+        ComparisonError: not the folder of a finished run, no run was tested on one of the corpora, or two single-task runs
+            were tested on the same.
+    """
+    tests = [(run.name, read_results(run)["test"]) for run in runs]
+    joined: dict[str, dict] = {}
+    for run in alone:
+        test = read_results(run)["test"]
+        if twice := [corpus for corpus in test if corpus in joined]:
+            raise ComparisonError(f"--alone: {run} was tested on {', '.join(twice)}, as was a run named before it")
+        joined |= test
+    if joined:
+        tests.append(("alone", joined))
+    for corpus in corpora:
+        if not any(corpus in test for _, test in tests):
+            raise ComparisonError(f"no run was tested on {corpus!r}; there are {_listed(tests)}")
+    columns = []
+    for run, test in tests:
+        for name in ("disjoint", "merged"):
+            reports = [test.get(corpus, {}) for corpus in corpora]
+            mean = "-"
+            if all(report.get(name) for report in reports):
+                mean = _percent(fmean(report[name]["overall"]["f1"] for report in reports))
+            columns.append([f"{run}: {name}", *(f1_cell(report, name) for report in reports), mean])
+    header, *rows = zip(["corpus", *corpora, "mean"], *columns, strict=True)
+    return DISJOINT_AND_MERGED + "\n" + markdown_table(list(header), [list(row) for row in rows]) + "\n"
+
+
+def build_groups(groups: dict[str, list[Path]]) -> str:
+    """A Markdown table with a row per setting, and a column for each corpus and, where it has several, each of its types.
+
+    Args:
+        groups: setting → output folders of its finished runs, which may be on different corpora and with different seeds.
+    Raises:
+        ComparisonError: not the folder of a finished run, or two runs of a setting have a corpus and the seed in common.
+    """
+    found: dict[str, dict[tuple[str, str], dict[int, float]]] = {}
+    for group, runs in groups.items():
+        scores = found.setdefault(group, {})
+        for run in runs:
+            result = read_results(run)
+            seed = result["settings"]["seed"]
+            for corpus, report in result["test"].items():
+                for name, row in {"": report["overall"], **report["per_type"]}.items():
+                    cell = scores.setdefault((corpus, name), {})
+                    if seed in cell:
+                        raise ComparisonError(
+                            f"--group {group}: {run} is not its only run on {corpus} with seed {seed}"
+                        )
+                    cell[seed] = row["f1"]
+    columns = list(dict.fromkeys(key for scores in found.values() for key in scores))
+    if not columns:
+        raise ComparisonError("--group: none of the runs was tested on any corpus")
+    types = Counter(corpus for corpus, name in columns if name)
+    columns = [(corpus, name) for corpus, name in columns if not name or types[corpus] > 1]
+    rows = [[group, *(_mean(scores.get(key, {})) for key in columns)] for group, scores in found.items()]
+    counts = {len(cell) for scores in found.values() for cell in scores.values()}
+    if counts == {1}:
+        numbers = {seed for scores in found.values() for cell in scores.values() for seed in cell}
+        listed = ", ".join(map(str, sorted(numbers)))
+        seeds = f"One seed ({listed})." if len(numbers) == 1 else f"One run each, with different seeds ({listed})."
+    else:
+        seeds = "Means ± standard deviations over seeds, how many in brackets."
+    header = ["setting", *(f"{corpus}: {name}" if name else corpus for corpus, name in columns)]
+    return GROUPS.format(seeds=seeds) + "\n" + markdown_table(header, rows) + "\n"
+
+
+def _mean(cell: dict[int, float]) -> str:
+    """Of the F1 of several seeds; one seed's figure stands alone."""
+    if len(cell) < 2:
+        return _percent(*cell.values()) if cell else "-"
+    return f"{_percent(fmean(cell.values()))} ± {_percent(stdev(cell.values()))} ({len(cell)})"
+
+
+def build_choices(runs: list[Path], corpus: str) -> str:
+    """A Markdown table of runs that differ in some settings, in the order given.
+
+    Args:
+        runs: output folders of finished runs, the reference first.
+        corpus: the validation corpus.
+    Raises:
+        ComparisonError: not the folder of a finished run, or the corpus wasn't validated on.
+    """
+    results = [_validated(run, corpus) for run in runs]
+    settings = [result["settings"] for result in results]
+    names = dict.fromkeys(name for own in settings for name in own)
+    differing = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
+    rows = []
+    for own, result in zip(settings, results, strict=True):
+        changed = [f"{n} {own.get(n, 'default')}" for n in differing if own.get(n) != settings[0].get(n)]
+        scores = result["validation"][corpus]["overall"]
+        rows.append([", ".join(changed) or "reference", *(_percent(scores[k]) for k in ("precision", "recall", "f1"))])
+    report = results[0]["validation"][corpus]
+    text = CHOICES.format(
+        corpus=corpus,
+        documents=report["documents"],
+        support=report["overall"]["support"],
+        epochs=settings[0]["num_train_epochs"],
+        seed=settings[0]["seed"],
+    )
+    return text + "\n" + markdown_table(["setting", "P", "R", "F1"], rows) + "\n"
+
+
+def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
+    """A Markdown table of the false positives by cause (`metrics.error_split`), a row per run.
+
+    Args:
+        runs: output folders of finished runs.
+        corpus: the corpus.
+        split: of its documents, "test" or "validation".
+    Raises:
+        ComparisonError: not the folder of a finished run, the corpus wasn't measured, or the run is older than these figures.
+    """
+    parts = ("category", "span", "boundary", "both", "spurious")
+    shares = ("span_share_of_false_positives", "span_share_of_predictions")
+    rows = []
+    for run in runs:
+        result = read_results(run, corpus) if split == "test" else _validated(run, corpus)
+        found = result[split][corpus].get("errors")
+        if found is None:
+            raise ComparisonError(
+                f"{run}: its results.json is older than the figures of errors; to have them, measure the model again with "
+                "the data of the run: `run_ner.py --model_name_or_path …` into another --output_dir"
+            )
+        wrong = found["false_positives"]
+        counts = [found["support"], found["predicted"], wrong["total"], *(wrong[part] for part in parts)]
+        rows.append([run.name, *counts, *("-" if found[s] is None else _percent(found[s]) for s in shares)])
+    header = ["run", "gold", "predictions", "false positives", *parts]
+    header += ["span errors of false positives", "span errors of predictions"]
+    return ERRORS.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
+
+
+def _validated(run: Path, corpus: str) -> dict:
+    """The results of a run that has validation figures of the corpus."""
+    result = read_results(run)
+    if corpus not in result["validation"]:
+        raise ComparisonError(f"{run} was not validated on {corpus!r}; it was on {', '.join(result['validation'])}")
+    return result
+
+
+def _listed(tests: list[tuple[str, dict]]) -> str:
+    return ", ".join(dict.fromkeys(corpus for _, test in tests for corpus in test)) or "none"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: writes the table, or prints it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, help="output folders of finished runs")
+    parser.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
+    which.add_argument(
+        "--group",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "RUN"),
+        help="instead, a row per setting: its name and its runs, on any corpora and seeds; give it once per setting",
+    )
+    which.add_argument("--choices", action="store_true", help="instead, settings and validation figures of --corpus")
+    which.add_argument("--errors", action="store_true", help="instead, the false positives of --corpus by cause")
+    parser.add_argument("--split", choices=("test", "validation"), help="with --errors: of which (default: test)")
+    parser.add_argument(
+        "--alone",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="with --corpora: single-task runs, one per corpus, as one column",
+    )
+    parser.add_argument("--output", type=Path, help="file to write; default: print")
+    options = parser.parse_args(argv)
+    groups = {name: [Path(run) for run in runs] for name, *runs in options.group or []}
+    if len(groups) < len(options.group or []) or not all(groups.values()):
+        parser.error("--group: expected a name, used once, and at least one run after it")
+    if groups and options.runs:
+        parser.error("with --group each run belongs to a group")
+    if not options.runs and not options.alone and not groups:
+        parser.error("name at least one finished run")
+    if options.alone and not options.corpora:
+        parser.error("--alone needs --corpora")
+    if options.split and not options.errors:
+        parser.error("--split needs --errors")
+    try:
+        if options.corpora:
+            table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
+        elif groups:
+            table = build_groups(groups)
+        elif options.choices:
+            table = build_choices(options.runs, options.corpus)
+        elif options.errors:
+            table = build_errors(options.runs, options.corpus, options.split or "test")
+        else:
+            table = build_table(options.runs, options.corpus)
+    except ComparisonError as error:
+        sys.stderr.write(f"table: error: {error}\n")
+        sys.exit(2)
+    if options.output:
+        options.output.write_text(table, encoding="utf-8")
+    else:
+        sys.stdout.write(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""What command lines say while they work."""
+
+from __future__ import annotations
+
+import logging
+
+
+def quiet_requests() -> None:
+    """No line per HTTP request where a command logs what it does: the addresses that files are sent to are as good as keys."""
+    for name in ("httpx", "httpx2", "httpcore", "datasets", "filelock"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_progress() -> None:
+    """What a command does goes to the terminal, a line each."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_requests()

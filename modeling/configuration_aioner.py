@@ -1,0 +1,50 @@
+"""The configuration of AIONER. Ships to the Hub."""
+
+from __future__ import annotations
+
+from .configuration_ner import NERConfig, expect
+
+
+class AIONERConfig(NERConfig):
+    """AIONER: one tagger for many corpora, told by task tags what to look for (section 2.2).
+
+    Args:
+        tasks: `{"name", "types", "labels", "prefix_ids", "suffix_ids"}`: also the shared types that the task looks for and
+            its label numbers; task tags are among the special tokens.
+        corpus_tasks: corpus → names of the tasks whose union answers for that corpus.
+        trained_corpora: those that the model is trained on; default: all that have tasks.
+        modes: ways to answer for texts of the default tasks (Table S3): "aio" (the ALL task), "ind" (each type's own task,
+            results united) and "combined" (both), each a list of task names.
+        classifier: "crf" or "softmax" (Table 4).
+        hidden_size: units of the fully connected ReLU layer before the labels; 0 leaves it out.
+        restrict_labels: keep the labels of other tasks out of the softmax or the chain. The paper has one CRF over all
+            labels (False); multi-task learning, with an output layer per task, is this with disjoint labels (True).
+        label_first_token_only: train and read tags on the first token of each white-space word only.
+        scores: "marginal" (CRF forward-backward) or "emission" (softmax of the scores alone) for a mention's confidence.
+    """
+
+    model_type = "mosaic_aioner"
+
+    def __init__(
+        self,
+        corpus_tasks: dict[str, list[str]] | None = None,
+        trained_corpora: list[str] | None = None,
+        modes: dict[str, list[str]] | None = None,
+        classifier: str = "crf",
+        hidden_size: int = 0,
+        restrict_labels: bool = False,
+        label_first_token_only: bool = False,
+        scores: str = "marginal",
+        **kwargs,
+    ):
+        expect("classifier", classifier, ("crf", "softmax"))
+        expect("scores", scores, ("marginal", "emission"))
+        self.corpus_tasks = corpus_tasks or {}
+        self.trained_corpora = list(self.corpus_tasks if trained_corpora is None else trained_corpora)
+        self.modes = modes or {}
+        self.classifier = classifier
+        self.hidden_size = hidden_size
+        self.restrict_labels = restrict_labels
+        self.label_first_token_only = label_first_token_only
+        self.scores = scores
+        super().__init__(**kwargs)

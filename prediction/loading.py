@@ -1,0 +1,32 @@
+"""Trained models, checked before anything in their folder is read."""
+
+from __future__ import annotations
+
+from transformers import AutoModel, PreTrainedTokenizerFast
+
+from .adapters import is_adapter, load_merged
+from .folders import load_config, trained_folder
+from .model_classes import ModelError, model_class
+
+
+def load(name_or_path: str, encoder: str | None = None):
+    """A trained model of any family and its tokenizer, from a folder or a Hub id.
+
+    Args:
+        name_or_path: a model, or the adapter and head of one.
+        encoder: for an adapter, where its encoder is; default: where it says.
+    Raises:
+        ModelError: the folder holds a model that is none of this package's; or, as IntegrityError, one that doesn't fit its
+            config or tokenizer, or that would run code of its own (see integrity.py).
+    """
+    config = load_config(name_or_path, "--model_name_or_path")
+    kind = model_class(config.model_type)
+    if kind is None:
+        raise ModelError(
+            f"{name_or_path} holds a {config.model_type!r} model; expected a model of one of this package's families, as "
+            "trained by run_ner.py. To train on top of an encoder, give it as --encoder"
+        )
+    folder = trained_folder(name_or_path, "--model_name_or_path")
+    if is_adapter(folder):
+        return load_merged(str(folder), config, kind, encoder)
+    return AutoModel.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)

@@ -1,0 +1,1 @@
+"""Documents → a trained and measured model: options, families, features, Trainer, scores."""

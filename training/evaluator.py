@@ -1,0 +1,157 @@
+"""Whole documents → predictions → scores in characters, on all processes together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.inference import MentionPredictor, Share
+from mosaic_ner.modeling.label_space import LabelSpace
+
+from .features import in_shared_types
+from .metrics import document_f1, error_split, nested_recall, score_mentions, seqeval_report
+
+
+def share_of(state: PartialState) -> Share:
+    """The part of the prediction that this process does."""
+    return Share(state.process_index, state.num_processes, gather_object if state.num_processes > 1 else None)
+
+
+@dataclass
+class Measured:
+    """The report of `Evaluator.evaluate`, the documents with gold and with predicted mentions (in the types of its headline),
+    and the F1 of each document."""
+
+    report: dict
+    gold: list[Document]
+    predicted: list[Document]
+    document_f1: list[float]
+
+    def summary(self) -> str:
+        """Overall figures in one line, in percent."""
+        row = self.report["overall"]
+        figures = "  ".join(f"{k} {100 * row[n]:.2f}" for k, n in (("P", "precision"), ("R", "recall"), ("F1", "f1")))
+        return f"{figures}  ({row['support']} gold, {row['predicted']} predicted)"
+
+
+class Evaluator:
+    """Predicts whole documents, on all processes together, and scores them.
+
+    Args:
+        predictor: of the model being measured.
+        space: the run's label space.
+        mode: the family's prediction mode, if it has several.
+    """
+
+    def __init__(self, predictor: MentionPredictor, space: LabelSpace, mode: str | None = None):
+        self.predictor = predictor
+        self.space = space
+        self.mode = mode
+        predictor.model.tasks_for(None, mode)  # an unknown mode fails here, not after the training
+
+    def predict(self, documents: list[Document]) -> list[list[Mention]]:
+        """Mentions of each document; every process returns all of them."""
+        found: list[list[Mention]] = [[] for _ in documents]
+        by_corpus = defaultdict(list)
+        for number, document in enumerate(documents):
+            by_corpus[document.corpus].append(number)
+        for corpus, numbers in by_corpus.items():
+            predicted = self.predictor([documents[n].text for n in numbers], self._tasks(corpus))
+            for number, mentions in zip(numbers, predicted, strict=True):
+                found[number] = mentions
+        return found
+
+    def _tasks(self, corpus: str) -> list[str | None]:
+        """Those of the headline: a model that knows the corpus's own types is asked for them, unless a mode was chosen."""
+        model = self.predictor.model
+        native = self.mode is None and model.knows_native_types(corpus)
+        return model.tasks_for(corpus, "native" if native else self.mode)
+
+    def evaluate(self, documents: list[Document], tag_level: bool = False, full: bool = False) -> Measured:
+        """Scores documents of one corpus.
+
+        The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that the
+        corpus annotates; a model that knows the corpus's own types is asked for them, and they are mapped as the gold
+        mentions are. A corpus without any shared type is scored in its own types by a model that knows them.
+
+        The full report has beside it (SRU-NER, section 3.5), each like the headline's `{"overall", "per_type"}`:
+
+        - `disjoint`: the answer under the corpus's guideline, in the finest types that the family has for it: the corpus's
+          own or else shared ones. None if the model wasn't trained on the corpus or has no such types for it.
+        - `merged`: the answer to a text of unknown origin (`tasks_for(None)`: all types, or the guidelines of all training
+          corpora united, or those that the model takes by default), in shared types; of these, the types that the corpus
+          annotates. In a corpus without shared types its own names are compared, under which the types of other corpora
+          may come, too. None if there is nothing to compare, because the model doesn't know these names.
+
+        and, of the headline, `nested`, what `nested_recall` finds, unless there is nothing nested, and `errors`: the
+        `error_split`.
+
+        Args:
+            documents: with their gold mentions under native types.
+            tag_level: add `seqeval`'s figures on the model's tokens.
+            full: add these; costs up to two more passes over the documents.
+        """
+        corpus, model = documents[0].corpus, self.predictor.model
+        knows_native = model.knows_native_types(corpus)
+        types = self.space.shared_types_of(corpus)
+        own_names = knows_native and not types
+        if own_names:
+            types = self.space.native_types(corpus)
+        answers: dict[tuple, list[Document]] = {}  # tasks → the documents with what the model says, each asked for once
+
+        def ask(tasks: list[str | None]) -> list[Document]:
+            if (key := tuple(tasks)) not in answers:
+                found = self.predictor([d.text for d in documents], tasks)
+                answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
+            return answers[key]
+
+        gold = documents if own_names else [in_shared_types(d, self.space) for d in documents]
+        predicted = ask(self._tasks(corpus))
+        if self.mode in (None, "native") and knows_native and not own_names:
+            predicted = [in_shared_types(d, self.space) for d in predicted]
+        predicted = [d.with_mentions(m for m in d.mentions if m.type in types) for d in predicted]
+        wanted, found = [d.mentions for d in gold], [d.mentions for d in predicted]
+        report = score_mentions(wanted, found, types)
+        if full:
+            nested = nested_recall(wanted, found, types)
+            report |= self._disjoint_and_merged(documents, gold, types, report, ask)
+            report |= {"nested": nested} if nested else {}
+            report["errors"] = error_split(wanted, found, types)
+        report["documents"] = len(documents)
+        if tag_level:
+            texts = [d.text for d in documents]
+            report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
+        return Measured(report, gold, predicted, document_f1(wanted, found, types))
+
+    def _disjoint_and_merged(self, documents, gold, types, headline: dict, ask) -> dict:
+        """See `evaluate`, whose gold mentions, types and scores these are; `ask` gives the answer under some tasks."""
+        corpus, model = documents[0].corpus, self.predictor.model
+        disjoint = merged = None
+        if model.knows_native_types(corpus):
+            answer = ask(model.tasks_for(corpus, "native"))
+            pair = [d.mentions for d in documents], [d.mentions for d in answer]
+            disjoint = score_mentions(*pair, self.space.native_types(corpus))
+        elif types and model.knows(corpus):
+            disjoint = dict(headline)  # this family's finest types are the shared ones
+        if types:
+            # In the mode for native types a text of unknown origin would be answered in those of the default corpora.
+            answer = ask(model.tasks_for(None, None if self.mode == "native" else self.mode))
+            merged = score_mentions([d.mentions for d in gold], [d.mentions for d in answer], types)
+        return {"disjoint": disjoint, "merged": merged}
+
+
+def evaluator_for(bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:
+    """Whole documents through the tagger of a `families.Bundle`, on all processes together.
+
+    Args:
+        bundle: its tagger and tokenizer.
+        space: the run's label space.
+        mode: the family's prediction mode, if it has several.
+        batch_size: windows per device.
+    """
+    return Evaluator(
+        MentionPredictor(bundle.tagger, bundle.tokenizer, batch_size, share_of(PartialState())), space, mode
+    )

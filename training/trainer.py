@@ -1,0 +1,142 @@
+"""The Trainer that all families share: named loss terms, a mixture of corpora, evaluation in characters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.prediction.adapters import Adapters
+from torch import nn
+from transformers import EarlyStoppingCallback, Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
+
+from .evaluator import Evaluator
+from .features import FeatureDataset
+from .sampler import MixtureSampler, balanced_rates, padding_share
+
+
+class NERTrainer(Trainer):
+    """transformers' Trainer with the evaluation, the sampler and the parameter groups of this package.
+
+    Args:
+        evaluator: predicts and scores whole documents.
+        validation: corpus → validation documents.
+        adapters: of the model, if its encoder is frozen: checkpoints then hold what is trained, not the encoder.
+    """
+
+    def __init__(
+        self,
+        *args,
+        evaluator: Evaluator,
+        validation: dict[str, list[Document]],
+        adapters: Adapters | None = None,
+        **kwargs,
+    ):
+        # transformers wants an evaluation set to evaluate on; ours are whole documents.
+        super().__init__(*args, eval_dataset=[d for part in validation.values() for d in part], **kwargs)
+        self.evaluator = evaluator
+        self.validation = validation
+        self.adapters = adapters
+        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        if self.args.early_stopping_patience:
+            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
+
+    def training_step(self, model, *args, **kwargs):
+        # A family whose loss has phases reads where it is.
+        self.accelerator.unwrap_model(model).epoch = self.state.epoch or 0.0
+        return super().training_step(model, *args, **kwargs)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs)
+        for name, value in (outputs.get("loss_terms") or {}).items():
+            self._terms[name].append(value)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, values in self._terms.items():
+                logs[f"loss_{name}"] = torch.stack(values).float().mean().item()
+            self._terms.clear()
+        super().log(logs, start_time)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Micro-F1 in characters on the validation documents: per corpus, and their mean as `<prefix>_f1`."""
+        metrics = {}
+        for corpus, documents in self.validation.items():
+            overall = self.evaluator.evaluate(documents).report["overall"]
+            for name in ("precision", "recall", "f1"):
+                metrics[f"{metric_key_prefix}_{corpus}_{name}"] = overall[name]
+        scores = [v for k, v in metrics.items() if k.endswith("_f1")]
+        metrics[f"{metric_key_prefix}_f1"] = sum(scores) / len(scores) if scores else 0.0
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        if self.adapters is None:
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            self.adapters.save(folder)
+            torch.save(self.args, folder / TRAINING_ARGS_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        if self.adapters is None:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self.adapters.load(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.adapters is None:
+            super()._load_best_model()
+        else:
+            self.adapters.load(self.state.best_model_checkpoint)
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
+        rates = balanced_rates(dataset.groups) if self.args.balanced_sampling else self.args.sampling_rates
+        options = {"rates": rates, "seed": self.args.seed}
+        batch, processes = self.args.train_batch_size, self.args.world_size
+        if not self.args.grouped_batches:
+            return MixtureSampler(dataset.lengths, dataset.groups, batch * processes, **options)
+        per_update = self.args.gradient_accumulation_steps * processes
+        return MixtureSampler(dataset.lengths, dataset.groups, batch, **options, grouped=True, per_update=per_update)
+
+    def describe_epoch(self) -> tuple[int, float]:
+        """Windows in the first epoch, and the share of padding among its tokens (0..1)."""
+        order = list(self._get_train_sampler())
+        lengths = self.train_dataset.lengths
+        return len(order), padding_share([lengths[i] for i in order], self.args.train_batch_size)
+
+    def validation_history(self) -> list[dict]:
+        """The validation figures of each evaluation."""
+        rows = [row for row in self.state.log_history if "eval_f1" in row]
+        return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in rows]
+
+    def create_optimizer(self, model=None):
+        """Learning rates for the encoder, the decoders that only training needs, and everything else; no weight decay on
+        biases, norms and the CRF's scores."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            decay = set(self.get_decay_parameter_names(model))
+            head_rate = self.args.head_learning_rate or self.args.learning_rate
+            generator_rate = self.args.generator_learning_rate or head_rate
+            decoders = tuple(f"{module}." for module in getattr(model, "decoder_modules", ()))
+            # The baseline's encoder has its own name; it has no second learning rate to set.
+            groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    rate = self.args.learning_rate if "encoder." in name else head_rate
+                    rate = generator_rate if name.startswith(decoders) else rate
+                    plain = name not in decay or name.startswith("crf.")
+                    groups[rate, 0.0 if plain else self.args.weight_decay].append(parameter)
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            options.pop("lr", None)
+            self.optimizer = cls(
+                [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+                lr=self.args.learning_rate,
+                **options,
+            )
+        return self.optimizer
