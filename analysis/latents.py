@@ -1,11 +1,11 @@
-"""The spaces that a span goes through in the joint information bottleneck, as its embedding s, in the bottleneck (z₃) and in
-the generator (z₁): t-SNE of gold mentions, and how well types are told apart (Nguyen et al. 2023, section 5.4 and Figure 2).
-Needs matplotlib and scikit-learn: `pip install 'mosaic-ner[figures]'`.
+"""Gold mentions in the spaces of the joint information bottleneck: the embedding s, the bottleneck z₃, the generator's z₁. They
+are drawn by t-SNE and scored by how far types are apart (Nguyen et al. 2023, section 5.4 and Figure 2). Needs matplotlib and
+scikit-learn: `pip install 'mosaic-ner[figures]'`.
 
-A run with `--write_figures true`, also one that only measures a model, writes them for its own: `latents.png`, its numbers
-`latents.json` and its points `latents.tsv`. Several models, a row each, from the folders of such runs:
+A run with `--write_figures true` writes `latents.png`, its numbers `latents.json` and its points `latents.tsv`; so does a run
+that only measures a model. The command draws several models, a row each, from the folders of such runs:
 
-python -m mosaic_ner.analysis.latents outputs/all outputs/only_vae --split validation --output latents.png
+mosaic-ner latents outputs/all outputs/only_vae --split validation --output latents.png
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mosaic_ner.data_builders.console import log_progress
 from mosaic_ner.modeling.configuration_joint_ib import JointIBConfig
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
@@ -30,32 +29,39 @@ from mosaic_ner.training.results import write_json
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from . import figures
-from .figures import COLOURS, FEWEST, GREY, MARKERS, FigureError, Point, Splits
+from .embeddings import Point, Splits, caption, embed_mentions, subsample
+from .markdown import decimals
+from .plots import (
+    FEWEST,
+    GREY,
+    MARKERS,
+    PALETTE,
+    FigureError,
+    canvas,
+    counted,
+    legend,
+    places_of,
+    png_command,
+    save,
+    scatter,
+    styles,
+)
 
 logger = logging.getLogger(__name__)
 
 POINTS = 2000
-"""Mentions drawn of a split: more hide each other in a panel, and are slow to place."""
+"""Mentions drawn of a split. More would hide each other in a panel, and t-SNE would be slow."""
 SPACES = {"s": "span embeddings s", "z3": "bottleneck z₃", "z1": "generator z₁"}
 SPLITS = ("validation", "test")
 SCORES, TABLE, FIGURE = "latents.json", "latents.tsv", "latents.png"
 
 
-def _mixed(colour: str, other: int, share: float) -> str:
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(part * (1 - share) + other * share):02X}" for part in parts)
-
-
-# For more types than there are colours that the colour-blind tell apart: the same ones darker, then lighter. Lightness is
-# what all see.
-PALETTE = (*COLOURS, *(_mixed(c, 0, 0.5) for c in COLOURS), *(_mixed(c, 255, 0.55) for c in COLOURS))
-
-
 @dataclass
 class Space:
-    """`size` of its vectors, their `silhouette` by type (-1..1, Rousseeuw 1987; None for fewer than two types) over Euclidean
-    distances, and `places`, each point's (x, y) by t-SNE; none where all vectors are the same."""
+    """One space of a model.
+
+    `size`: of its vectors. `silhouette`: see there. `places`: each point's (x, y) by t-SNE; empty where all vectors are equal.
+    """
 
     size: int
     silhouette: float | None
@@ -66,8 +72,8 @@ class Space:
 class Cloud:
     """Gold mentions of one split in a model's spaces.
 
-    `corpora`, `types`: one for each point; a type without a shared one is the corpus's own. `total`: the mentions that points
-    were drawn from, by corpus and by type. `spaces`: by name, those that the model has.
+    `corpora`, `types`: one for each point; a type without a shared one keeps the corpus's name. `total`: by "corpora" and by
+    "types", how many mentions the points were drawn from. `spaces`: by name, those that the model has.
     """
 
     split: str
@@ -79,11 +85,11 @@ class Cloud:
 
     @property
     def mentions(self) -> int:
-        """Those that points were drawn from."""
+        """How many mentions the points were drawn from."""
         return sum(self.total["types"].values())
 
     def scores(self) -> dict:
-        """All but the points, JSON-ready."""
+        """Everything but the points, JSON-ready."""
         points = {"corpora": Counter(self.corpora), "types": Counter(self.types)}
         counts = {
             group: {name: {"points": points[group][name], "mentions": n} for name, n in own.items()}
@@ -94,20 +100,16 @@ class Cloud:
 
     def summary(self) -> str:
         """The scores in a line."""
-        found = ", ".join(f"{name} {_score(space.silhouette)}" for name, space in self.spaces.items())
+        found = ", ".join(f"{name} {decimals(space.silhouette, 2)}" for name, space in self.spaces.items())
         return f"{self.split}, {len(self.types)} mentions: silhouette by type {found}"
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 # ---- from a model
 
 
 def silhouette(vectors: Tensor, types: list[str]) -> float | None:
-    """The mean silhouette of (N, d) vectors by type, over Euclidean distances; None where it isn't defined: for fewer than two
-    types, or as many as vectors."""
+    """The mean silhouette (-1..1, Rousseeuw 1987) of (N, d) vectors by type, over Euclidean distances. None where it isn't
+    defined: for fewer than two types, or as many types as vectors."""
     from sklearn.metrics import silhouette_score
 
     if not 2 <= len(set(types)) < len(types):
@@ -129,9 +131,9 @@ def embed(predictor: MentionPredictor, space: LabelSpace, split: str, documents:
         sizes.update({name: vectors.shape[1] for name, vectors in found.items()})
         return torch.cat(list(found.values()), 1)
 
-    points = figures.embed_mentions(predictor, space, documents, seed, read)
+    points = embed_mentions(predictor, space, documents, seed, read)
     points = [p._replace(type=p.type or p.mention.type) for p in points]
-    kept = figures.subsample(points, seed)
+    kept = subsample(points, seed)
     if len(kept) > POINTS:
         kept = [kept[i] for i in sorted(random.Random(f"{seed} {split}").sample(range(len(kept)), POINTS))]
     if len(kept) < FEWEST:
@@ -141,14 +143,14 @@ def embed(predictor: MentionPredictor, space: LabelSpace, split: str, documents:
     spaces = {}
     parts = torch.stack([p.vector for p in kept]).split(list(sizes.values()), 1)
     for (name, size), vectors in zip(sizes.items(), parts, strict=True):
-        places = figures.places_of(Path(f"{name} in {FIGURE}"), vectors, seed)
+        places = places_of(f"{name} in {FIGURE}", vectors, seed)
         rounded = [] if places is None else [(round(float(x), 2), round(float(y), 2)) for x, y in places]
         spaces[name] = Space(size, silhouette(vectors, types), rounded)
     return Cloud(split, seed, [p.document.corpus for p in kept], types, _totals(points, space), spaces)
 
 
 def _totals(points: list[Point], space: LabelSpace) -> dict[str, dict[str, int]]:
-    """Mentions by corpus and by type, shared types first."""
+    """How many mentions there are by corpus and by type, shared types first."""
     corpora, types = Counter(p.document.corpus for p in points), Counter(p.type for p in points)
     names = dict.fromkeys([*space.shared_types, *sorted(types)])
     return {"corpora": dict(corpora), "types": {name: types[name] for name in names if types[name]}}
@@ -157,11 +159,10 @@ def _totals(points: list[Point], space: LabelSpace) -> dict[str, dict[str, int]]
 def draw_run(
     folder: Path, predictor: MentionPredictor, space: LabelSpace, splits: dict[str, Splits], seed: int
 ) -> list[Path]:
-    """Writes the points and scores of a run's validation and test documents into its folder, and the figure of the first of
-    these that has enough mentions.
+    """Writes the points and scores of a run's documents into its folder, and a figure of the first split with enough mentions.
 
     Args:
-        splits: split → corpus → documents. Others as for `embed`.
+        splits: split → corpus → documents. The others are those of `embed`.
     Returns:
         the files written.
     """
@@ -179,7 +180,7 @@ def draw_run(
 
 
 def write_clouds(folder: Path, clouds: dict[str, Cloud]) -> None:
-    """The scores as JSON and the points as a table, a row each: split, corpus, type, and a place in each space."""
+    """Writes the scores as JSON and the points as a table: split, corpus, type and a place in each space."""
     write_json(folder / SCORES, {split: cloud.scores() for split, cloud in clouds.items()})
     with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -192,7 +193,7 @@ def write_clouds(folder: Path, clouds: dict[str, Cloud]) -> None:
 
 
 def read_cloud(folder: Path, split: str) -> Cloud:
-    """What `write_clouds` wrote for a split.
+    """Reads what `write_clouds` wrote for a split.
 
     Raises:
         FigureError: a model of another family, a folder without latents, or without those of the split.
@@ -243,20 +244,19 @@ def _why_none(folder: Path) -> str:
 
 
 def draw_clouds(path: Path, clouds: dict[str, Cloud]) -> Path:
-    """A row of panels for each named model, a panel for each space; colours tell types, markers corpora.
+    """Draws a row of panels for each named model, a panel for each space. Colours tell types, markers corpora.
 
     Args:
         clouds: name ("" for none) → mentions, all of the same split.
     Returns:
         the path.
     """
-    figures.require_packages()
     many, first = list(clouds.values()), next(iter(clouds.values()))
-    types = figures.styles(dict.fromkeys(t for c in many for t in c.total["types"]), PALETTE)
-    corpora = figures.styles(dict.fromkeys(n for c in many for n in c.total["corpora"]), MARKERS)
+    types = styles(dict.fromkeys(t for c in many for t in c.total["types"]), PALETTE)
+    corpora = styles(dict.fromkeys(n for c in many for n in c.total["corpora"]), MARKERS)
     spaces = [name for name in SPACES if any(name in c.spaces for c in many)]
     lines = len(types) + len(corpora) + 5  # of both legends, with their titles and a gap
-    figure = figures.canvas(4 * len(spaces) + 2.4, max(3.9 * len(clouds) + 0.6, 0.2 * lines + 0.6))
+    figure = canvas(4 * len(spaces) + 2.4, max(3.9 * len(clouds) + 0.6, 0.2 * lines + 0.6))
     grid = figure.subplots(len(clouds), len(spaces), squeeze=False)
     for row, (title, cloud) in zip(grid, clouds.items(), strict=True):
         row[0].set_ylabel(textwrap.fill(title, 45), fontsize=10)
@@ -267,16 +267,16 @@ def draw_clouds(path: Path, clouds: dict[str, Cloud]) -> Path:
         counts = first.scores()[group]
         rows = [
             (
-                figures.counted(name, counts[name]["points"], counts[name]["mentions"]) if same else name,
+                counted(name, counts[name]["points"], counts[name]["mentions"]) if same else name,
                 style if group == "types" else GREY,
                 style if group == "corpora" else "o",
             )
             for name, style in own.items()
         ]
         title = "type" if group == "types" else f"corpus ({first.split})"
-        figures.legend(figure, title, rows, place)
+        legend(figure, title, rows, place)
     figure.supxlabel(_caption(many, round(12 * figure.get_figwidth())), fontsize=8, x=0.01, ha="left")
-    return figures.save(figure, path)
+    return save(figure, path)
 
 
 def _panel(axes, name: str, cloud: Cloud, types: dict[str, str], corpora: dict[str, str]) -> None:
@@ -290,19 +290,19 @@ def _panel(axes, name: str, cloud: Cloud, types: dict[str, str], corpora: dict[s
         text = "saved or trained without the generator" if space is None else "all vectors are the same"
         axes.text(0.5, 0.5, text, fontsize=9, color="#666666", ha="center", va="center", transform=axes.transAxes)
         return
-    scored = "" if space.silhouette is None else f", silhouette {_score(space.silhouette)}"
+    scored = "" if space.silhouette is None else f", silhouette {decimals(space.silhouette, 2)}"
     axes.set_title(f"{SPACES[name]} ({space.size} dimensions){scored}", fontsize=10, loc="left")
     colours, markers = [types[t] for t in cloud.types], [corpora[c] for c in cloud.corpora]
-    figures.scatter(axes, np.array(space.places), colours, markers, 16)
+    scatter(axes, np.array(space.places), colours, markers, 16)
 
 
 def _caption(clouds: list[Cloud], width: int) -> str:
-    """In lines of so many characters."""
+    """How the mentions were drawn and scored, in lines of at most `width` characters."""
     drawn = sorted({len(c.types) for c in clouds})
     count = f"{drawn[0]}" if len(drawn) == 1 else f"{drawn[0]} to {drawn[-1]}"
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(c.seed for c in clouds))
     lines = [
-        f"t-SNE of {count} gold mentions: {figures.caption(seeds)}, at most {POINTS} in all.",
+        f"t-SNE of {count} gold mentions: {caption(seeds)}, at most {POINTS} in all.",
         "Silhouette: by type, over Euclidean distances between the vectors themselves; of z₁ and z₃ the means.",
     ]
     return "\n".join(textwrap.fill(line, width) for line in lines)
@@ -317,9 +317,8 @@ def compare(folders: list[Path], split: str, output: Path) -> dict[str, Cloud]:
     Returns:
         what was drawn, by the folders' names.
     Raises:
-        FigureError: what `read_cloud` raises, a folder named twice, missing packages.
+        FigureError: a folder named twice, or what `read_cloud` raises. ExtraError: a package is missing.
     """
-    figures.require_packages()
     if twice := [str(folder) for folder, n in Counter(f.resolve() for f in folders).items() if n > 1]:
         raise FigureError(f"{', '.join(twice)} is named twice")
     unique = len({f.resolve().name for f in folders}) == len(folders)
@@ -328,7 +327,6 @@ def compare(folders: list[Path], split: str, output: Path) -> dict[str, Cloud]:
     for name in others:
         if (clouds[name].seed, clouds[name].total) != (clouds[first].seed, clouds[first].total):
             logger.warning("%s and %s show different mentions: other corpora, spans or seeds", first, name)
-    output.parent.mkdir(parents=True, exist_ok=True)
     draw_clouds(output, clouds)
     write_json(output.with_suffix(".json"), {"split": split, "runs": {n: c.scores() for n, c in clouds.items()}})
     return clouds
@@ -341,17 +339,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--split", choices=SPLITS, default="validation", help="documents to show (default: validation)")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write; a JSON table goes beside it")
     options = parser.parse_args(argv)
-    log_progress()
-    try:
-        if options.output.suffix != ".png":
-            raise FigureError(f"--output is {str(options.output)!r}; expected a name that ends in .png")
-        clouds = compare(options.runs, options.split, options.output)
-    except FigureError as error:
-        sys.stderr.write(f"latents: error: {error}\n")
-        sys.exit(2)
-    for name, cloud in clouds.items():
-        sys.stdout.write(f"{name}: {cloud.summary()}\n")
-    sys.stdout.write(f"{options.output}\n")
+    with png_command("latents", options.output):
+        for name, cloud in compare(options.runs, options.split, options.output).items():
+            sys.stdout.write(f"{name}: {cloud.summary()}\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""One table of several runs: F1 on a corpus, overall and by type, beside what copying the training annotations scores; or,
-of several corpora, the F1 of disjoint and of merged evaluation; or of several settings, each with its runs on any corpora and
-seeds; or what choices of settings score on validation data; or the errors by cause.
+"""One table of several runs. By default: F1 on a corpus, overall and by type, beside what copying the training annotations
+scores. `--corpora`: disjoint and merged F1 on several corpora. `--group`: a row per setting, with its runs on any corpora and
+seeds. `--choices`: what settings score on validation data. `--errors`: false positives by cause.
 
-python -m mosaic_ner.analysis.table outputs/multi outputs/multi_cvae --corpus biored --output table.md
-python -m mosaic_ner.analysis.table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
-python -m mosaic_ner.analysis.table --group Baseline outputs/base1 outputs/base2 --group All outputs/all1 outputs/all2
-python -m mosaic_ner.analysis.table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
-python -m mosaic_ner.analysis.table outputs/base outputs/next --errors --corpus genia_dev --split validation
+mosaic-ner table outputs/multi outputs/multi_cvae --corpus biored --output table.md
+mosaic-ner table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
+mosaic-ner table --group Baseline outputs/base1 outputs/base2 --group All outputs/all1 outputs/all2
+mosaic-ner table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
+mosaic-ner table outputs/base outputs/next --errors --corpus genia_dev --split validation
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from collections import Counter
 from pathlib import Path
 from statistics import fmean, stdev
 
+from mosaic_ner.data_builders.console import one_message
+from mosaic_ner.data_builders.markdown import markdown_table
+
 from .compare import ComparisonError, read_results
-from .markdown import f1_cell, markdown_table
+from .markdown import f1_cell, percent
 
 HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
 with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
-with the identical text, repeated. Written by `python -m mosaic_ner.analysis.table`.
+with the identical text, repeated. Written by `mosaic-ner table`.
 """
 
 DISJOINT_AND_MERGED = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. *Disjoint*: the
@@ -31,25 +34,22 @@ to a text of unknown origin, in shared types, of which those that the corpus ann
 types is scored in its own). So the types of the two may differ. "-": the run was not tested on the corpus, was not trained
 on it (disjoint), or is older than these figures. *Alone*: a model for each corpus, trained on it only. The last row is the
 mean over the corpora, where all are there.
-Written by `python -m mosaic_ner.analysis.table --corpora`.
+Written by `mosaic-ner table --corpora`.
 """
-
 
 GROUPS = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. {seeds} Written by
-`python -m mosaic_ner.analysis.table --group`.
+`mosaic-ner table --group`.
 """
-
 
 CHOICES = """Precision, recall and F1 on the {documents} validation documents of {corpus} ({support} mentions), in percent,
 of runs that differ in the settings shown, after {epochs} epochs with seed {seed}. The first row is the reference. Written by
-`python -m mosaic_ner.analysis.table --choices`.
+`mosaic-ner table --choices`.
 """
-
 
 ERRORS = """Errors on the {split} documents of {corpus}. *Category*: false positives with the span of a gold mention, but
 not its type. *Span*: all other false positives; of these, *boundary* overlap a gold mention of the same type, *both* only
 such of other types, *spurious* none. The shares of span errors are in percent.
-Written by `python -m mosaic_ner.analysis.table --errors`.
+Written by `mosaic-ner table --errors`.
 """
 
 
@@ -60,23 +60,21 @@ def build_table(runs: list[Path], corpus: str) -> str:
         runs: output folders of finished runs.
         corpus: the test corpus.
     Raises:
-        ComparisonError: not the folder of a finished run, or the corpus wasn't tested.
+        ResultsError: not the folder of a finished run. ComparisonError: a run was not tested on the corpus.
     """
     results = {run.name: read_results(run, corpus) for run in runs}
-    types = sorted({t for r in results.values() for t in r["test"][corpus]["per_type"]})
+    types = sorted({t for r in results.values() for t in r.test[corpus]["per_type"]})
     header = ["run", "seed", "overlap", "updates", "P", "R", "F1", *types]
     rows, copies = [], {}
     for name, result in results.items():
-        report = result["test"][corpus]
-        overlap, settings = result["overlap"], result["settings"]
-        row = [_percent(report["overall"][key]) for key in ("precision", "recall", "f1")]
-        updates = max((h["step"] for h in result["history"]), default="-")
-        by_type = [_percent(report["per_type"][t]["f1"]) if t in report["per_type"] else "-" for t in types]
+        report, overlap = result.test[corpus], result.overlap
+        updates = "-" if result.updates is None else result.updates
+        by_type = [percent(report["per_type"].get(t, {}).get("f1")) for t in types]
         kept = "kept" if overlap["kept"] else "removed"
-        rows.append([name, settings["seed"], kept, updates, *row, *by_type])
+        rows.append([name, result.settings["seed"], kept, updates, *_prf(report["overall"]), *by_type])
         copying = overlap["evaluation"].get(f"{corpus}/test", {}).get("copying")
         if copying and copying["predicted"]:
-            copies[tuple(_percent(copying[key]) for key in ("precision", "recall", "f1"))] = None
+            copies[tuple(_prf(copying))] = None
     rows += [["copying, no model", "-", "-", "-", *copy, *("-" for _ in types)] for copy in copies]
     return HEADER.format(corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
@@ -87,15 +85,15 @@ def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[
     Args:
         runs: output folders of finished runs; each may have been tested on some of the corpora only.
         corpora: the test corpora, in the order of the rows.
-        alone: output folders of single-task runs, each tested on different corpora: together they have two columns.
+        alone: output folders of single-task runs, each tested on other corpora; together they get two columns.
     Raises:
-        ComparisonError: not the folder of a finished run, no run was tested on one of the corpora, or two single-task runs
-            were tested on the same.
+        ResultsError: not the folder of a finished run.
+        ComparisonError: a corpus that no run was tested on, or one that two single-task runs were tested on.
     """
-    tests = [(run.name, read_results(run)["test"]) for run in runs]
+    tests = [(run.name, read_results(run).test) for run in runs]
     joined: dict[str, dict] = {}
     for run in alone:
-        test = read_results(run)["test"]
+        test = read_results(run).test
         if twice := [corpus for corpus in test if corpus in joined]:
             raise ComparisonError(f"--alone: {run} was tested on {', '.join(twice)}, as was a run named before it")
         joined |= test
@@ -103,14 +101,15 @@ def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[
         tests.append(("alone", joined))
     for corpus in corpora:
         if not any(corpus in test for _, test in tests):
-            raise ComparisonError(f"no run was tested on {corpus!r}; there are {_listed(tests)}")
+            there = ", ".join(dict.fromkeys(name for _, test in tests for name in test)) or "none"
+            raise ComparisonError(f"no run was tested on {corpus!r}; there are {there}")
     columns = []
     for run, test in tests:
         for name in ("disjoint", "merged"):
             reports = [test.get(corpus, {}) for corpus in corpora]
             mean = "-"
             if all(report.get(name) for report in reports):
-                mean = _percent(fmean(report[name]["overall"]["f1"] for report in reports))
+                mean = percent(fmean(report[name]["overall"]["f1"] for report in reports))
             columns.append([f"{run}: {name}", *(f1_cell(report, name) for report in reports), mean])
     header, *rows = zip(["corpus", *corpora, "mean"], *columns, strict=True)
     return DISJOINT_AND_MERGED + "\n" + markdown_table(list(header), [list(row) for row in rows]) + "\n"
@@ -120,17 +119,18 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
     """A Markdown table with a row per setting, and a column for each corpus and, where it has several, each of its types.
 
     Args:
-        groups: setting → output folders of its finished runs, which may be on different corpora and with different seeds.
+        groups: setting → output folders of its finished runs, on any corpora and with any seeds.
     Raises:
-        ComparisonError: not the folder of a finished run, or two runs of a setting have a corpus and the seed in common.
+        ResultsError: not the folder of a finished run.
+        ComparisonError: two runs of a setting with the same corpus and seed, or no tested corpus at all.
     """
     found: dict[str, dict[tuple[str, str], dict[int, float]]] = {}
     for group, runs in groups.items():
         scores = found.setdefault(group, {})
         for run in runs:
             result = read_results(run)
-            seed = result["settings"]["seed"]
-            for corpus, report in result["test"].items():
+            seed = result.settings["seed"]
+            for corpus, report in result.test.items():
                 for name, row in {"": report["overall"], **report["per_type"]}.items():
                     cell = scores.setdefault((corpus, name), {})
                     if seed in cell:
@@ -156,31 +156,30 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
 
 
 def _mean(cell: dict[int, float]) -> str:
-    """Of the F1 of several seeds; one seed's figure stands alone."""
+    """Mean F1 ± standard deviation (number of seeds); of one seed its F1."""
     if len(cell) < 2:
-        return _percent(*cell.values()) if cell else "-"
-    return f"{_percent(fmean(cell.values()))} ± {_percent(stdev(cell.values()))} ({len(cell)})"
+        return percent(next(iter(cell.values()), None))
+    return f"{percent(fmean(cell.values()))} ± {percent(stdev(cell.values()))} ({len(cell)})"
 
 
 def build_choices(runs: list[Path], corpus: str) -> str:
-    """A Markdown table of runs that differ in some settings, in the order given.
+    """A Markdown table with the settings in which runs differ and their validation figures, a row per run.
 
     Args:
         runs: output folders of finished runs, the reference first.
         corpus: the validation corpus.
     Raises:
-        ComparisonError: not the folder of a finished run, or the corpus wasn't validated on.
+        ResultsError: not the folder of a finished run. ComparisonError: a run was not validated on the corpus.
     """
-    results = [_validated(run, corpus) for run in runs]
-    settings = [result["settings"] for result in results]
+    results = [read_results(run, corpus, "validation") for run in runs]
+    settings = [result.settings for result in results]
     names = dict.fromkeys(name for own in settings for name in own)
     differing = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
     rows = []
     for own, result in zip(settings, results, strict=True):
         changed = [f"{n} {own.get(n, 'default')}" for n in differing if own.get(n) != settings[0].get(n)]
-        scores = result["validation"][corpus]["overall"]
-        rows.append([", ".join(changed) or "reference", *(_percent(scores[k]) for k in ("precision", "recall", "f1"))])
-    report = results[0]["validation"][corpus]
+        rows.append([", ".join(changed) or "reference", *_prf(result.validation[corpus]["overall"])])
+    report = results[0].validation[corpus]
     text = CHOICES.format(
         corpus=corpus,
         documents=report["documents"],
@@ -199,14 +198,14 @@ def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
         corpus: the corpus.
         split: of its documents, "test" or "validation".
     Raises:
-        ComparisonError: not the folder of a finished run, the corpus wasn't measured, or the run is older than these figures.
+        ResultsError: not the folder of a finished run.
+        ComparisonError: a run was not measured on the corpus, or is older than these figures.
     """
     parts = ("category", "span", "boundary", "both", "spurious")
     shares = ("span_share_of_false_positives", "span_share_of_predictions")
     rows = []
     for run in runs:
-        result = read_results(run, corpus) if split == "test" else _validated(run, corpus)
-        found = result[split][corpus].get("errors")
+        found = read_results(run, corpus, split).report(corpus, split).get("errors")
         if found is None:
             raise ComparisonError(
                 f"{run}: its results.json is older than the figures of errors; to have them, measure the model again with "
@@ -214,26 +213,14 @@ def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
             )
         wrong = found["false_positives"]
         counts = [found["support"], found["predicted"], wrong["total"], *(wrong[part] for part in parts)]
-        rows.append([run.name, *counts, *("-" if found[s] is None else _percent(found[s]) for s in shares)])
+        rows.append([run.name, *counts, *(percent(found[share]) for share in shares)])
     header = ["run", "gold", "predictions", "false positives", *parts]
     header += ["span errors of false positives", "span errors of predictions"]
     return ERRORS.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
 
-def _validated(run: Path, corpus: str) -> dict:
-    """The results of a run that has validation figures of the corpus."""
-    result = read_results(run)
-    if corpus not in result["validation"]:
-        raise ComparisonError(f"{run} was not validated on {corpus!r}; it was on {', '.join(result['validation'])}")
-    return result
-
-
-def _listed(tests: list[tuple[str, dict]]) -> str:
-    return ", ".join(dict.fromkeys(corpus for _, test in tests for corpus in test)) or "none"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+def _prf(scores: dict) -> list[str]:
+    return [percent(scores[key]) for key in ("precision", "recall", "f1")]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -273,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--alone needs --corpora")
     if options.split and not options.errors:
         parser.error("--split needs --errors")
-    try:
+    with one_message("table"):
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
         elif groups:
@@ -284,9 +271,6 @@ def main(argv: list[str] | None = None) -> None:
             table = build_errors(options.runs, options.corpus, options.split or "test")
         else:
             table = build_table(options.runs, options.corpus)
-    except ComparisonError as error:
-        sys.stderr.write(f"table: error: {error}\n")
-        sys.exit(2)
     if options.output:
         options.output.write_text(table, encoding="utf-8")
     else:

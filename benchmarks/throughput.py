@@ -35,10 +35,11 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_ner import build_encoder
 from mosaic_ner.modeling.transitions import EOA
 from mosaic_ner.prediction.encoders import plain_tokenizer
-from mosaic_ner.training import families
 from mosaic_ner.training.allocator import keep_freed_memory
-from mosaic_ner.training.arguments import ModelArguments
+from mosaic_ner.training.arguments import ModelOptions
+from mosaic_ner.training.bundle import TrainingData, build, restore
 from mosaic_ner.training.encoders import SCRATCH, load_encoder_parts
+from mosaic_ner.training.families import family
 from mosaic_ner.training.sampler import MixtureSampler, padding_share
 from transformers import AutoTokenizer, BertConfig
 
@@ -97,11 +98,11 @@ def _print_row(shape: str, kind: str, row: dict) -> None:
 
 def measure_prediction(bundle, texts: list[str], arguments) -> dict:
     """End-to-end prediction against the encoder's forward pass on the same batches."""
-    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer, arguments.batch_size)
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer, arguments.batch_size)
     device, model = bundle.model.device, bundle.model.eval()
     chunks = [texts[i : i + arguments.chunk] for i in range(0, len(texts), arguments.chunk)]
     batches = [
-        pad_batch([requests[i].features for i in numbers], predictor.pad_token_id)
+        pad_batch([requests[i].features for i in numbers], predictor.padding)
         for requests in map(predictor.requests, chunks)
         for numbers in predictor.batches(requests)
     ]
@@ -198,7 +199,7 @@ def _interleaved(ours, floor, repetitions: int, device) -> tuple[list[float], li
 def _bundle(arguments, shape: str, documents):
     space = load_label_mapping(scheme="shared").restricted_to(TEN_CORPORA)
     if arguments.model:
-        return families.restore(arguments.model, space)
+        return restore(arguments.model, space)
     layers, hidden, heads, intermediate = SHAPES[shape]
     if arguments.tokenizer:  # a real vocabulary: real numbers of tokens per word
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(arguments.tokenizer))
@@ -211,11 +212,14 @@ def _bundle(arguments, shape: str, documents):
     with tempfile.TemporaryDirectory() as folder:
         build_encoder(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        options = ModelArguments(
-            family=arguments.family, encoder=folder, max_tokens=arguments.max_tokens, alpha=arguments.alpha,
-            packing=arguments.packing,
-        )  # fmt: skip
-        bundle = families.build(options, space, documents)
+        model = ModelOptions(
+            family=arguments.family, encoder=folder, max_tokens=arguments.max_tokens, packing=arguments.packing
+        )
+        own = family(arguments.family).Options()
+        if arguments.family == "span_cvae":
+            own.alpha = arguments.alpha
+        train = {corpus: documents if corpus == "biored" else [] for corpus in TEN_CORPORA}
+        bundle = build(model, own, TrainingData(space, train))
     _bias_towards_outside(bundle, documents[:4])
     return bundle
 
@@ -223,7 +227,7 @@ def _bundle(arguments, shape: str, documents):
 def _bias_towards_outside(bundle, documents, share: float = 1 / 6) -> None:
     """Shifts the scores of the negative labels, or of all types where there is none, until about `share` of the text is in
     mentions, or of a transition system's actions so many open or close mentions."""
-    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     names = bundle.model.config.id2label
     outside = [i for i, name in names.items() if name in ("O-ALL", "SH") or name.endswith(":O")]
     sign = 1 if outside else -1
@@ -249,7 +253,7 @@ def _bias_towards_outside(bundle, documents, share: float = 1 / 6) -> None:
 def _actions(model, predictor, texts: list[str]) -> tuple[int, int]:
     """How many of the chosen actions open or close a mention, and how many there are."""
     requests = predictor.requests(texts)
-    batch = pad_batch([r.features for r in requests], predictor.pad_token_id)
+    batch = pad_batch([r.features for r in requests], predictor.padding)
     best = model.eval()(**batch).logits.argmax(2)
     return int((best > EOA).sum()), int((best != EOA).sum())
 

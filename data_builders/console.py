@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mosaic_ner.modeling.label_space import UserError
 
 
 def quiet_requests() -> None:
@@ -15,3 +20,13 @@ def log_progress() -> None:
     """What a command does goes to the terminal, a line each."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet_requests()
+
+
+@contextmanager
+def one_message(command: str) -> Iterator[None]:
+    """Ends the command with one message and exit code 2 when a user's mistake is raised."""
+    try:
+        yield
+    except UserError as error:
+        sys.stderr.write(f"{command}: error: {error}\n")
+        sys.exit(2)

@@ -1,23 +1,16 @@
-"""The corpora: one table row each — files per split, URLs, types, splits, licence, citation — and how they are read."""
+"""The table of the corpora: files per split, URLs, types, licence and notes of each."""
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import nearest
 
-from .citations import CITATIONS
-from .formats import ReadReport, read_documents
+from .corpus import SPLITS, Corpus, CorpusError, MissingFileError, SourceFile, read_split
 
-logger = logging.getLogger(__name__)
+__all__ = ["CORPORA", "SPLITS", "TEN", "Corpus", "CorpusError", "MissingFileError", "get_corpus", "read_split"]
 
-# Commits at which the files were seen, not branches: what is behind the URL cannot change under a cache. Some files are
-# not in the index they were looked up in, so no commit is known to have them: they come from the default branch.
+# URLs name commits, so that a cached file cannot change. HEAD stands where no commit is known to hold the file.
 _RAW = "https://raw.githubusercontent.com/"
 AIONER = _RAW + "ncbi/AIONER/b883c1a89485f8e187afa8425cbc4c958d0dab0d/data/pubtator/"
 AIONER_HEAD = _RAW + "ncbi/AIONER/HEAD/data/pubtator/"
@@ -30,105 +23,15 @@ GENIA_HEAD = _RAW + "yhcc/CNN_Nested_NER/HEAD/preprocess/outputs/genia/"
 JNLPBA_COMMIT = "c68b9e750c346103ab2381a63c915a45cc158d03"
 JNLPBA = f"https://github.com/spyysalo/jnlpba/archive/{JNLPBA_COMMIT}.zip"
 
-# `data_dir` may be the folder with the files or the one above it, sorted by format.
-SUBFOLDERS = ("", "pubtator", "iob", "genia")
 DEV_IDS_PATH = Path(__file__).with_name("biored_dev_ids.txt")
-SPLITS = ("train", "validation", "test")
 
-
-class CorpusError(ValueError):
-    """An unknown corpus or split, or an id that a corpus's article rule doesn't fit."""
-
-
-class MissingFileError(FileNotFoundError):
-    """A corpus file that isn't there; the message names the file, its URL and the option to pass."""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One published file.
-
-    `name` is the file's name in its distribution, `aliases` other names it is kept under. Where `url` is an archive,
-    `member` is the file or folder in it and `member_format` how that is written.
-    """
-
-    name: str
-    format: str
-    url: str
-    aliases: tuple[str, ...] = ()
-    member: str = ""
-    member_format: str = ""
-
-    def find(self, data_dir: str | Path) -> tuple[Path, str] | None:
-        """The file in `data_dir` or one of its `SUBFOLDERS`, and its format; None if it isn't there."""
-        names = [(name, self.format) for name in (self.name, *self.aliases)]
-        if self.member:
-            # The archive unpacked in `data_dir`, with or without its outermost folder.
-            names += [(self.member, self.member_format), (self.member.split("/", 1)[-1], self.member_format)]
-        for folder in SUBFOLDERS:
-            for name, format in names:
-                path = Path(data_dir) / folder / name
-                if path.exists():
-                    return path, format
-        return None
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """One corpus as this package reads it.
-
-    Attributes:
-        files: split → file. BioRED's train and validation are two parts of one file, told apart by `validation_ids`.
-        types: native types, as the files spell them, that the corpus annotates exhaustively.
-        id_space: what the ids are (`pmid`, `pmcid`, `medline`); empty where records have no article id at all.
-        article_pattern: regular expression whose first group is the article's id within a record's id.
-        text: unit of text, as the papers name it (abstracts, full texts, ...).
-        split_policy: where the splits come from.
-        licence: as its authors publish it.
-    """
-
-    name: str
-    title: str
-    files: dict[str, SourceFile]
-    types: tuple[str, ...]
-    id_space: str
-    text: str
-    split_policy: str
-    licence: str
-    homepage: str
-    citation: str
-    article_pattern: str = r"(.+)"
-    validation_ids: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits this corpus has, in the order train, validation, test."""
-        return [split for split in SPLITS if split in self.files]
-
-    def article(self, document: Document, split: str) -> str:
-        """The id by which leakage is judged, with its namespace, e.g. `pmid:10491763` or `pmcid:4304731`.
-
-        Records without an article id get one that is theirs alone: equal running numbers are no overlap.
-
-        Raises:
-            CorpusError: the record's id doesn't fit the corpus's rule.
-        """
-        if not self.id_space:
-            return f"{self.name}.{split}:{document.id}#{document.index}"
-        match = re.fullmatch(self.article_pattern, document.article)
-        if match is None:
-            raise CorpusError(
-                f"{document.name}: expected an article id of the form {self.article_pattern!r} ({self.id_space}), "
-                f"got {document.article!r}; is this a file of {self.title}?"
-            )
-        return f"{self.id_space}:{match.group(1)}"
-
-    def has(self, document_id: str, split: str) -> bool:
-        """Whether a record of the split's file belongs to the split."""
-        if not self.validation_ids or split == "test":
-            return True
-        return (document_id in self.validation_ids) == (split == "validation")
+AIONER_SPLIT = "AIONER's files: training is the published train and dev sets together, test the official test set"
+AIONER_RANDOM = "AIONER's files: no official test set, so AIONER drew 20% at random (AIONER section 2.3)"
+MTL_SPLIT = "train, devel and test of MTL-Bioinformatics-2016, as the SRU-NER multi-task experiment uses them"
+NO_LICENCE = "published by its authors for research, without a named licence"
+MTL_LICENCE = "CC BY 4.0 (MTL-Bioinformatics-2016)"
+MTL_HOME = "https://github.com/cambridgeltl/MTL-Bioinformatics-2016"
+SENTENCES = "records are sentences without article ids: overlap is judged by text alone"
 
 
 def _pubtator(stem: str, url: str = "") -> SourceFile:
@@ -150,12 +53,29 @@ def _jnlpba(part: str) -> SourceFile:
     return SourceFile(f"JNLPBA_{part}.PubTator", "pubtator", JNLPBA, member=member, member_format="brat")
 
 
-AIONER_SPLIT = "AIONER's files: training is the published train and dev sets together, test the official test set"
-AIONER_RANDOM = "AIONER's files: no official test set, so AIONER drew 20% at random (AIONER section 2.3)"
-MTL_SPLIT = "train, devel and test of MTL-Bioinformatics-2016, as the SRU-NER multi-task experiment uses them"
-NO_LICENCE = "published by its authors for research, without a named licence"
-MTL_LICENCE = "CC BY 4.0 (MTL-Bioinformatics-2016)"
-SENTENCES = "records are sentences without article ids: overlap is judged by text alone"
+def _by_sentence(
+    name: str,
+    title: str,
+    files: dict[str, SourceFile],
+    types: tuple[str, ...],
+    homepage: str = MTL_HOME,
+    licence: str = MTL_LICENCE,
+    notes: tuple[str, ...] = (),
+) -> Corpus:
+    """A corpus of MTL-Bioinformatics-2016."""
+    return Corpus(
+        name=name,
+        title=title,
+        files=files,
+        types=types,
+        id_space="",
+        text="sentences",
+        split_policy=MTL_SPLIT,
+        licence=licence,
+        homepage=homepage,
+        notes=(SENTENCES, *notes),
+    )
+
 
 _TABLE = (
     Corpus(
@@ -173,7 +93,6 @@ _TABLE = (
         "biored_dev_ids.txt part them again",
         licence=NO_LICENCE,
         homepage="https://ftp.ncbi.nlm.nih.gov/pub/lu/BioRED/",
-        citation=CITATIONS["biored"],
         validation_ids=frozenset(DEV_IDS_PATH.read_text(encoding="ascii").split()),
     ),
     Corpus(
@@ -186,7 +105,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence="public domain",
         homepage="https://biocreative.bioinformatics.udel.edu/tasks/biocreative-v/track-3-cdr/",
-        citation=CITATIONS["bc5cdr"],
     ),
     Corpus(
         name="bioid",
@@ -199,7 +117,6 @@ _TABLE = (
         split_policy=AIONER_RANDOM + "; drawn by article, none is in both files",
         licence=NO_LICENCE,
         homepage="https://biocreative.bioinformatics.udel.edu/tasks/biocreative-vi/track-1/",
-        citation=CITATIONS["bioid"],
         notes=(
             "a record is one caption passage; its id is the PMC id followed by four digits for figure and panel",
             "AIONER removed the suffix 'cell(s)' from the mentions (AIONER section 2.1); its `_revision` files "
@@ -216,7 +133,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence=NO_LICENCE,
         homepage="https://www.ncbi.nlm.nih.gov/research/bionlp/Tools/gnormplus/",
-        citation=CITATIONS["gnormplus"],
     ),
     Corpus(
         name="linnaeus",
@@ -228,7 +144,6 @@ _TABLE = (
         split_policy=AIONER_RANDOM,
         licence="CC BY 4.0",
         homepage="https://linnaeus.sourceforge.net/",
-        citation=CITATIONS["linnaeus"],
         notes=("a record's abstract is the whole article, in one line",),
     ),
     Corpus(
@@ -241,7 +156,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence="CC0",
         homepage="https://www.ncbi.nlm.nih.gov/CBBresearch/Dogan/DISEASE/",
-        citation=CITATIONS["ncbi_disease"],
     ),
     Corpus(
         name="nlm_chem",
@@ -253,7 +167,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence="CC0",
         homepage="https://ftp.ncbi.nlm.nih.gov/pub/lu/NLMChem/",
-        citation=CITATIONS["nlm_chem"],
         notes=("passages of one article share its id and are told apart by their index",),
     ),
     Corpus(
@@ -266,7 +179,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence="CC0",
         homepage="https://ftp.ncbi.nlm.nih.gov/pub/lu/NLMGene/",
-        citation=CITATIONS["nlm_gene"],
     ),
     Corpus(
         name="s800",
@@ -278,7 +190,6 @@ _TABLE = (
         split_policy=AIONER_RANDOM,
         licence=NO_LICENCE,
         homepage="https://species.jensenlab.org/",
-        citation=CITATIONS["s800"],
     ),
     Corpus(
         name="tmvar3",
@@ -302,7 +213,6 @@ _TABLE = (
         split_policy=AIONER_SPLIT,
         licence=NO_LICENCE,
         homepage="https://www.ncbi.nlm.nih.gov/research/bionlp/Tools/tmvar/",
-        citation=CITATIONS["tmvar3"],
         notes=("CVAE-NER Table 7 also lists a Chemical of tmVar3; Table 6 and the files have none",),
     ),
     Corpus(
@@ -316,25 +226,18 @@ _TABLE = (
         split_policy="the shared task's 2,000 training and 404 test abstracts; no validation set was published",
         licence="CC BY 3.0",
         homepage="http://www.geniaproject.org/shared-tasks/bionlp-jnlpba-shared-task-2004",
-        citation=CITATIONS["jnlpba"],
         notes=(
             "ids are old MEDLINE numbers, not PMIDs, so overlap with the ten is judged by text",
             "its abstracts are those of GENIA: train on one and test on the other only with overlap removed",
             "the download is brat standoff, where a line break parts title and abstract; the PubTator form has a space",
         ),
     ),
-    Corpus(
+    _by_sentence(
         name="bc2gm",
         title="BC2GM",
         files=_iob("BC2GM", MTL_1),
         types=("GENE",),
-        id_space="",
-        text="sentences",
-        split_policy=MTL_SPLIT,
-        licence=MTL_LICENCE,
         homepage="https://biocreative.sourceforge.net/",
-        citation=CITATIONS["bc2gm"],
-        notes=(SENTENCES,),
     ),
     Corpus(
         name="genia",
@@ -347,61 +250,34 @@ _TABLE = (
         split_policy="8:1:1 by document, of CNN_Nested_NER",
         licence="GENIA licence",
         homepage="http://www.geniaproject.org/",
-        citation=CITATIONS["genia"],
         notes=("nested mentions; ids are MEDLINE numbers, see JNLPBA",),
     ),
-    Corpus(
+    _by_sentence(
         name="mtl_bc5cdr",
         title="BC5CDR, by sentence",
         files=_iob("BC5CDR", MTL_2),
         types=("Disease", "Chemical"),
-        id_space="",
-        text="sentences",
-        split_policy=MTL_SPLIT,
-        licence=MTL_LICENCE,
-        homepage="https://github.com/cambridgeltl/MTL-Bioinformatics-2016",
-        citation=CITATIONS["mtl_bc5cdr"],
-        notes=(SENTENCES,),
     ),
-    Corpus(
+    _by_sentence(
         name="mtl_ncbi_disease",
         title="NCBI disease, by sentence",
         files=_iob("NCBI-disease", MTL_1),
         types=("Disease",),
-        id_space="",
-        text="sentences",
-        split_policy=MTL_SPLIT,
-        licence=MTL_LICENCE,
-        homepage="https://github.com/cambridgeltl/MTL-Bioinformatics-2016",
-        citation=CITATIONS["mtl_ncbi_disease"],
-        notes=(SENTENCES,),
     ),
-    Corpus(
+    _by_sentence(
         name="mtl_linnaeus",
         title="Linnaeus, by sentence",
         files=_iob("linnaeus", MTL_2),
         types=("Species",),
-        id_space="",
-        text="sentences",
-        split_policy=MTL_SPLIT,
-        licence=MTL_LICENCE,
-        homepage="https://github.com/cambridgeltl/MTL-Bioinformatics-2016",
-        citation=CITATIONS["mtl_linnaeus"],
-        notes=(SENTENCES,),
     ),
-    Corpus(
+    _by_sentence(
         name="mtl_bc4chemd",
         title="BC4CHEMD, by sentence",
         files=_iob("BC4CHEMD", MTL_HEAD, folder="BC4CHEMD"),
         types=("Chemical",),
-        id_space="",
-        text="sentences",
-        split_policy=MTL_SPLIT,
         licence=NO_LICENCE,
         homepage="https://biocreative.bioinformatics.udel.edu/resources/biocreative-iv/chemdner-corpus/",
-        citation=CITATIONS["mtl_bc4chemd"],
         notes=(
-            SENTENCES,
             "its folder in MTL-Bioinformatics-2016 has no suffix -IOB, though the files are IOB; the authors of that "
             "collection call the corpus's redistribution status unclear",
         ),
@@ -434,60 +310,3 @@ def get_corpus(name: str) -> Corpus:
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}{nearest(name, CORPORA)}")
     return CORPORA[name]
-
-
-def read_split(
-    corpus: Corpus,
-    split: str,
-    path: str | Path,
-    *,
-    format: str | None = None,
-    clean_suffix: bool = False,
-    report: ReadReport | None = None,
-) -> Iterator[Document]:
-    """Documents of one split, straight from its file, one in memory at a time.
-
-    Known faults of the published files are counted in `report` and kept as they are (policy "published"); the counts
-    are those of the file, which BioRED's train and validation share.
-
-    Args:
-        path: the file (or folder) of the split.
-        format: how it is written; the corpus's own format when None.
-        clean_suffix: remove "cell(s)" from the end of mentions, see `without_cell_suffix`.
-
-    Raises:
-        FormatError: the file cannot be read.
-        CorpusError: a record's id doesn't fit the corpus.
-    """
-    documents = read_documents(
-        path,
-        format or corpus.files[split].format,
-        corpus=corpus.name,
-        policy="published",
-        report=report,
-        annotated_types=frozenset(corpus.types),
-        repeated_ids="index",
-    )
-    for number, document in enumerate(documents, 1):
-        if corpus.has(document.id, split):
-            if not corpus.id_space:
-                # The reader names such records after the file, which has another name in the download cache.
-                document = replace(document, id=f"{Path(corpus.files[split].name).stem}:{number}")
-            document = replace(document, article=corpus.article(document, split))
-            yield without_cell_suffix(document) if clean_suffix else document
-
-
-_CELL_SUFFIX = re.compile(r"[\s-]+cells?$", re.IGNORECASE)
-
-
-def without_cell_suffix(document: Document) -> Document:
-    """AIONER's revision of BioID (section 2.1): mentions lose a final "cell" or "cells"; nothing else changes.
-
-    For BioID as first published, where about 30% of the mentions have the suffix; AIONER's files are already without.
-    """
-    mentions = []
-    for mention in document.mentions:
-        surface = document.surface(mention)
-        kept = _CELL_SUFFIX.sub("", surface)
-        mentions.append(replace(mention, end=mention.start + len(kept)) if kept else mention)
-    return document.with_mentions(mentions)

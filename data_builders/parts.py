@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.label_space import LabelSpace, nearest
+from mosaic_ner.modeling.label_space import LabelSpace, UserError, nearest
 
 from .corpora import CORPORA, SPLITS
 from .demo import DEMO_LABEL_SPACE
@@ -33,7 +33,7 @@ Splits = dict[str, list[Document]]
 KEYS = ("of", "types", "articles", *SPLITS)
 
 
-class RunDataError(ValueError):
+class RunDataError(UserError):
     """A run whose data can't be put together as asked. (Here, because run_data.py imports this file.)"""
 
 

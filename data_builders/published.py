@@ -1,4 +1,4 @@
-"""Documents from a published dataset repository (`python -m mosaic_ner.hub.publish_data`), or from its folder."""
+"""Documents from a published dataset repository (`mosaic-ner publish_data`), or from its folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from datasets import load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.label_space import nearest
+from mosaic_ner.modeling.label_space import UserError, nearest
 
 from .builder import FEATURES, example_to_document
 
 
-class PublishedError(ValueError):
+class PublishedError(UserError):
     """No such repository, corpus or split, or not the columns of this package."""
 
 
@@ -45,7 +45,7 @@ def load_published(
     except (DatasetNotFoundError, FileNotFoundError) as error:
         raise PublishedError(
             f"{where} is not to be found: expected a Hub id (owner/name) that you may read, or a folder written by "
-            f"`python -m mosaic_ner.hub.publish_data` ({error})"
+            f"`mosaic-ner publish_data` ({error})"
         ) from error
     except ValueError as error:
         raise PublishedError(f"{where}, corpus {name!r}: {error}") from error
@@ -56,6 +56,6 @@ def load_published(
         if rows[split].features != FEATURES:
             raise PublishedError(
                 f"{where}, corpus {name!r}, {split}: expected the columns {', '.join(FEATURES)} of "
-                f"`python -m mosaic_ner.hub.publish_data`, got {', '.join(rows[split].features)}"
+                f"`mosaic-ner publish_data`, got {', '.join(rows[split].features)}"
             )
     return {str(split): [*map(example_to_document, rows[split].to_list())] for split in wanted}

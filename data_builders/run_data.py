@@ -15,6 +15,7 @@ from .corpora import CORPORA
 from .demo import DEMO_LABEL_SPACE, load_demo_corpora
 from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
+from .options import DataOptions
 from .overlap import OverlapReport, remove_overlap
 from .parts import RunDataError, Splits, add_parts, read_parts
 from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
@@ -34,7 +35,6 @@ class RunData:
     space: LabelSpace
     overlap: OverlapReport
     faults: ReadReport
-    synonyms: dict[str, tuple[str, ...]] | None = None
 
     def sizes(self) -> dict:
         """Documents and mentions (native types) of each split, JSON-ready."""
@@ -64,11 +64,11 @@ class RunData:
             )
 
 
-def load_run_data(options, seed: int = 42) -> RunData:
-    """Reads everything a run needs and takes overlapping documents out of training.
+def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
+    """Reads everything a run needs and takes overlapping documents out of training; a summary is logged.
 
     Args:
-        options: the run's `DataArguments` (see run_ner.py --help).
+        options: which documents, in which roles.
         seed: draws subsets and the validation share.
     Raises:
         RunDataError: no corpus at all, an unknown corpus, a split that a corpus doesn't have, a wrong --parts.
@@ -118,26 +118,28 @@ def load_run_data(options, seed: int = 42) -> RunData:
     evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
     train, overlap = remove_overlap(train, evaluation, keep=options.keep_overlap, labels=space)
     train = _subsets(train, options.max_train_documents or {}, seed)
-    return RunData(train, validation, test, space, overlap, faults, _synonyms(train, options, seed))
+    data = RunData(train, validation, test, space, overlap, faults)
+    logger.info("%s", data.summary())
+    return data
 
 
 def _expand(names: Iterable[str] | None, demo: list[str]) -> list[str]:
     return [n for name in names or [] for n in (demo if name == "demo" else [name])]
 
 
-def _published_space(names: list[str], options) -> LabelSpace:
+def _published_space(names: list[str], options: DataOptions) -> LabelSpace:
     scheme = options.mapping
     space = load_label_mapping(scheme=scheme)
     return space.restricted_to([n for n in names if n in CORPORA])
 
 
-def _file_options(options) -> dict[str, str]:
+def _file_options(options: DataOptions) -> dict[str, str]:
     """Split → the user's file."""
     files = {TRAIN: options.train_file, VALIDATION: options.validation_file, TEST: options.test_file}
     return {split: path for split, path in files.items() if path}
 
 
-def _own_files(options, faults: ReadReport) -> Splits:
+def _own_files(options: DataOptions, faults: ReadReport) -> Splits:
     splits = {}
     for split, path in _file_options(options).items():
         documents = read_documents(
@@ -149,7 +151,7 @@ def _own_files(options, faults: ReadReport) -> Splits:
     return splits
 
 
-def _own_space(options, splits: Splits, published: LabelSpace) -> LabelSpace:
+def _own_space(options: DataOptions, splits: Splits, published: LabelSpace) -> LabelSpace:
     """The user's types: given or found, each shared under its own name unless a mapping table says otherwise."""
     found = dict.fromkeys(m.type for part in splits.values() for d in part for m in d.mentions)
     types = options.corpus_types or list(found)
@@ -202,17 +204,19 @@ def _hold_out(train: Splits, fraction: float, seed: int) -> Splits:
     return {c: d for c, d in validation.items() if d}
 
 
-def _synonyms(train: Splits, options, seed: int) -> dict[str, tuple[str, ...]] | None:
-    """Up to `max_synonyms` other names of the training documents' mentions, drawn by the seed; None without --synonyms."""
-    if not options.synonyms:
-        return None
+def draw_synonyms(train: Splits, sources: list[str], limit: int, seed: int) -> dict[str, tuple[str, ...]]:
+    """Up to `limit` other names of the training documents' mentions, drawn by the seed; how many have one is logged.
+
+    Args:
+        train: corpus → training documents.
+        sources: as for `find_synonyms`.
+    """
     documents = [d for part in train.values() for d in part]
-    found = find_synonyms(options.synonyms, documents, mention_texts(documents))
+    found = find_synonyms(sources, documents, mention_texts(documents))
     report = coverage(found, {corpus: {TRAIN: part} for corpus, part in train.items()})
     logger.info("%s", coverage_table(report))
     draw = random.Random(seed)
     chosen = {text: found[text] for text in sorted(found)}
-    limit = options.max_synonyms
     return {t: tuple(sorted(draw.sample(names, limit))) if len(names) > limit else names for t, names in chosen.items()}
 
 

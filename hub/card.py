@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from mosaic_ner.analysis.markdown import f1_cell, markdown_table
+from mosaic_ner.data_builders.console import one_message
+from mosaic_ner.analysis.markdown import f1_cell
+from mosaic_ner.data_builders.markdown import markdown_table, wrapped
+from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.training import families
+from mosaic_ner.training.results import RESULTS, Results
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -26,66 +29,8 @@ SOFTWARE = """@software{mosaic_ner,
 }"""
 
 
-class Family(NamedTuple):
-    """What a card says of a family: its idea, what it does with overlapping mentions, the BibTeX of its paper."""
-
-    idea: str
-    overlap: str
-    paper: str = ""
-
-
-LONGEST = "Of mentions that overlap it finds one, the longest."
-FLAT = "Of mentions that overlap it finds one."
-NESTED = "It finds nested mentions."
 STOCK = "token_classification"
-"""The family whose models are transformers' own classes, without code of this package."""
-FAMILIES = {
-    "aioner": Family(
-        "task tags around the text tell a single tagger which guideline to follow",
-        LONGEST,
-        """@article{luo2023aioner,
-  title = {{AIONER}: all-in-one scheme-based biomedical named entity recognition using deep learning},
-  author = {Luo, Ling and Wei, Chih-Hsuan and Lai, Po-Ting and Leaman, Robert and Chen, Qingyu and Lu, Zhiyong},
-  journal = {Bioinformatics},
-  year = {2023},
-  doi = {10.1093/bioinformatics/btad310}
-}""",
-    ),
-    "span_cvae": Family(
-        "every span of a window is classified under the guideline of one corpus, named by a token before the text",
-        FLAT,
-        """@inproceedings{oi2025enhancing,
-  title = {Enhancing {NER} by Harnessing Multiple Datasets with Conditional Variational Autoencoders},
-  author = {Oi, Taku and Miwa, Makoto},
-  booktitle = {ACL 2025},
-  year = {2025}
-}""",
-    ),
-    "sruner": Family(
-        "actions that open and close mentions are chosen one after the other, with a memory of slots",
-        NESTED,
-        """@inproceedings{ruano2025effective,
-  title = {Effective Multi-Task Learning for Biomedical Named Entity Recognition},
-  author = {Ruano, Jo{\\~a}o and Correia, Gon{\\c{c}}alo M. and Barreiros, Leonor and Mendes, Afonso},
-  booktitle = {Proceedings of the 24th Workshop on Biomedical Language Processing},
-  pages = {225--239},
-  year = {2025},
-  doi = {10.18653/v1/2025.bionlp-1.20}
-}""",
-    ),
-    "joint_ib": Family(
-        "spans are compressed before they are classified and, in training, generate themselves and their synonyms",
-        NESTED,
-        """@inproceedings{nguyen2023span,
-  title = {Span-based Named Entity Recognition by Generating and Compressing Information},
-  author = {Nguyen, Nhung T. H. and Miwa, Makoto and Ananiadou, Sophia},
-  booktitle = {Proceedings of the 17th Conference of the European Chapter of the Association for Computational Linguistics},
-  pages = {1984--1996},
-  year = {2023}
-}""",
-    ),
-    STOCK: Family("a plain token classifier on single sentences, as a floor to measure against", LONGEST),
-}
+"""The family of models of transformers' own classes, without code of this package."""
 
 EXAMPLES = (
     ("Mutations of PAX6 cause aniridia in mice and humans.", ("Gene", "Disease", "Species")),
@@ -108,31 +53,30 @@ NATIVE = {"protein": "Gene", "gene": "Gene", "celltype": "CellType", "cellline":
 """Corpora's own names of types, in lower case without underscores, → the shared type that the examples have."""
 
 
-class CardError(ValueError):
-    """A folder without the results of a run."""
+class CardError(UserError):
+    """Results without what a card says."""
 
 
-def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[str] = ()) -> ModelCard:
+def build_card(results: Results, name: str, choices: str = "", datasets: Iterable[str] = ()) -> ModelCard:
     """The card of a run.
 
     Args:
-        results: content of results.json; of earlier versions, too; of a stock export with its key "export".
+        results: of the run; of a stock export with `export`.
         name: the model's name, a Hub id (`owner/model`) where it has one: it is in the code that loads the model.
-        choices: a table of what else was tried (Markdown), as `hub.table --choices` writes.
+        choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
     """
     # A run without test documents is described by its validation figures, under that name.
-    split = "test" if results["test"] else "validation"
-    measured = results[split]
-    settings, export = results["settings"], results.get("export")
+    split, reports = results.measured
+    measured, settings, export = reports, results.settings, results.export
     others = []
     if export:  # which has one answer, and figures of others say nothing about it
         others = [corpus for corpus in measured if corpus not in export["same_task"]]
         measured = {corpus: report for corpus, report in measured.items() if corpus not in others}
     types = sorted(export["types"]) if export else _types(measured)
     encoder, family = settings["encoder"], settings["family"]
-    trained = results.get("data", {}).get("train", {})
-    generated = all(corpus.startswith(DEMO) for corpus in trained or results[split])
+    trained = results.data.get("train", {})
+    generated = all(corpus.startswith(DEMO) for corpus in trained or reports)
     examples = _examples(types, generated)
     own = _own_figures(measured, split, results) if export else measured
     base_model = encoder if _HUB_ID.fullmatch(encoder) else None
@@ -150,7 +94,7 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
         **({"base_model_relation": "finetune"} if base_model else {}),
         **({"widget": [{"text": text, "example_title": title} for text, title in examples]} if examples else {}),
     )
-    about = FAMILIES.get(family, Family("", ""))
+    about = families.family(family).FACTS if family in families.names() else families.Facts("", "")
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -178,15 +122,15 @@ def build_card(results: dict, name: str, choices: str = "", datasets: Iterable[s
         choices=choices.strip(),
         training=_training(trained, settings),
         absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
-        coverage=_coverage(results["coverage"]),
-        overlap=_overlap(results["overlap"]),
-        overlap_kept=results["overlap"]["kept"] and any(r["found"] for r in results["overlap"]["training"].values()),
+        coverage=_coverage(results.coverage),
+        overlap=_overlap(results.overlap),
+        overlap_kept=results.overlap["kept"] and any(r["found"] for r in results.overlap["training"].values()),
         generated=generated,
         overlapping=_overlapping(about, settings),
         settings=_pairs(settings),
-        versions=_pairs(results["versions"]),
+        versions=_pairs(results.versions),
         resumed="resume_from_checkpoint" in settings,
-        seconds=_pairs({k: round(v, 1) for k, v in results["seconds"].items()}),
+        seconds=_pairs({k: round(v, 1) for k, v in results.seconds.items()}),
         citations="\n\n".join(_citations(about, results)),
     )
 
@@ -195,19 +139,15 @@ def card_text(folder: Path) -> str:
     """The card of a run's folder: from its results.json and, where it is there, the table in `choices.md`.
 
     Raises:
-        CardError: the folder has no results.json of a run.
+        ResultsError: the folder has no results.json of a run.
+        CardError: it lacks what a card needs.
     """
-    path, table = folder / "results.json", folder / "choices.md"
+    table = folder / "choices.md"
+    results, choices = Results.read(folder), table.read_text(encoding="utf-8") if table.exists() else ""
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        choices = table.read_text(encoding="utf-8") if table.exists() else ""
-        return str(build_card(results, folder.resolve().name, choices)) + "\n"
-    except OSError as error:
-        raise CardError(
-            f"{path} can't be read ({error.strerror}); expected the output folder of a finished run"
-        ) from error
+        return wrapped(f"{build_card(results, folder.resolve().name, choices)}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CardError(f"{path}: expected the results of a run ({error!r})") from error
+        raise CardError(f"{folder / RESULTS}: expected the results of a run ({error!r})") from error
 
 
 def write_card(folder: Path) -> None:
@@ -254,13 +194,13 @@ def _examples(named: list[str], generated: bool) -> list[tuple[str, str]]:
     return chosen
 
 
-def _own_figures(measured: dict, split: str, results: dict) -> dict:
+def _own_figures(measured: dict, split: str, results: Results) -> dict:
     """The figures that are a stock export's own, too: those on the very documents in which, given whole, it was found to find
     what the original finds."""
-    compared = results["export"]["comparison"]
+    compared = results.export["comparison"]
     if not compared or compared["split"] != split or compared["whole_text"]["differences"]:
         return {}
-    size = results.get("data", {}).get(split, {}).get(compared["corpus"], {}).get("documents")
+    size = results.data.get(split, {}).get(compared["corpus"], {}).get("documents")
     same = size == compared["documents"]
     return {corpus: report for corpus, report in measured.items() if same and corpus == compared["corpus"]}
 
@@ -298,21 +238,20 @@ def _model_index(measured: dict, split: str, settings: dict) -> list[EvalResult]
     ]
 
 
-def _overlapping(about: Family, settings: dict) -> str:
+def _overlapping(about: families.Facts, settings: dict) -> str:
     """What the model does with overlapping mentions; span families can be told to by `flat`."""
-    if about.overlap == LONGEST or settings.get("flat") is None:
+    if about.overlap == families.LONGEST or settings.get("flat") is None:
         return about.overlap
-    return FLAT if settings["flat"] else NESTED
+    return families.FLAT if settings["flat"] else families.NESTED
 
 
-def _citations(about: Family, results: dict) -> list[str]:
+def _citations(about: families.Facts, results: Results) -> list[str]:
     """BibTeX: the software, the family's paper, the corpora trained or measured on; each entry once."""
-    software = SOFTWARE.replace("VERSION", results["versions"].get("mosaic-ner", "unknown"))
-    data = results.get("data", {})
-    corpora = [*data.get("train", {}), *results["validation"], *results["test"]]
+    software = SOFTWARE.replace("VERSION", results.versions.get("mosaic-ner", "unknown"))
+    corpora = [*results.data.get("train", {}), *results.validation, *results.test]
     entries = [software, about.paper]
     for corpus in corpora:
-        entries += re.split(r"\n(?=@)", _about(corpus, results["settings"]).get("citation", ""))
+        entries += re.split(r"\n(?=@)", _about(corpus, results.settings).get("citation", ""))
     return [entry for entry in dict.fromkeys(entries) if entry]
 
 
@@ -416,18 +355,15 @@ def _pairs(values: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """`python -m mosaic_ner.hub.card FOLDER …`: writes the card of each folder again from its results.json."""
+    """`mosaic-ner card FOLDER …`: writes the card of each folder again from its results.json."""
     parser = argparse.ArgumentParser(
-        prog="card", description="Generates the model cards (README.md) of runs from their results.json."
+        prog="mosaic-ner card", description="Generates the model cards (README.md) of runs from their results.json."
     )
     parser.add_argument("folder", nargs="+", type=Path, help="output folder of a finished run")
-    try:
+    with one_message("card"):
         for folder in parser.parse_args(argv).folder:
             write_card(folder)
             sys.stdout.write(f"{folder / 'README.md'}\n")
-    except CardError as error:
-        sys.stderr.write(f"card: error: {error}\n")
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -13,35 +13,29 @@ what was exported and compared under "export", and the model card made from it. 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from mosaic_ner.data_builders.builder import MissingFileError
-from mosaic_ner.data_builders.console import log_progress
-from mosaic_ner.data_builders.corpora import CorpusError
-from mosaic_ner.data_builders.formats import FormatError
-from mosaic_ner.data_builders.run_data import TEST, VALIDATION, RunDataError, load_run_data
+from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.options import DataOptions
+from mosaic_ner.data_builders.run_data import TEST, VALIDATION, load_run_data
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.windowing import Windower
 from mosaic_ner.prediction.folders import trained_folder
 from mosaic_ner.prediction.loading import load
-from mosaic_ner.prediction.model_classes import ModelError
-from mosaic_ner.training.arguments import DataArguments
-from mosaic_ner.training.results import versions, without_local_paths, write_json
+from mosaic_ner.training.results import RESULTS, Results, versions, without_local_paths, write_json
 
-from .card import CardError, card_text
-from .export_check import ExportError, Part, as_table, compare, parts_of, stride_for
+from .card import card_text
+from .export_check import ExportError, TextPart, as_table, compare, parts_of
 from .export_readme import counts, readings, readme
-from .onnx_export import check_packages, export_onnx, graph_inputs, load_onnx
+from .onnx_export import export_onnx, graph_inputs, load_onnx, require_onnx
 from .stock import StockPredictor, check_stock, export_stock
+from .stride import stride_for
 
 logger = logging.getLogger(__name__)
-
-USER_ERRORS = (ExportError, ModelError, RunDataError, FormatError, LabelError, CorpusError, MissingFileError, CardError)
 
 
 def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Document]) -> dict:
@@ -60,7 +54,7 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
     config = model.config
 
     def original(texts: list[str]):
-        return own(texts, [task])
+        return own(texts, [config.task(task)])
 
     windower = Windower(
         tokenizer,
@@ -70,7 +64,7 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         config.packing,
     )
     parts = [part for document in documents for part in parts_of(document, windower)]
-    whole = [Part(d.id, 0, d.text, True) for d in documents]
+    whole = [TextPart(d.id, 0, d.text, True) for d in documents]
     read = [stock.reads(d.text) for d in documents]
     cut = [part for part, end in zip(whole, read, strict=True) if end is not None]
     found = original([part.text for part in cut])
@@ -99,9 +93,12 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
 
 def compare_onnx(model, tokenizer, folder: Path, documents: list[Document]) -> dict:
     """An ONNX export against the model, on whole documents: `compared` (see `export_check.compare`)."""
-    whole = [Part(d.id, 0, d.text, True) for d in documents]
+    whole = [TextPart(d.id, 0, d.text, True) for d in documents]
     exported = MentionPredictor(*load_onnx(folder))
-    return {"tasks": model.tasks_for(), "compared": compare(MentionPredictor(model, tokenizer), exported, whole)}
+    return {
+        "tasks": [task.name for task in model.tasks_for()],
+        "compared": compare(MentionPredictor(model, tokenizer), exported, whole),
+    }
 
 
 def run(options: argparse.Namespace) -> dict | None:
@@ -110,7 +107,7 @@ def run(options: argparse.Namespace) -> dict | None:
     Returns:
         the comparison, JSON-ready.
     Raises:
-        what is in `USER_ERRORS`.
+        UserError: a model, a corpus or a folder that can't be taken.
     """
     folder: Path = options.output
     _check_folder(folder)
@@ -119,7 +116,7 @@ def run(options: argparse.Namespace) -> dict | None:
         check_stock(model.config, options.task)
     else:
         graph_inputs(model.config)
-        check_packages("onnx", "onnxscript", "onnxruntime")
+        require_onnx()
     results, choices = _results(options.model) if options.format == "stock" else (None, "")
     documents = _documents(options) if options.compare else []
     _make(folder)
@@ -144,8 +141,7 @@ def run(options: argparse.Namespace) -> dict | None:
     if results is None:
         text = readme(options.format, facts, report)
     else:
-        results["export"] = about_export(model, facts, results, report)
-        write_json(folder / "results.json", results)
+        replace(results, export=about_export(model, facts, results, report), document_f1={}).write(folder)
         if choices:
             (folder / "choices.md").write_text(choices, encoding="utf-8")
         text = card_text(folder)
@@ -153,7 +149,7 @@ def run(options: argparse.Namespace) -> dict | None:
     return report
 
 
-def about_export(model, facts: dict, results: dict, report: dict | None) -> dict:
+def about_export(model, facts: dict, results: Results, report: dict | None) -> dict:
     """What results.json says of a stock export under "export".
 
     Returns:
@@ -161,10 +157,11 @@ def about_export(model, facts: dict, results: dict, report: dict | None) -> dict
         for by the export's task alone, so that the figures say something of the export; `comparison`: `counts` of the report,
         or None.
     """
-    mode = results["settings"].get("prediction_mode")
-    measured = dict.fromkeys([*results["test"], *results["validation"]])
+    mode = results.settings.get("prediction_mode")
+    measured = dict.fromkeys([*results.test, *results.validation])
     own = {name: value for name, value in facts.items() if name != "name"}
-    same = [corpus for corpus in measured if list(model.tasks_for(corpus, mode)) == [facts["task"]]]
+    asked = {corpus: [task.name for task in model.tasks_for(corpus, mode)] for corpus in measured}
+    same = [corpus for corpus, names in asked.items() if names == [facts["task"]]]
     return {"format": "stock", **own, "same_task": same, "comparison": report and counts(report)}
 
 
@@ -184,25 +181,24 @@ def summary(report: dict) -> str:
     return "\n".join(lines)
 
 
-def _results(model: str) -> tuple[dict | None, str]:
+def _results(model: str) -> tuple[Results | None, str]:
     """results.json and choices.md of the model's folder, None and "" where they aren't there.
 
     Raises:
-        CardError: no card can be made of them; told before the export is written and compared.
+        ResultsError, CardError: no card can be made of them; told before the export is written and compared.
     """
     folder = trained_folder(model, "--model_name_or_path")
-    path, choices = folder / "results.json", folder / "choices.md"
-    if not path.exists():
+    if not (folder / RESULTS).exists():
         return None, ""
     card_text(folder)
-    table = choices.read_text(encoding="utf-8") if choices.exists() else ""
-    return json.loads(path.read_text(encoding="utf-8")), table
+    choices = folder / "choices.md"
+    return Results.read(folder), choices.read_text(encoding="utf-8") if choices.exists() else ""
 
 
 def _documents(options: argparse.Namespace) -> list[Document]:
     named = {"validation_corpora" if options.split == VALIDATION else "test_corpora": [options.compare]}
     data = load_run_data(
-        DataArguments(corpora=[options.compare], data_dir=options.data_dir, cache_dir=options.cache_dir, **named)
+        DataOptions(corpora=[options.compare], data_dir=options.data_dir, cache_dir=options.cache_dir, **named)
     )
     splits = data.validation if options.split == VALIDATION else data.test
     return [document for documents in splits.values() for document in documents]
@@ -246,11 +242,8 @@ def main(argv: list[str] | None = None) -> None:
     log_progress()
     for chatty in ("onnxscript", "onnx_ir"):  # a line per node of the graph
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
+    with one_message("export"):
         report = run(options)
-    except USER_ERRORS as error:
-        sys.stderr.write(f"export: error: {error}\n")
-        sys.exit(2)
     if report is not None:
         sys.stdout.write(summary(report))
         if report["compared"]["differences"]:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mosaic_ner.analysis.markdown import markdown_table
+from mosaic_ner.data_builders.markdown import markdown_table
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.modeling.windowing import Windower
 
 SHOWN = 20
@@ -17,16 +18,11 @@ Predict = Callable[[list[str]], list[list[Mention]]]
 """Texts → the mentions of each, in characters."""
 
 
-def stride_for(longest: int) -> int:
-    """Tokens that the stretches of a long text share, for a pipeline that reads `longest` at once."""
-    return min(64, longest // 4)
+class ExportError(UserError):
+    """A model that can't be exported as asked, or a folder that is no export."""
 
 
-class ExportError(ValueError):
-    """A model that can't be exported as asked, a folder that is no export, a missing package."""
-
-
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A stretch of a document: its text begins at character `start`; `whole` if it is all there is."""
 
     document: str
@@ -35,7 +31,7 @@ class Part(NamedTuple):
     whole: bool
 
 
-def parts_of(document: Document, windower: Windower) -> list[Part]:
+def parts_of(document: Document, windower: Windower) -> list[TextPart]:
     """The document as it is if it fits one window, else what its windows see of it, each again fitting one."""
 
     def cut(start: int, text: str) -> list[tuple[int, str]]:
@@ -47,10 +43,10 @@ def parts_of(document: Document, windower: Windower) -> list[Part]:
         return [p for at, own in stretches for p in ([(start + at, own)] if own == text else cut(start + at, own))]
 
     pieces = cut(0, document.text)
-    return [Part(document.id, start, text, len(pieces) == 1) for start, text in pieces]
+    return [TextPart(document.id, start, text, len(pieces) == 1) for start, text in pieces]
 
 
-def compare(original: Predict, export: Predict, parts: list[Part]) -> dict:
+def compare(original: Predict, export: Predict, parts: list[TextPart]) -> dict:
     """Mentions of both on the same texts, compared by (start, end, type).
 
     Returns:
@@ -99,7 +95,7 @@ def _trimmed(text: str, key: tuple[int, int, str]) -> tuple[int, int, str]:
 
 
 def as_table(report: dict) -> str:
-    """A report of `export.compare_export` as Markdown: a row per way of reading."""
+    """A report of `compare_stock` or `compare_onnx` (see export.py) as Markdown: a row per way of reading."""
     names = {"compared": "texts that both read whole", "whole_text": "whole documents"}
     names["with_stride"] = f"truncated documents, with `stride={report.get('stride')}`"
     columns = ("texts", "original", "export", "same", "only_original", "only_export", "differences")

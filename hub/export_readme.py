@@ -1,12 +1,15 @@
-"""The README.md of an export, generated from what was exported and compared; of a stock export, what its model card says
-beside that (see card.py), too."""
+"""The README.md of an export, generated from what was exported and compared.
+
+Of a stock export of a run, card.py makes the README.md, with parts from here.
+"""
 
 from __future__ import annotations
 
 from huggingface_hub import ModelCardData
-from mosaic_ner.analysis.markdown import markdown_table
+from mosaic_ner.data_builders.markdown import markdown_table
 
-from .export_check import as_table, stride_for
+from .export_check import as_table
+from .stride import stride_for
 
 _STOCK = """
 # {name}: {task}

@@ -1,16 +1,16 @@
 """The forward pass of a model as an ONNX graph, and a model that runs it: `MentionPredictor` takes it as any other.
 
-The graph ends at the scores; search and decoding are the families' own code. Needs onnx, onnxscript and onnxruntime:
-`pip install 'mosaic-ner[onnx]'`.
+The graph ends at the scores. The best labels are found, and spans are read from them, by the families' own code. Needs onnx,
+onnxscript and onnxruntime: `pip install 'mosaic-ner[onnx]'`.
 """
 
 from __future__ import annotations
 
 import copy
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from mosaic_ner.data_builders.extras import require
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.configuration_joint_ib import JointIBConfig
 from mosaic_ner.modeling.configuration_ner import NERConfig
@@ -30,7 +30,7 @@ from .stock import longest_input
 
 GRAPH = "model.onnx"
 SEARCH = "search.safetensors"
-"""The weights that search needs and the graph hasn't: a CRF's."""
+"""The weights that `best_labels` needs and the graph hasn't: a CRF's."""
 TOLERANCE = 1e-3
 """Largest difference of logits that is taken for rounding."""
 LARGEST = 1_900_000_000
@@ -39,10 +39,9 @@ LARGEST = 1_900_000_000
 _INPUTS = ("input_ids", "attention_mask", "unit_starts", "unit_ends", "corpus_ids", "task_ids")
 
 
-def check_packages(*names: str) -> None:
-    """Raises ExportError if one of the packages isn't installed."""
-    if missing := [name for name in names if find_spec(name) is None]:
-        raise ExportError(f"ONNX needs {', '.join(missing)}, not installed here: pip install 'mosaic-ner[onnx]'")
+def require_onnx() -> None:
+    """Raises ExtraError unless all packages that an export needs are installed."""
+    require("onnx", "an ONNX export", "onnx", "onnxscript", "onnxruntime")
 
 
 def graph_inputs(config: NERConfig) -> list[str]:
@@ -99,19 +98,19 @@ def made_up_batch(config: NERConfig, names: list[str], size: int, tokens: int, u
 
 
 def export_onnx(model, tokenizer, folder: Path) -> dict:
-    """Writes the model's forward pass as `model.onnx`, with config, tokenizer and the weights that search needs.
+    """Writes the model's forward pass as `model.onnx`, with config, tokenizer and the weights that `best_labels` needs.
 
     Args:
-        model, tokenizer: as `prediction.loading.load` gives them. Scores are computed in float32, whatever the model's precision.
+        model, tokenizer: as `prediction.loading.load` gives them. Scores are float32, whatever the model's precision.
         folder: an empty folder.
     Returns:
         facts for README.md: `inputs`, `family` (the config's model type), `opset`, `largest_difference` of its logits to
         PyTorch's on made-up batches.
     Raises:
-        ExportError: an SRU-NER model, a missing package, or a graph that computes something else.
+        ExportError: an SRU-NER model, or a graph that computes something else. ExtraError: a missing package.
     """
     names = graph_inputs(model.config)
-    check_packages("onnx", "onnxscript", "onnxruntime")
+    require_onnx()
     exact = model if model.dtype == torch.float32 else copy.deepcopy(model).float()
     training = exact.training
     scores = _Scores(exact.cpu().eval(), names)
@@ -144,7 +143,7 @@ def export_onnx(model, tokenizer, folder: Path) -> dict:
             delattr(config, name)
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    if kept := _search_weights(exact):
+    if kept := _label_weights(exact):
         save_file(kept, folder / SEARCH)
     gap = _largest_difference(scores, names, folder / GRAPH, model.config)
     exact.train(training)
@@ -167,8 +166,8 @@ def _name_axes(graph, inputs: list[list[str]]) -> None:
                 value.shape[axis] = names[str(size)]
 
 
-def _search_weights(model) -> dict[str, Tensor]:
-    """What `search` reads beside the scores."""
+def _label_weights(model) -> dict[str, Tensor]:
+    """What `best_labels` reads beside the scores."""
     return {name: t.contiguous() for name, t in model.state_dict().items() if name.startswith("crf.")}
 
 
@@ -188,16 +187,14 @@ def _largest_difference(scores: _Scores, names: list[str], graph: Path, config: 
 
 
 def _session(graph: Path):
-    check_packages("onnxruntime")
-    import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
-
+    needs = ("onnxruntime", "onnxruntime.capi.onnxruntime_pybind11_state")
+    onnxruntime, errors = require("onnx", "running a graph", *needs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
+    except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf) as error:
         raise ExportError(f"{graph} is no graph that onnxruntime can run: {str(error).splitlines()[0]}") from error
 
 
@@ -208,7 +205,7 @@ class OnnxModel:
     Args:
         folder: the output of `export_onnx`.
     Raises:
-        ExportError: no such output, or onnxruntime is missing.
+        ExportError: no such output. ExtraError: onnxruntime is missing.
     """
 
     training = False
@@ -237,18 +234,23 @@ class OnnxModel:
                 "export"
             )
         self.config = config
-        self.features, self.search, self.decode = shell.features, shell.search, shell.decode
-        self.tasks_for, self.knows, self.knows_native_types = shell.tasks_for, shell.knows, shell.knows_native_types
+        self.padding, self.features, self.best_labels, self.decode = (
+            shell.padding, shell.features, shell.best_labels, shell.decode
+        )  # fmt: skip
+        self.tasks_for, self.tasks_named, self.default_task = shell.tasks_for, shell.tasks_named, shell.default_task
+        self.knows, self.knows_native_types = shell.knows, shell.knows_native_types
 
     @staticmethod
     def _restore(shell, file: Path) -> None:
-        wanted = _search_weights(shell)
+        wanted = _label_weights(shell)
         if not wanted:
             return
         try:
             weights = load_file(file)
         except (OSError, SafetensorError) as error:
-            raise ExportError(f"{file} can't be read ({error}), and search needs it: export the model again") from error
+            raise ExportError(
+                f"{file} can't be read ({error}), and the best labels need it: export the model again"
+            ) from error
         if {n: t.shape for n, t in weights.items()} != {n: t.shape for n, t in wanted.items()}:
             raise ExportError(f"{file} is not of the model in config.json; export the model again")
         shell.load_state_dict(weights, strict=False, assign=True)
@@ -269,7 +271,7 @@ def load_onnx(folder: Path | str) -> tuple[OnnxModel, PreTrainedTokenizerFast]:
     """An export and its tokenizer, for `MentionPredictor(model, tokenizer)`.
 
     Raises:
-        ExportError: as for `OnnxModel`, or the tokenizer is missing.
+        ExportError, ExtraError: as for `OnnxModel`, or the tokenizer is missing.
     """
     model = OnnxModel(folder)
     try:

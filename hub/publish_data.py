@@ -1,6 +1,6 @@
 """Publishes corpora as one dataset repository: Parquet files, a configuration per corpus, and a dataset card.
 
-python -m mosaic_ner.hub.publish_data --repo_id owner/mosaic-ner-corpora --data_dir D --output FOLDER \\
+mosaic-ner publish_data --repo_id owner/mosaic-ner-corpora --data_dir D --output FOLDER \\
     --redistribute biored bioid gnormplus s800 tmvar3 [--upload]
 
 `--output` gets exactly what `--upload` sends; without `--upload` nothing leaves the machine. Corpora without a licence that
@@ -23,16 +23,16 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import DatasetCard, DatasetCardData
-from mosaic_ner.analysis.markdown import markdown_table
 from mosaic_ner.data_builders.builder import FEATURES, build_corpus, example_to_document, missing_file_message
-from mosaic_ner.data_builders.console import log_progress
-from mosaic_ner.data_builders.corpora import CORPORA, SPLITS, TEN, Corpus, CorpusError, MissingFileError, get_corpus
+from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.corpora import CORPORA, MTL_LICENCE, NO_LICENCE, TEN, get_corpus
+from mosaic_ner.data_builders.corpus import SPLITS, Corpus, MissingFileError
 from mosaic_ner.data_builders.data_card import SplitStatistics, corpus_section, statistics
-from mosaic_ner.data_builders.formats import FormatError
+from mosaic_ner.data_builders.markdown import markdown_table
 
 from .card import CORPORA_PATH
-from .staging import staged
-from .upload import UploadError, check_repo_id, upload_folder
+from .staging import PublishError, staged
+from .upload import check_repo_id, upload_folder
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ LICENCES = {
     "public domain": ("other", True),
     "CC BY 3.0": ("cc-by-3.0", True),
     "CC BY 4.0": ("cc-by-4.0", True),
-    "CC BY 4.0 (MTL-Bioinformatics-2016)": ("cc-by-4.0", True),
+    MTL_LICENCE: ("cc-by-4.0", True),
     "GENIA licence": ("other", False),
-    "published by its authors for research, without a named licence": ("unknown", False),
+    NO_LICENCE: ("unknown", False),
 }
 """Licence as `corpora.py` has it → (the Hub's name of it, whether it is known to allow redistribution)."""
 
@@ -61,15 +61,10 @@ COLUMNS = (
     ("`infons`", "key-value pairs of the record"),
 )
 MADE_BY = "Made by `python -m mosaic_ner.hub.publish_data` of mosaic-ner."
-USER_ERRORS = (CorpusError, MissingFileError, FormatError, UploadError)
-
-
-class PublishError(ValueError):
-    """Corpora that may not be published, or a folder that can't be written."""
 
 
 @dataclass
-class Part:
+class PublishedCorpus:
     """One corpus as it is published.
 
     Attributes:
@@ -124,7 +119,7 @@ def write_repository(
     redistribute: list[str] = (),
     skip_missing: bool = False,
     max_shard_size: str = "500MB",
-) -> list[Part]:
+) -> list[PublishedCorpus]:
     """Writes the repository's content: `NAME/SPLIT-00000-of-0000N.parquet` and README.md, the card.
 
     Args:
@@ -155,7 +150,7 @@ def write_repository(
         lines = [missing_file_message(CORPORA[n], split, data_dir) for n in gaps for split in missing[n]]
         remedy = "leave these corpora out of --corpora" if skip_missing else "or publish without them: --skip_missing"
         raise MissingFileError("\n".join([*lines, remedy]))
-    check_folder(folder)
+    check_output(folder)
     parts = []
     try:
         with staged(folder) as fresh:
@@ -173,7 +168,7 @@ def write_repository(
     return parts
 
 
-def check_folder(folder: Path) -> None:
+def check_output(folder: Path) -> None:
     """Raises PublishError unless the folder isn't there, is empty or was written by this program."""
     if not folder.exists():
         return
@@ -190,13 +185,13 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def _write_part(folder: Path, builder, missing: list[str], permitted: bool, shard_bytes: int) -> Part:
+def _write_part(folder: Path, builder, missing: list[str], permitted: bool, shard_bytes: int) -> PublishedCorpus:
     corpus = builder.config.corpus
     faults: Counter[str] = Counter()
     for counts in builder.read_reports().values():
         faults.update(counts["counts"])
     info = DatasetInfo(config_name=corpus.name, features=FEATURES, splits=SplitDict(), download_size=0, dataset_size=0)
-    part = Part(corpus, {}, info, {}, faults, missing, permitted)
+    part = PublishedCorpus(corpus, {}, info, {}, faults, missing, permitted)
     (folder / corpus.name).mkdir()
     for split, rows in builder.as_dataset().items():
         size = builder.info.splits[split].num_bytes
@@ -212,7 +207,7 @@ def _write_part(folder: Path, builder, missing: list[str], permitted: bool, shar
     return part
 
 
-def dataset_card(repo_id: str, parts: list[Part]) -> str:
+def dataset_card(repo_id: str, parts: list[PublishedCorpus]) -> str:
     """The dataset card: metadata that lets `load_dataset(repo_id, corpus)` work, and what is in each corpus."""
     licences = sorted({LICENCES[p.corpus.licence][0] for p in parts})
     documents = sum(s.documents for p in parts for s in p.statistics.values())
@@ -281,7 +276,7 @@ def size_category(documents: int) -> str:
     return below
 
 
-def _overview(parts: list[Part]) -> str:
+def _overview(parts: list[PublishedCorpus]) -> str:
     rows = []
     for p in parts:
         sizes = [f"{p.statistics[s].documents:,}" if s in p.statistics else "-" for s in SPLITS]
@@ -290,7 +285,7 @@ def _overview(parts: list[Part]) -> str:
     return markdown_table(["corpus", "title", "text", *SPLITS, "mentions", "licence"], rows)
 
 
-def _section(part: Part) -> str:
+def _section(part: PublishedCorpus) -> str:
     corpus, counts = part.corpus, part.statistics
     rows = [[f"`{t}`", *(f"{c.types[t]:,}" for c in counts.values())] for t in corpus.types]
     rows.append(["all", *(f"{c.mentions:,}" for c in counts.values())])
@@ -330,7 +325,7 @@ COMMAND = "python -m mosaic_ner.hub.publish_data"
 def main(argv: list[str] | None = None) -> None:
     """Command line: writes the folder and, with `--upload`, sends it."""
     parser = argparse.ArgumentParser(
-        prog="publish_data",
+        prog="mosaic-ner publish_data",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -362,7 +357,7 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"--{name} needs --upload")
     log_progress()
     disable_progress_bars()
-    try:
+    with one_message("publish_data"):
         check_repo_id(options.repo_id)
         parts = write_repository(
             options.output,
@@ -389,9 +384,6 @@ def main(argv: list[str] | None = None) -> None:
             sys.stdout.write(f"{done.url}\n")
             if done.others:
                 sys.stdout.write(f"left as they were (remove with --replace): {', '.join(done.others)}\n")
-    except (PublishError, *USER_ERRORS) as error:
-        sys.stderr.write(f"publish_data: error: {error}\n")
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A folder that appears when it is complete, and not before."""
+"""What may be published, and folders that appear when they are complete, and not before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mosaic_ner.modeling.label_space import UserError
+
+
+class PublishError(UserError):
+    """A model or corpora that can't be published as they are, or a folder that can't be written."""
 
 
 @contextmanager

@@ -1,5 +1,7 @@
-"""A softmax tagger as the encoder's own token classification class: for the stock `pipeline("token-classification")`, the
-hosted widget, and any tool that runs no code from the Hub."""
+"""A softmax tagger as the encoder's own token classification class.
+
+For the stock `pipeline("token-classification")`, the hosted widget, and any tool that runs no code from the Hub.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from pathlib import Path
 import torch
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.modeling_aioner import split_label
+from mosaic_ner.modeling.label_space import split_label
 from mosaic_ner.prediction.encoders import plain_tokenizer, set_template
 from tokenizers import processors
 from torch import nn
@@ -65,7 +67,7 @@ def check_stock(config, task: str | None = None) -> int:
             f"transformers has no token classification class for the encoder {config.encoder_config.model_type!r}; train on "
             "one that has (bert, roberta, electra, deberta-v2, distilbert …)"
         )
-    if OUTSIDE in {name for task in config.tasks for name in task["types"]}:
+    if any(OUTSIDE in task.types for task in config.tasks):
         raise ExportError(f"a type is called {OUTSIDE!r}, which the stock pipeline takes for no mention; rename it")
     try:
         return config.task_index(task or config.default_tasks[0])
@@ -80,11 +82,11 @@ def label_rows(config: AIONERConfig, task: int) -> tuple[list[int], list[str]]:
     doesn't look for stay, named "O": where one wins, the model finds nothing, and so does the pipeline.
     """
     own = config.tasks[task]
-    rows = list(own["labels"]) if config.restrict_labels else list(range(config.num_labels))
+    rows = list(own.labels) if config.restrict_labels else list(range(config.num_labels))
     names = []
     for row in rows:
         kind, name = split_label(config.id2label[row])
-        names.append(f"{kind}-{name}" if kind in ("B", "I") and name in own["types"] else OUTSIDE)
+        names.append(f"{kind}-{name}" if kind in ("B", "I") and name in own.types else OUTSIDE)
     return rows, names
 
 
@@ -113,9 +115,7 @@ def stock_model(model, task: int):
     values = {k: v for k, v in encoder.config.to_dict().items() if k not in ("model_type", "architectures", "auto_map")}
     own = AutoConfig.for_model(encoder.config.model_type, **copy.deepcopy(values))
     own.id2label = dict(enumerate(names))
-    own.label2id = {
-        name: number for number, name in enumerate(names)
-    }  # of several O the last, as id2label turned round
+    own.label2id = {name: number for number, name in enumerate(names)}  # of several O the last, as transformers has it
     if "classifier_dropout" in values:
         own.classifier_dropout = config.dropout
     stock = AutoModelForTokenClassification.from_config(own, dtype=model.dtype)
@@ -148,7 +148,7 @@ def _check_logits(model, stock, task: int, rows: list[int]) -> None:
     training = model.training
     model.eval()
     own = model.config.tasks[task]
-    ids = [*own["prefix_ids"], *range(min(24, model.config.encoder_config.vocab_size)), *own["suffix_ids"]]
+    ids = [*own.prefix_ids, *range(min(24, model.config.encoder_config.vocab_size)), *own.suffix_ids]
     batch = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
     batch = {name: value.to(model.device) for name, value in batch.items()}
     wanted = model(**batch, task_ids=torch.tensor([task], device=model.device)).logits[..., rows]
@@ -169,7 +169,7 @@ def stock_tokenizer(tokenizer, config: AIONERConfig, task: int, longest: int | N
         longest: tokens that the encoder reads at once; None: any number.
     """
     plain = plain_tokenizer(tokenizer)
-    set_template(plain, config.tasks[task]["prefix_ids"], config.tasks[task]["suffix_ids"])
+    set_template(plain, [*config.tasks[task].prefix_ids], [*config.tasks[task].suffix_ids])
     backend = plain.backend_tokenizer
     byte_level = _byte_level(json.loads(backend.to_str())["pre_tokenizer"])
     if byte_level is not None:  # its tokens have the space before them, which belongs to no mention
@@ -210,12 +210,12 @@ def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dic
     own = model.config.tasks[number]
     longest = longest_input(model.encoder)
     stock = stock_model(model, number)
-    others = [name for name in model.config.default_tasks if name != own["name"]]
+    others = [name for name in model.config.default_tasks if name != own.name]
     if others:
         logger.warning(
             "the model answers a text by the tasks %s; the export answers by %s alone. Export the others, too (--task)",
             ", ".join(model.config.default_tasks),
-            own["name"],
+            own.name,
         )
     if longest and longest > model.config.max_tokens:
         logger.warning(
@@ -228,9 +228,9 @@ def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dic
     stock_tokenizer(tokenizer, model.config, number, longest).save_pretrained(folder)
     return {
         "class": type(stock).__name__,
-        "task": own["name"],
+        "task": own.name,
         "other_tasks": others,
-        "types": list(own["types"]),
+        "types": list(own.types),
         "max_tokens": model.config.max_tokens,
         "model_max_length": longest,
     }
@@ -241,7 +241,7 @@ class StockPredictor:
 
     Args:
         folder: the export.
-        stride: tokens that the stretches of a long text share; None: the pipeline truncates without a word.
+        stride: tokens that two stretches of a long text share (see stride.py); None: the pipeline truncates silently.
     """
 
     def __init__(self, folder: Path, stride: int | None = None):

@@ -1,8 +1,11 @@
 """The one way to the Hub: a folder becomes a repository's content, for models, datasets and Spaces.
 
-Large files are sent one after the other, then everything becomes visible in one commit, so that nobody downloads half a
-model. A request that fails for a passing reason is repeated; a second call sends only what the server hasn't got, because
-the Hub keeps contents by their hash. (With hf_xet that holds for chunks of a file; without it, for whole files.)
+All files become visible in one commit, so that nobody downloads half a model. (`HfApi.upload_folder` may make several commits
+of a large folder; `HfApi.create_commit` makes one.) What was sent stays on the Hub, by its hash. So an interrupted upload is
+resumed by the same command, which sends what the Hub lacks.
+
+huggingface_hub repeats the transfers that fail in passing, but neither what makes the repository nor the commit. Here the
+whole upload is repeated: each of its steps can be taken twice.
 
 The token comes from the environment variable HF_TOKEN and is never written anywhere.
 """
@@ -13,37 +16,39 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
+from mosaic_ner.modeling.label_space import UserError
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""How often a step is tried; huggingface_hub itself repeats most requests of a step five times."""
+"""How often an upload is tried."""
 PAUSE = 2.0
-"""Seconds before a step's second attempt; doubled for each further one."""
-LARGE = 1 << 20
-"""Bytes from which a file is sent, and told, by itself."""
+"""Seconds before the second attempt; doubled for the third."""
 PASSING = {408, 412, 429, 500, 502, 503, 504}
 """Statuses that may be others soon: too many requests, a commit by somebody else at the same moment, server errors."""
 KEPT = {".gitattributes"}
 """Files of a repository that the Hub itself writes."""
 
-Result = TypeVar("Result")
 
-
-class UploadError(RuntimeError):
+class UploadError(UserError):
     """An upload that can't be begun or finished."""
 
 
 class Uploaded(NamedTuple):
-    """`url`: of the commit; `files`: paths in the repository; `removed`: files that were there before and no longer are;
-    `others`: files that were there before and stay."""
+    """What a repository has after an upload.
+
+    Attributes:
+        url: of the commit.
+        files: paths of the uploaded files in the repository.
+        removed: files that were there before and no longer are.
+        others: files that were there before and stay.
+    """
 
     url: str
     files: list[str]
@@ -74,9 +79,41 @@ def upload_folder(
         space_sdk: of a new Space, e.g. "gradio".
         endpoint: the Hub's address; default: HF_ENDPOINT or the public one.
     Raises:
-        UploadError: says what failed, what the server has by now and how to go on.
+        UploadError: says what failed and how to go on.
     """
-    return _Upload(folder, repo_id, repo_type, revision, endpoint).run(private, commit_message, replace, space_sdk)
+    check_repo_id(repo_id)
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token:
+        raise UploadError(
+            "the environment variable HF_TOKEN isn't set; make a token with write access in the Hub's settings "
+            "(https://huggingface.co/settings/tokens), `export HF_TOKEN=…`, and run the same command again"
+        )
+    files = _files(Path(folder))
+    api = HfApi(endpoint=endpoint, token=token)
+    where = {"repo_id": repo_id, "repo_type": repo_type}
+    seen: set[str] = set()
+    attempt = 1
+    while True:
+        try:
+            _make_repository(api, where, private, revision, space_sdk)
+            return _commit(api, where | {"revision": revision}, files, commit_message, replace, seen)
+        except UploadError:
+            raise
+        except OfflineModeIsEnabled as error:
+            raise UploadError("HF_HUB_OFFLINE is set, so nothing can be sent; unset it") from error
+        except (HTTPError, OSError, RuntimeError, ValueError) as error:
+            reason, passing = _reason(error, api.endpoint, repo_id)
+            reason = reason.replace(token, "(token)")
+            if not passing or attempt == ATTEMPTS:
+                tried = f" after {attempt} attempts" if attempt > 1 else ""
+                raise UploadError(
+                    f"the upload to the {repo_type} repository {repo_id} failed{tried}: {reason}. Files become visible by its "
+                    "last step, the commit. To go on, mend the cause and run the same command again: what the Hub has is "
+                    "not sent again"
+                ) from error
+        attempt += 1
+        logger.warning("the upload failed (%s); attempt %d of %d", reason, attempt, ATTEMPTS)
+        time.sleep(PAUSE * 2 ** (attempt - 2))
 
 
 def check_repo_id(repo_id: str, option: str = "--repo_id") -> None:
@@ -89,144 +126,6 @@ def check_repo_id(repo_id: str, option: str = "--repo_id") -> None:
         raise UploadError(f"{option} {repo_id!r}: expected owner/name, e.g. my-lab/biored-ner")
 
 
-class _Upload:
-    """One upload, and how far it has come."""
-
-    def __init__(self, folder: str | Path, repo_id: str, repo_type: str, revision: str, endpoint: str | None):
-        check_repo_id(repo_id)
-        self.folder, self.repo_id, self.repo_type, self.revision = Path(folder), repo_id, repo_type, revision
-        self.token = os.environ.get("HF_TOKEN", "").strip()
-        if not self.token:
-            raise UploadError(
-                "the environment variable HF_TOKEN isn't set; make a token with write access in the Hub's settings "
-                "(https://huggingface.co/settings/tokens), `export HF_TOKEN=…`, and run the same command again"
-            )
-        self.api = HfApi(endpoint=endpoint, token=self.token)
-        self.files = _files(self.folder)
-        self.done: list[str] = []
-        self.url = ""
-
-    def run(self, private: bool, message: str, replace: bool, space_sdk: str | None) -> Uploaded:
-        where = {"repo_id": self.repo_id, "repo_type": self.repo_type}
-        name = f"{self.repo_type} repository {self.repo_id}"
-        self._step(
-            f"making the {name}",
-            lambda: self.api.create_repo(**where, private=private or None, exist_ok=True, space_sdk=space_sdk),
-        )
-        if private and not self._step(f"looking at the {name}", lambda: self.api.repo_info(**where)).private:
-            raise UploadError(
-                f"the {name} is there already, and public, but --private was asked for; make it private in its settings "
-                "or take another --repo_id (nothing was sent)"
-            )
-        self.done.append(f"the {name}")
-        where["revision"] = self.revision
-        if self.revision != "main":
-            branch = {"branch": self.revision, "repo_id": self.repo_id, "repo_type": self.repo_type}
-            self._step(f"making the branch {self.revision}", lambda: self.api.create_branch(**branch, exist_ok=True))
-            self.done.append(f"its branch {self.revision}")
-        before = self._step("listing what is there", lambda: set(self.api.list_repo_files(**where)))
-        others = sorted(before - {*self.files, *KEPT})
-        additions = self._additions()
-        large = [a for a in additions if self.files[a.path_in_repo].stat().st_size >= LARGE]
-        small = [a for a in additions if a not in large]
-        for group in (*([a] for a in large), small):
-            self._send(group, where)
-        self._commit(additions, others if replace else [], message, where)
-        after = self._step("listing what is there", lambda: set(self.api.list_repo_files(**where)))
-        if lacking := sorted(set(self.files) - after):
-            raise UploadError(
-                f"the {name} has no {', '.join(lacking)} after the commit, perhaps because of a .gitignore there; remove "
-                "that and run the same command again"
-            )
-        return Uploaded(self.url, [*self.files], others if replace else [], [] if replace else others)
-
-    def _additions(self) -> list[CommitOperationAdd]:
-        return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(path)) for name, path in self.files.items()]
-
-    def _send(self, additions: list[CommitOperationAdd], where: dict) -> None:
-        if not additions:
-            return
-        names = [a.path_in_repo for a in additions]
-        what = names[0] if len(names) == 1 else f"{len(names)} small files"
-        # Its contents stay: the commit may need them again.
-        self._step(
-            f"sending {what}", lambda: self.api.preupload_lfs_files(additions=additions, free_memory=False, **where)
-        )
-        if len(names) == 1:
-            self.done.append(what)
-        logger.info("%s: on the server, or to go with the commit", what)
-
-    def _commit(self, additions: list[CommitOperationAdd], removed: list[str], message: str, where: dict) -> None:
-        first = iter([additions])
-
-        def commit():
-            operations, gone = next(first, None), removed
-            if operations is None:  # ask for everything again: the commit may be there although its answer got lost
-                there = self.api.list_repo_files(**where)
-                operations, gone = self._additions(), [name for name in removed if name in there]
-            deletions = [CommitOperationDelete(path_in_repo=name) for name in gone]
-            return self.api.create_commit(operations=[*operations, *deletions], commit_message=message, **where)
-
-        self.url = self._step("the commit", commit).commit_url
-
-    def _step(self, what: str, call: Callable[[], Result]) -> Result:
-        """The call's result, at the first attempt that has one.
-
-        Raises:
-            UploadError: none has, or the failure isn't a passing one.
-        """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return call()
-            except OfflineModeIsEnabled as error:
-                raise UploadError("HF_HUB_OFFLINE is set, so nothing can be sent; unset it") from error
-            except (HTTPError, OSError, RuntimeError, ValueError) as error:
-                reason, passing = self._reason(error)
-                if not passing or attempt == ATTEMPTS:
-                    raise UploadError(self._report(what, reason, attempt)) from error
-                logger.warning("%s failed (%s); attempt %d of %d", what, reason, attempt + 1, ATTEMPTS)
-            time.sleep(PAUSE * 2 ** (attempt - 1))
-        raise AssertionError("the last attempt returns or raises")
-
-    def _reason(self, error: BaseException) -> tuple[str, bool]:
-        """What went wrong, in words without the token, and whether it may pass."""
-        # huggingface_hub tells of a failed file by a RuntimeError around the request's own error.
-        cause = error
-        while not isinstance(cause, HTTPError) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        # The Hub's own words are in the later lines, in an attribute, or in an error around the request's.
-        said = [cause, getattr(cause, "server_message", None), error if isinstance(error, ValueError) else None]
-        words = dict.fromkeys(" ".join(str(part).split()) for part in said if part)
-        told = [w for w in words if w and not any(w != other and w in other for other in words)]
-        text = "; ".join(told)[:1000].replace(self.token, "(token)") or type(cause).__name__
-        if isinstance(cause, HfHubHTTPError):
-            status = cause.response.status_code
-            if status == 401:
-                return (
-                    f"401, the Hub doesn't accept the token in HF_TOKEN; is it complete and still valid? ({text})",
-                    False,
-                )
-            if status == 403:
-                return (
-                    f"403, the token in HF_TOKEN may not write to {self.repo_id}; it needs write access, and you to be of "
-                    f"that organisation ({text})",
-                    False,
-                )
-            return text, status in PASSING
-        if isinstance(cause, HTTPError):
-            return f"{self.api.endpoint} can't be reached: {text}", True
-        # Something between here and the Hub may answer in another language than JSON.
-        return text, isinstance(cause, (RuntimeError, ConnectionError, TimeoutError, json.JSONDecodeError))
-
-    def _report(self, what: str, reason: str, attempts: int) -> str:
-        tried = f" after {attempts} attempts" if attempts > 1 else ""
-        there = ", ".join(self.done) or "nothing"
-        return (
-            f"{what} failed{tried}: {reason}. There by now: {there}; what is not yet committed is not to be seen. To go on, "
-            "mend the cause and run the same command again: contents that are there are not sent again"
-        )
-
-
 def _files(folder: Path) -> dict[str, Path]:
     """Path in the repository → file, sorted."""
     if not folder.is_dir():
@@ -237,3 +136,59 @@ def _files(folder: Path) -> dict[str, Path]:
     if not files:
         raise UploadError(f"{folder} is empty; there is nothing to upload")
     return files
+
+
+def _make_repository(api: HfApi, where: dict, private: bool, revision: str, space_sdk: str | None) -> None:
+    api.create_repo(**where, private=private or None, exist_ok=True, space_sdk=space_sdk)
+    if private and not api.repo_info(**where).private:
+        raise UploadError(
+            f"the {where['repo_type']} repository {where['repo_id']} is there already, and public, but --private was asked "
+            "for; make it private in its settings or take another --repo_id (nothing was sent)"
+        )
+    if revision != "main":
+        api.create_branch(**where, branch=revision, exist_ok=True)
+
+
+def _commit(api: HfApi, where: dict, files: dict[str, Path], message: str, replace: bool, seen: set[str]) -> Uploaded:
+    """Sends what the Hub lacks, then commits; a commit that would change nothing is left out.
+
+    Args:
+        seen: gets the names of the files that are there. An earlier attempt may have removed some, without an answer.
+    """
+    there = set(api.list_repo_files(**where))
+    seen |= there
+    others = sorted(seen - {*files, *KEPT})
+    operations = [CommitOperationAdd(name, path) for name, path in files.items()]
+    if replace:
+        operations += [CommitOperationDelete(name) for name in others if name in there]
+    url = api.create_commit(**where, operations=operations, commit_message=message).commit_url
+    if lacking := sorted(set(files) - set(api.list_repo_files(**where))):
+        raise UploadError(
+            f"the {where['repo_type']} repository {where['repo_id']} has no {', '.join(lacking)} after the commit, perhaps "
+            "because of a .gitignore there; remove that and run the same command again"
+        )
+    return Uploaded(url, [*files], others if replace else [], [] if replace else others)
+
+
+def _reason(error: BaseException, endpoint: str, repo_id: str) -> tuple[str, bool]:
+    """What went wrong, and whether it may pass."""
+    # huggingface_hub tells which file, or what of a card, by an error around the request's own.
+    cause = error
+    while not isinstance(cause, HTTPError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    said = (" ".join(str(one).split()).rstrip(".") or type(one).__name__ for one in (error, cause))
+    text = "; ".join(dict.fromkeys(said))[:1000]
+    if isinstance(cause, HfHubHTTPError):
+        status = cause.response.status_code
+        if status == 401:
+            text = f"401, the Hub doesn't accept the token in HF_TOKEN; is it complete and still valid? ({text})"
+        if status == 403:
+            text = (
+                f"403, the token in HF_TOKEN may not write to {repo_id}; it needs write access, and you to be of that "
+                f"organisation ({text})"
+            )
+        return text, status in PASSING
+    if isinstance(cause, HTTPError):
+        return f"{endpoint} can't be reached: {text}", True
+    # Something between here and the Hub may answer in another language than JSON.
+    return text, isinstance(cause, (RuntimeError, ConnectionError, TimeoutError, json.JSONDecodeError))

@@ -5,18 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PADDING = {"labels": -100, "unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100}
-PADDING |= {"gold_steps": -1, "gold_actions": -1, "unclear_places": -1, "unclear_actions": -1}
-PADDING |= {"span_cells": -1, "synonym_cells": -1}
-"""Padding value of a feature; masks and everything else pad with 0, `input_ids` with the pad token."""
 
-
-def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[str, Tensor]:
+def pad_batch(features: list[dict[str, list[int]]], padding: dict[str, int]) -> dict[str, Tensor]:
     """Pads features to the longest of the batch.
 
     Args:
         features: dicts of equal keys; lists of ints, and lists of these, are padded at the end, single ints are stacked.
-        pad_token_id: padding of `input_ids`; other keys pad with `PADDING` (0 where it names none), each to its own longest.
+        padding: key → padding value, 0 for others; each key is padded to its own longest.
     Returns:
         int64 tensors (B, longest), (B, longest, widest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are
         bool but for that one.
@@ -26,7 +21,7 @@ def pad_batch(features: list[dict[str, list[int]]], pad_token_id: int) -> dict[s
         if isinstance(first, int):
             batch[key] = torch.tensor([f[key] for f in features])
             continue
-        value = pad_token_id if key == "input_ids" else PADDING.get(key, 0)
+        value = padding.get(key, 0)
         longest = max(len(f[key]) for f in features)
         if any(isinstance(item, list) for f in features for item in f[key][:1]):
             widest = max(len(item) for f in features for item in f[key])

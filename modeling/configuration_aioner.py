@@ -9,8 +9,7 @@ class AIONERConfig(NERConfig):
     """AIONER: one tagger for many corpora, told by task tags what to look for (section 2.2).
 
     Args:
-        tasks: `{"name", "types", "labels", "prefix_ids", "suffix_ids"}`: also the shared types that the task looks for and
-            its label numbers; task tags are among the special tokens.
+        tasks: with the shared types that each looks for and its label numbers; task tags are among the special tokens.
         corpus_tasks: corpus → names of the tasks whose union answers for that corpus.
         trained_corpora: those that the model is trained on; default: all that have tasks.
         modes: ways to answer for texts of the default tasks (Table S3): "aio" (the ALL task), "ind" (each type's own task,
@@ -48,3 +47,17 @@ class AIONERConfig(NERConfig):
         self.label_first_token_only = label_first_token_only
         self.scores = scores
         super().__init__(**kwargs)
+
+    def check(self) -> None:
+        super().check()
+        kinds = {name[2:].partition("@")[0] for name in self.id2label.values() if name[:2] in ("B-", "I-")}
+        kinds |= {kind for task in self.tasks for kind in task.types}
+        if unknown := sorted(kinds - set(self.labels.shared_types)):
+            raise ValueError(f"the label space has no type {unknown[0]!r}, but a label or a task has")
+        for task in self.tasks:
+            if not all(0 <= number < self.num_labels for number in task.labels):
+                raise ValueError(f"task {task.name!r} has labels beyond the {self.num_labels} there are")
+        for name in [name for own in (self.corpus_tasks, self.modes) for many in own.values() for name in many]:
+            self.task_index(name)
+        for corpus in self.corpus_tasks:
+            self.labels.native_types(corpus)

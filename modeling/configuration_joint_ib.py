@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .configuration_ner import OwnTypesConfig, expect
+from .configuration_ner import OwnTypesConfig, at_least, expect, probability
+from .units import KINDS
 
 
 class JointIBConfig(OwnTypesConfig):
@@ -10,21 +11,19 @@ class JointIBConfig(OwnTypesConfig):
 
     Args:
         max_span_width: units of the widest span.
-        boundaries: where a span may begin and end: "word" (see `find_units`) or "token".
+        units: what a span is made of (see `find_units`): "pretoken" or "token".
         hidden_size: units of the first of the two layers that compress a span.
         latent_size: of z₃, and of z₁ and z₂.
-        noise: whether z₃ is sampled in training; without it and with `beta` 0 the model is a plain span classifier.
+        deterministic: z₃ is μ₃ in training, too, instead of a sample; with `beta` 0 the model is a plain span classifier.
         beta: weight of the compression loss (eq. 6); 0: none ("SupVIB_0").
         ib_prior: r(z₃): "learnt" (a diagonal Gaussian, as Mahabadi et al. 2021) or "standard".
         gamma: weight of the generative losses (eq. 7) in what they give back to the encoder; 0: no decoders.
         kl_weight: weight of their divergences (eq. 4 and 5) beside the words' likelihood; 1: the paper's bound.
-        synonyms: whether synonyms are generated too ("All"), or spans reconstructed only.
-        shared: what reconstruction and synonyms share: "mean" (μ), "both" (μ and σ) or "nothing".
+        generate_synonyms: whether synonyms are generated too ("All"), or spans reconstructed only.
+        tied: what reconstruction and synonyms share: "mean" (μ), "mean_and_variance" (μ and σ) or "none".
         word_size: size of the decoders' word vectors.
         decoder_size: size of their LSTM's state.
         vocabulary: the decoders' words; four special ones come before them.
-        pretraining: epochs at the beginning that train the generative parts alone.
-        annealing: epochs over which the weights of the divergences rise to their full values.
         threshold: least probability of a predicted mention, 0..1.
     """
 
@@ -33,57 +32,42 @@ class JointIBConfig(OwnTypesConfig):
     def __init__(
         self,
         max_span_width: int = 14,
-        boundaries: str = "word",
+        units: str = "pretoken",
         hidden_size: int = 512,
         latent_size: int = 512,
-        noise: bool = True,
+        deterministic: bool = False,
         beta: float = 1e-4,
         ib_prior: str = "learnt",
         gamma: float = 1e-2,
         kl_weight: float = 1.0,
-        synonyms: bool = True,
-        shared: str = "mean",
+        generate_synonyms: bool = True,
+        tied: str = "mean",
         word_size: int = 200,
         decoder_size: int = 256,
         vocabulary: list[str] | None = None,
-        pretraining: float = 0.0,
-        annealing: float = 0.0,
         threshold: float = 0.5,
         **kwargs,
     ):
-        expect("boundaries", boundaries, ("word", "token"))
+        expect("units", units, KINDS)
         expect("ib_prior", ib_prior, ("learnt", "standard"))
-        expect("shared", shared, ("mean", "both", "nothing"))
-        if max_span_width < 1:
-            raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
-        weights = {
-            "beta": beta,
-            "gamma": gamma,
-            "kl_weight": kl_weight,
-            "pretraining": pretraining,
-            "annealing": annealing,
-        }
-        for name, value in weights.items():
-            if value < 0:
-                raise ValueError(f"{name} is {value}; expected 0 or more")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; expected a probability, 0 to 1")
+        expect("tied", tied, ("mean", "mean_and_variance", "none"))
+        at_least(1, max_span_width=max_span_width)
+        at_least(0, beta=beta, gamma=gamma, kl_weight=kl_weight)
+        probability("threshold", threshold)
         self.max_span_width = max_span_width
-        self.boundaries = boundaries
+        self.units = units
         self.hidden_size = hidden_size
         self.latent_size = latent_size
-        self.noise = noise
+        self.deterministic = deterministic
         self.beta = beta
         self.ib_prior = ib_prior
         self.gamma = gamma
         self.kl_weight = kl_weight
-        self.synonyms = synonyms
-        self.shared = shared
+        self.generate_synonyms = generate_synonyms
+        self.tied = tied
         self.word_size = word_size
         self.decoder_size = decoder_size
         self.vocabulary = list(vocabulary or [])
-        self.pretraining = pretraining
-        self.annealing = annealing
         self.threshold = threshold
         super().__init__(**kwargs)
         self._name([":".join(kind) for kind in self.types])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from .configuration_ner import NERConfig, expect
+from .configuration_ner import NERConfig, at_least, expect, numbered, probability
+from .units import KINDS
 
 
 class SpanCVAEConfig(NERConfig):
     """CVAE-NER: spans classified by a softmax per corpus, shaped by a conditional VAE over label relations.
 
     Args:
-        tasks: the corpora; a corpus's own token is among the special tokens around its windows.
+        tasks: one for each corpus, by its name; the corpus's own token is among the special tokens around its windows.
         max_span_width: units of the widest span (Table 4: 10).
-        boundaries: where a span may begin and end: "word" (see `find_units`) or "token".
+        units: what a span is made of (see `find_units`): "pretoken" or "token".
         width_size: size of the embedding of a span's width (Table 4: 150).
         span_size: size of a span's embedding h (eq. 1); None: the encoder's hidden size.
         hidden_size: units of the classifier's first layer.
@@ -29,7 +30,7 @@ class SpanCVAEConfig(NERConfig):
     def __init__(
         self,
         max_span_width: int = 10,
-        boundaries: str = "word",
+        units: str = "pretoken",
         width_size: int = 150,
         span_size: int | None = None,
         hidden_size: int = 150,
@@ -41,17 +42,14 @@ class SpanCVAEConfig(NERConfig):
         threshold: float = 0.0,
         **kwargs,
     ):
-        expect("boundaries", boundaries, ("word", "token"))
+        expect("units", units, KINDS)
         expect("labels_per", labels_per, ("corpus", "shared"))
         expect("prior", prior, ("full", "fixed", "unshared", "shared", "random"))
-        if max_span_width < 1:
-            raise ValueError(f"max_span_width is {max_span_width}; expected 1 or more")
-        if alpha < 0:
-            raise ValueError(f"alpha is {alpha}; expected 0 or more")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; expected a probability, 0 to 1")
+        at_least(1, max_span_width=max_span_width)
+        at_least(0, alpha=alpha)
+        probability("threshold", threshold)
         self.max_span_width = max_span_width
-        self.boundaries = boundaries
+        self.units = units
         self.width_size = width_size
         self.hidden_size = hidden_size
         self.labels_per = labels_per
@@ -64,8 +62,8 @@ class SpanCVAEConfig(NERConfig):
         self.span_size = span_size or (self.encoder_config.hidden_size if self.encoder_config else None)
         # Always made from the label space, so that names and numbers can't disagree.
         names = dict.fromkeys(":".join(key) for key in self._output_keys())
-        self.id2label = dict(enumerate(names)) or self.id2label
-        self.label2id = {name: number for number, name in self.id2label.items()}
+        if names:
+            self.id2label, self.label2id = numbered(names).values()
 
     def _output_keys(self) -> list[tuple[str, ...]]:
         """For each of `labels.labels` what names its output; labels of the same output have the same."""

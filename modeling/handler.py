@@ -14,12 +14,11 @@ from threading import Lock
 
 from transformers import pipeline
 
-PARAMETERS = ("corpus", "tasks", "threshold", "window_batch_size")
+PARAMETERS = ("corpus", "tasks", "types", "threshold", "window_batch_size")
+TYPES = ("shared", "native")
 STOCK_PARAMETERS = ("threshold", "window_batch_size")
 AGGREGATION = "aggregation_strategy"
 """A parameter that clients of the stock pipeline send; mentions come whole here, which it calls "simple"."""
-NATIVE = "#native"
-"""Ends the name of a task that answers in a corpus's own types."""
 UNLIMITED = 1_000_000
 """Above it, a tokenizer's `model_max_length` says that none was saved."""
 TEXTS_AT_ONCE = 32
@@ -44,6 +43,7 @@ class EndpointHandler:
     Parameters, none of them needed; null is as good as leaving it out:
         corpus: a training corpus, whose guideline the mentions follow.
         tasks: list of task names, instead of the model's default ones.
+        types: "native" to be told a corpus's own types, "shared" (default) for shared ones.
         threshold: number 0..1, the lowest score of a mention.
         window_batch_size: windows that go through the model at once, 1 to `max_window_batch_size`; 16 by default.
     A stock export has one answer: no corpus, no tasks. The stock pipeline cuts a text that is longer than a window where the
@@ -160,8 +160,10 @@ class EndpointHandler:
             tasks = given["tasks"]
             if not isinstance(tasks, list) or not tasks or not all(isinstance(name, str) for name in tasks):
                 raise RequestError(f"tasks: expected a list of names, got {repr(tasks)}")
-            for name in tasks:  # here, because a text without words goes through no task
-                self.pipeline.model.config.task_index(name.removesuffix(NATIVE))
+        if "types" in given and given["types"] not in TYPES:
+            raise RequestError(f"types: expected {' or '.join(TYPES)}, got {repr(given['types'])}")
+        if "tasks" in given:  # here, because a text without words goes through no task
+            self.pipeline.model.tasks_named(given["tasks"], given.get("types"))
         return given
 
 

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from .batching import pad_batch
+from .configuration_ner import Task
 from .document import Mention
 from .windowing import Window, Windower, keep_flat
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which batches this process runs, and how the processes' results come together (`gather`: list → joined lists)."""
 
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     gather: Callable[[list], list] | None = None
 
 
@@ -28,8 +29,8 @@ class Request:
     """One pass of one window through the model."""
 
     window: Window
-    task: str | None
-    features: dict
+    task: Task
+    features: dict[str, list[int] | int]
 
 
 class MentionPredictor:
@@ -39,23 +40,24 @@ class MentionPredictor:
     texts give the same batches on one process or many.
 
     Args:
-        model: one of the families, or any object with their `config`, `features`, `search`, `decode`, `tasks_for`.
+        model: one of the families, or any object with their `config`, `padding`, `features`, `best_labels`, `decode` and
+            `tasks_for`.
         tokenizer: the fast tokenizer saved with it.
         batch_size: windows per batch.
-        share: this process's part of the batches, where several predict together; all get all the results.
+        shard: this process's part of the batches, where several predict together; all get all the results.
     """
 
-    def __init__(self, model, tokenizer, batch_size: int = 16, share: Share | None = None):
+    def __init__(self, model, tokenizer, batch_size: int = 16, shard: Shard | None = None):
         config = model.config
         self.model = model
         self.batch_size = batch_size
-        self.share = share or Share()
-        self.pad_token_id = tokenizer.pad_token_id or 0
+        self.shard = shard or Shard()
+        self.padding = {"input_ids": tokenizer.pad_token_id or 0, **model.padding}
         self.windower = Windower(
             tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
         )
 
-    def requests(self, texts: list[str], tasks: list[str | None] | None = None) -> list[Request]:
+    def requests(self, texts: list[str], tasks: list[Task] | None = None) -> list[Request]:
         """All passes over the texts, in order of text, window, task."""
         tasks = self.model.tasks_for() if tasks is None else tasks
         return [
@@ -82,23 +84,24 @@ class MentionPredictor:
         training = self.model.training
         self.model.eval()
         for numbers in batches:
-            batch = pad_batch([requests[i].features for i in numbers], self.pad_token_id)
-            moved = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
-            best = self.model.search(self.model(**moved), moved)
+            asked = [requests[i] for i in numbers]
+            batch = pad_batch([request.features for request in asked], self.padding)
+            batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+            best = self.model.best_labels(self.model(**batch), batch)
             best = {k: v.to("cpu", non_blocking=True) for k, v in best.items()}
             event = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
             if waiting is not None:
                 results.update(self._read(*waiting))
-            waiting = (numbers, best, batch, event)
+            waiting = (numbers, asked, best, event)
         if waiting is not None:
             results.update(self._read(*waiting))
         self.model.train(training)
         return results
 
-    def _read(self, numbers: list[int], best: dict[str, Tensor], batch: dict[str, Tensor], event) -> dict[int, list]:
+    def _read(self, numbers: list[int], asked: list[Request], best: dict[str, Tensor], event) -> dict[int, list]:
         if event is not None:
             event.synchronize()
-        return dict(zip(numbers, self.model.decode(best, batch), strict=True))
+        return dict(zip(numbers, self.model.decode(best, asked), strict=True))
 
     def merge(self, texts: list[str], requests: list[Request], results: dict[int, list]) -> list[list[Mention]]:
         """Mentions of each text: those that their window owns, united over tasks, overlaps resolved if the model is flat."""
@@ -121,18 +124,16 @@ class MentionPredictor:
         return out
 
     def _finish(self, texts: list[str], requests: list[Request]) -> list[list[Mention]]:
-        results = self.run(requests, self.batches(requests)[self.share.index :: self.share.count])
-        if self.share.gather is not None:
-            results = {k: v for part in self.share.gather([results]) for k, v in part.items()}
+        results = self.run(requests, self.batches(requests)[self.shard.rank :: self.shard.world_size])
+        if self.shard.gather is not None:
+            results = {k: v for part in self.shard.gather([results]) for k, v in part.items()}
         return self.merge(texts, requests, results)
 
-    def __call__(self, texts: list[str], tasks: list[str | None] | None = None) -> list[list[Mention]]:
+    def __call__(self, texts: list[str], tasks: list[Task] | None = None) -> list[list[Mention]]:
         """The mentions of each text, in reading order, with scores."""
         return self._finish(texts, self.requests(texts, tasks))
 
-    def stream(
-        self, chunks: Iterable[list[str]], tasks: list[str | None] | None = None
-    ) -> Iterator[list[list[Mention]]]:
+    def stream(self, chunks: Iterable[list[str]], tasks: list[Task] | None = None) -> Iterator[list[list[Mention]]]:
         """Predicts chunk after chunk; the next chunk is tokenised while the model works on this one."""
         chunks = iter(chunks)
         with ThreadPoolExecutor(max_workers=1) as worker:

@@ -81,6 +81,12 @@ class LabelSpace:
         return cls({c: dict(types) for c, types in dict(data.get("corpora", {})).items()})
 
 
+def split_label(label: str) -> tuple[str, str]:
+    """`B-Gene` → ("B", "Gene"); what follows an @ names the corpus of a label that is no other corpus's."""
+    kind, _, name = label.partition("-")
+    return kind, name.partition("@")[0]
+
+
 def nearest(name: str, known, listing: bool = True) -> str:
     """`; did you mean 'x'?`, for error messages; where nothing is near, the list of known names (nothing if not `listing`)."""
     known = [str(k) for k in known]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
 from .configuration_aioner import AIONERConfig
+from .configuration_ner import Task
 from .crf import CRF
-from .label_space import LabelError, nearest
+from .inference import Request
+from .label_space import LabelError, nearest, split_label
 from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
+from .units import first_tokens
 from .windowing import Span, Window
 
 _FORBIDDEN = -1e4  # a score that no other can make up for, finite so that no inf - inf arises
@@ -19,6 +24,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
     """Encoder → fully connected ReLU layer (optional) → one score per label → CRF or softmax."""
 
     config_class = AIONERConfig
+    padding = MappingProxyType({"labels": -100})
 
     def __init__(self, config: AIONERConfig):
         super().__init__(config)
@@ -79,7 +85,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         mask = labels >= 0 if chain_mask is None else chain_mask & (labels >= 0)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self._loss(at_least_float32(logits), labels, mask)
-        return NEROutput(loss=loss, loss_terms={"nll": loss.detach()}, logits=logits)
+        return NEROutput(loss=loss, loss_terms={"nll": loss}, logits=logits)
 
     def _loss(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         scale = logits.shape[0] * self.config.max_tokens
@@ -90,7 +96,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
 
     def _allowed(self, device) -> Tensor:
         """(tasks, L) bool: the labels of each task."""
-        rows = [[label in set(t["labels"]) for label in range(self.config.num_labels)] for t in self.config.tasks]
+        rows = [[label in set(t.labels) for label in range(self.config.num_labels)] for t in self.config.tasks]
         return torch.tensor(rows, device=device)
 
     # ---- windows in, spans out
@@ -99,76 +105,58 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         # The label space, and with it the tasks, also has the corpora that the run only measures.
         return corpus in self.config.corpus_tasks and corpus in self.config.trained_corpora
 
-    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[Task]:
         """The tasks whose union answers for a corpus; the default tasks for any other text.
 
         Args:
             corpus: a training corpus, to get its guideline.
             mode: one of `config.modes`, for corpora and texts that the default tasks answer for.
         """
-        own = self.config.corpus_tasks.get(corpus, self.config.default_tasks)
-        joint = {t["name"] for t in self.config.tasks if len(t["types"]) > 1}
-        if mode is None or (corpus in self.config.corpus_tasks and not joint & set(own)):
+        own = [self.config.task(name) for name in self.config.corpus_tasks.get(corpus, self.config.default_tasks)]
+        if mode is None or (corpus in self.config.corpus_tasks and not any(len(task.types) > 1 for task in own)):
             return own
         if mode not in self.config.modes:
             raise LabelError(f"unknown tagging mode {mode!r}{nearest(mode, self.config.modes)}")
-        return self.config.modes[mode]
+        return [self.config.task(name) for name in self.config.modes[mode]]
 
-    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
+    def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
         """Keys: input_ids (specials and task tags around the window), chain_mask (1 on the window's own tokens that
         carry a tag), task_ids."""
-        number = self.config.task_index(task or self.config.default_tasks[0])
-        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
-        tagged = [1] * len(window.input_ids)
-        if self.config.label_first_token_only:
-            tagged = first_tokens(window)
+        task = task or self.default_task()
+        tagged = first_tokens(window.offsets) if self.config.label_first_token_only else [1] * len(window.input_ids)
         return {
-            "input_ids": [*prefix, *window.input_ids, *suffix],
-            "chain_mask": [0] * len(prefix) + tagged + [0] * len(suffix),
-            "task_ids": number,
+            "input_ids": [*task.prefix_ids, *window.input_ids, *task.suffix_ids],
+            "chain_mask": [0] * len(task.prefix_ids) + tagged + [0] * len(task.suffix_ids),
+            "task_ids": self.config.task_index(task.name),
         }
 
-    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`tags` (B, S) int64, 0 outside the chain, and `scores` (B, S) float32: the probability of each tag."""
-        logits = output.logits.float()
+    def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each tag, and `mask` (B, S)
+        bool, the chain."""
+        logits, mask = output.logits.float(), batch["chain_mask"]
         if self.crf is None:
             scores, tags = logits.softmax(2).max(2)
-            return {"tags": tags, "scores": scores}
-        mask = batch["chain_mask"]
+            return {"tags": tags, "scores": scores, "mask": mask}
         tags = self.crf.viterbi(logits, mask)
         chances = self.crf.marginals(logits, mask) if self.config.scores == "marginal" else logits.softmax(2)
-        return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2)}
+        return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2), "mask": mask}
 
-    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
-        """Spans of the types that each window's task looks for: the single chain may choose a label of another task, but a
+    def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
+        """Spans of the types that each request's task looks for: the single chain may choose a label of another task, but a
         text asked for genes is not answered with chemicals."""
-        tasks = batch["task_ids"].tolist()
         names = [self.config.id2label[i] for i in range(self.config.num_labels)]
-        prefix = [len(t["prefix_ids"]) for t in self.config.tasks]
-        starts = [prefix[t] for t in tasks]
-        lengths = (batch["attention_mask"].sum(1)).tolist()
-        suffix = [len(t["suffix_ids"]) for t in self.config.tasks]
-        stops = [n - suffix[t] for n, t in zip(lengths, tasks, strict=True)]
-        found = decode_tags(best["tags"], best["scores"], batch["chain_mask"], names)
+        found = decode_tags(best["tags"], best["scores"], best["mask"], names)
         if self.config.label_first_token_only:
-            found = _extend_to_words(found, batch["chain_mask"], stops)
-        types = [set(t["types"]) for t in self.config.tasks]
+            stops = [len(r.task.prefix_ids) + len(r.window.input_ids) for r in requests]
+            found = _extend_to_words(found, best["mask"], stops)
         return [
-            [(Span(s - first, e - first), kind, score) for s, e, kind, score in row if kind in types[task]]
-            for row, first, task in zip(found, starts, tasks, strict=True)
+            [
+                (Span(start - len(r.task.prefix_ids), end - len(r.task.prefix_ids)), kind, score)
+                for start, end, kind, score in row
+                if kind in r.task.types
+            ]
+            for row, r in zip(found, requests, strict=True)
         ]
-
-
-def first_tokens(window: Window) -> list[int]:
-    """1 for each token that begins after a gap in the text, 0 for the rest."""
-    ends = [-1, *(end for _, end in window.offsets[:-1])]
-    return [int(start > end) for (start, _), end in zip(window.offsets, ends, strict=True)]
-
-
-def split_label(label: str) -> tuple[str, str]:
-    """`B-Gene` → ("B", "Gene"); what follows an @ names the corpus of a label that is no other corpus's."""
-    kind, _, name = label.partition("-")
-    return kind, name.partition("@")[0]
 
 
 def decode_tags(

@@ -3,26 +3,19 @@ training (Nguyen et al. 2023). Ships to the Hub."""
 
 from __future__ import annotations
 
-import re
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
 from .configuration_joint_ib import JointIBConfig
+from .configuration_ner import Task
+from .inference import Request
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
 from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask, tokens_as_units
 from .windowing import Span, Window
-
-PAD, START, END, UNKNOWN = range(4)
-"""The decoders' words before those of the vocabulary."""
-
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-
-def words_of(text: str) -> list[str]:
-    """What a decoder takes for words: letters and digits in a row, and single other characters."""
-    return _WORD.findall(text)
+from .words import END, PAD, START, UNKNOWN
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior_mean=0.0, prior_log_variance=0.0) -> Tensor:
@@ -97,10 +90,10 @@ class SpanGenerator(nn.Module):
         self.words = nn.Embedding(len(config.vocabulary) + UNKNOWN + 1, config.word_size, padding_idx=PAD)
         self.mean, self.variance = nn.Linear(size, latent), nn.Linear(size, latent)
         self.reconstruction = WordDecoder(config)
-        self.synonyms = WordDecoder(config) if config.synonyms else None
-        own_mean, own_variance = config.shared == "nothing", config.shared != "both"
-        self.synonym_mean = nn.Linear(size, latent) if config.synonyms and own_mean else None
-        self.synonym_variance = nn.Linear(size, latent) if config.synonyms and own_variance else None
+        self.synonyms = WordDecoder(config) if config.generate_synonyms else None
+        own_mean, own_variance = config.tied == "none", config.tied != "mean_and_variance"
+        self.synonym_mean = nn.Linear(size, latent) if config.generate_synonyms and own_mean else None
+        self.synonym_variance = nn.Linear(size, latent) if config.generate_synonyms and own_variance else None
 
     def moments(self, spans: Tensor, synonyms: bool = False) -> tuple[Tensor, Tensor]:
         """μ and log σ² of z₁, or of z₂ for synonyms: (N, n) each, of spans (N, 3 H)."""
@@ -134,6 +127,9 @@ class JointIBForNER(OwnTypesPreTrainedModel):
     """
 
     config_class = JointIBConfig
+    padding = MappingProxyType(
+        dict.fromkeys(("unit_starts", "unit_ends", "cells", "span_cells", "synonym_cells"), -1) | {"cell_labels": -100}
+    )
     training_modules = ("generator",)
     # q(z | s) is no decoder: it reads 3 H inputs, and at a decoder's rate Adam's noise in them all would drown what z says.
     decoder_modules = ("generator.words", "generator.reconstruction", "generator.synonyms")
@@ -152,8 +148,6 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         self.classifier = nn.Linear(config.latent_size, config.num_labels)
         generates = config.gamma and not config.inference_only
         self.generator = SpanGenerator(config) if generates else None
-        self.epoch = float("inf")
-        """Epochs of training that are over; set by the Trainer, for the phase that trains the generator alone."""
         self._tables: dict[torch.device, Tensor] = {}
         self.post_init()
 
@@ -163,7 +157,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            # As long as pretrained word vectors are; much shorter, they would not be heard beside z, whose variance is 1.
+            # As long as pretrained word vectors are. With much shorter ones, z, whose variance is 1, would dominate them.
             init.normal_(module.weight, mean=0.0, std=0.3)
             if module.padding_idx is not None:
                 init.zeros_(module.weight[module.padding_idx])
@@ -204,7 +198,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             unit_starts, unit_ends: (B, U) int64, the first and the last token of each unit; -1 pads at the end. By default
                 each token between the special ones is a unit.
             corpus_ids: (B,) int64, numbers in `config.tasks`; needed with gold spans, for what the corpus annotates.
-            native_ids: ignored here (`decode` reads it).
+            native_ids: ignored here (`best_labels` reads it).
             cells: (B, G) int64, i W + w of the gold spans (a span of several types comes several times) and of those to leave
                 out of the loss; -1 pads.
             cell_labels: (B, G) int64, their numbers in `config.types`; -100 leaves the span out of the loss.
@@ -235,24 +229,23 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         mask = span_mask(unit_starts >= 0, self.config.max_span_width)
         mean = self.mean(features)
         latent, terms = mean, {}
-        if self.config.beta or (self.config.noise and self.training):
+        sampling = self.training and not self.config.deterministic
+        if self.config.beta or sampling:
             log_variance = bounded(self.variance(features))
-            if self.config.noise and self.training:
+            if sampling:
                 latent = sampled(at_least_float32(mean), log_variance).to(mean.dtype)
             prior = self.prior[0], bounded(self.prior[1])
             compression = divergence(at_least_float32(mean), log_variance, *prior).masked_fill(~mask, 0)
-            terms["compression"] = self._annealed(self.config.beta) * compression.sum() / scale
+            terms["compression"] = self.config.beta * compression.sum() / scale
         logits = self.classifier(latent)
         terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale
-        if self.training and self.epoch < self.config.pretraining:
-            terms = {name: 0 * term for name, term in terms.items()}
         if self.generator is not None and span_cells is not None:
             where = hidden, unit_starts, unit_ends
             terms |= self._generate("span", where, span_cells, span_words, scale)
             if self.generator.synonyms is not None and synonym_cells is not None:
                 terms |= self._generate("synonym", where, synonym_cells, synonym_words, scale)
         loss = sum(terms.values())
-        return NEROutput(loss=loss, loss_terms={n: t.detach() for n, t in terms.items()}, logits=logits)
+        return NEROutput(loss=loss, loss_terms=terms, logits=logits)
 
     def _classify(self, features: Tensor) -> Tensor:
         """The classifier of μ₃: two linear maps in a row, joined to one while there are few types."""
@@ -266,14 +259,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         # for its epsilon, in which a gradient of a weight like 1e-4 vanishes.
         spans = gamma * spans + (1 - gamma) * spans.detach()
         error, distance = self.generator.loss(spans, words[cells >= 0], name == "synonym")
-        parts = (("words", error), ("kl", self._annealed(self.config.kl_weight) * distance))
+        parts = (("words", error), ("kl", self.config.kl_weight * distance))
         return {f"{name}_{what}": _valued(value / scale, gamma) for what, value in parts}
-
-    def _annealed(self, weight: float) -> float:
-        """A divergence's weight, which rises in the first epochs: at once in full, it would empty z before anything has learnt
-        to read it (Bowman et al. 2016, section 3.1)."""
-        epochs = self.config.annealing
-        return weight * min(1.0, self.epoch / epochs) if self.training and epochs else weight
 
     def _spans_at(self, where, cells: Tensor) -> Tensor:
         """s of the cells (B, N) that are no padding, row by row: (spans, 3 H); `where`: hidden states, units."""
@@ -308,7 +295,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         """(tasks, M) bool: the types that each task's corpus annotates."""
         if device not in self._tables:
             types = self.config.types
-            rows = [[corpus == task["corpus"] for corpus, _ in types] for task in self.config.tasks]
+            rows = [[corpus == task.corpus for corpus, _ in types] for task in self.config.tasks]
             self._tables[device] = torch.tensor(rows, device=device)
         return self._tables[device]
 
@@ -356,13 +343,15 @@ class JointIBForNER(OwnTypesPreTrainedModel):
 
     # ---- windows in, spans out
 
-    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
-        """Keys: input_ids (with special tokens), unit_starts, unit_ends, corpus_ids, native_ids."""
+    def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (with special tokens), unit_starts, unit_ends, corpus_ids, native_ids (whether the corpus's own types
+        are told)."""
         begun, before, units = self.units_of(window, task)
         starts, ends = [before + s for s, _ in units], [before + e - 1 for _, e in units]
-        return begun | {"unit_starts": starts, "unit_ends": ends}
+        native = int(task is not None and task.types == "native")
+        return begun | {"unit_starts": starts, "unit_ends": ends, "native_ids": native}
 
-    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`scores` (B, U, W, M) float32: the probabilities; 0 where they don't exceed the threshold, where there is no span,
         and of types that the window's task doesn't tell.
 
@@ -380,24 +369,13 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         mask = span_mask(batch["unit_starts"] >= 0, scores.shape[2]).unsqueeze(3)
         return {"scores": scores.masked_fill(~(told & mask & (scores > self.config.threshold)), 0.0)}
 
-    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+    def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
         """Nested: every type of every span that is more probable than the threshold. Flat: greedily by score without
         overlaps."""
-        names, tasks, native = self.names_of_types(), batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
-        starts, ends = batch["unit_starts"].tolist(), batch["unit_ends"].tolist()
-        out = []
-        for row, spans in enumerate(self._spans(best["scores"])):
-            before = len(self.config.tasks[tasks[row]]["prefix_ids"])
-            out.append(
-                [
-                    (
-                        Span(starts[row][first] - before, ends[row][last - 1] + 1 - before),
-                        names[kind][1 if native[row] else 2],
-                        score,
-                    )
-                    for first, last, kind, score in spans
-                ]
-            )
+        names, out = self.names_of_types(), []
+        for spans, request in zip(self._spans(best["scores"]), requests, strict=True):
+            units, told = request.window.units(self.config.units), 1 if request.task.types == "native" else 2
+            out.append([(Span(units[i][0], units[j - 1][1]), names[kind][told], score) for i, j, kind, score in spans])
         return out
 
     def _spans(self, scores: Tensor) -> list[list[tuple[int, int, int, float]]]:

@@ -1,6 +1,6 @@
 """What every model family shares: the encoder, the output, saving with code. Ships to the Hub.
 
-A family implements `features` (window → plain dict of lists), `forward`, `search` (device tensors of the best analysis)
+A family implements `features` (window → plain dict of lists), `forward`, `best_labels` (device tensors of the best analysis)
 and `decode` (those tensors → spans); windowing, batching and merging are the same for all (see inference.py).
 """
 
@@ -10,8 +10,10 @@ import inspect
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +22,18 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.utils import ModelOutput
 
-from .configuration_ner import NERConfig
+from .configuration_ner import NERConfig, Task
+from .inference import Request
 from .label_space import LabelError, nearest
 from .pipeline_ner import NERPipeline
-from .units import find_units
 from .windowing import Span, Window
-
-NATIVE = "#native"
-"""Ends the name of a task that answers in a corpus's own types."""
 
 
 @dataclass
 class NEROutput(ModelOutput):
     """What every family returns.
 
-    `loss`: scalar float or None without labels. `loss_terms`: name → detached scalar, for the logs. `logits`: float, the
+    `loss`: scalar float or None without labels. `loss_terms`: name → scalar; what the loss is made of. `logits`: float, the
     family's scores (AIONER: (B, S, L); spans: (B, U, W, L), units by widths; SRU-NER: (B, T, A), steps by actions).
     """
 
@@ -61,21 +60,57 @@ class NERPreTrainedModel(PreTrainedModel):
     has_latents: bool = False
     """Whether the family, one with `span_embeddings`, has `latents` too: the spaces that a span goes through."""
 
-    def features(self, window: Window, task: str | None = None) -> dict[str, list[int]]:
-        """The model's input for one window, unpadded."""
+    padding: Mapping[str, int] = MappingProxyType({})
+    """Padding value of those features that don't pad with 0."""
+
+    def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
+        """The model's input for one window, unpadded.
+
+        Args:
+            window: of a text.
+            task: the pass over it; default: the first of the default tasks.
+        """
         raise NotImplementedError
 
-    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The best analysis of each window as tensors, computed on the model's device."""
         raise NotImplementedError
 
-    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
-        """(span in the window's own tokens, type, score) per window, from `search`'s tensors on the CPU."""
+    def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
+        """(span in the window's own tokens, type, score) per request.
+
+        Args:
+            best: `best_labels` of the requests' batch, on the CPU.
+            requests: in the order of the batch.
+        """
         raise NotImplementedError
 
-    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str | None]:
-        """The passes over a text that answer for a corpus, in a mode of the family; None is the model's only pass."""
-        return [None]
+    def default_task(self) -> Task:
+        """The first of those that answer for a text of no training corpus."""
+        return self.config.task(self.config.default_tasks[0])
+
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[Task]:
+        """The passes over a text that answer for a corpus, in a mode of the family."""
+        raise NotImplementedError
+
+    def tasks_named(self, names: list[str], types: str | None = None) -> list[Task]:
+        """The tasks of these names.
+
+        Args:
+            names: of tasks in the config.
+            types: "native" to be told a corpus's own types; default, "shared": shared ones.
+        Raises:
+            LabelError: an unknown name, or types that the model can't tell.
+        """
+        tasks = [self.config.task(name) for name in names]
+        if types not in (None, "shared", "native"):
+            raise LabelError(f"types is {types!r}; expected 'shared' or 'native'")
+        if types != "native":
+            return tasks
+        for task in tasks:
+            if task.corpus is None or not self.knows_native_types(task.corpus):
+                raise LabelError(f"task {task.name!r} of this model tells shared types only; leave out types='native'")
+        return [replace(task, types="native") for task in tasks]
 
     def knows(self, corpus: str) -> bool:
         """Whether the model was trained on the corpus, so that `tasks_for(corpus)` answers under its guideline."""
@@ -204,7 +239,7 @@ class NERPreTrainedModel(PreTrainedModel):
         }
         self.config.custom_pipelines = {"token-classification": pipeline, "ner": pipeline}
         super().save_pretrained(save_directory, *args, **kwargs)
-        for file in code_files(here, [f"{module}.py", "pipeline_ner.py"]):
+        for file in code_files([here / f"{module}.py", Path(inspect.getfile(NERPipeline))]):
             target = Path(save_directory) / file.name
             if file.resolve() != target.resolve():
                 shutil.copyfile(file, target)
@@ -217,7 +252,7 @@ class OwnTypesPreTrainedModel(NERPreTrainedModel):
     def knows_native_types(self, corpus: str) -> bool:
         return corpus in self.config.labels.corpora
 
-    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[Task]:
         """The task that answers for a corpus, or for any other text.
 
         Args:
@@ -229,24 +264,22 @@ class OwnTypesPreTrainedModel(NERPreTrainedModel):
         if mode is not None and mode not in modes:
             raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
         if mode == "merged" or corpus not in self.config.labels.corpora:
-            return list(self.config.default_tasks)
-        return [corpus + NATIVE if mode == "native" else corpus]
+            return [self.config.task(name) for name in self.config.default_tasks]
+        return self.tasks_named([corpus], mode)
 
     def units_of(
-        self, window: Window, task: str | None
-    ) -> tuple[dict[str, int | list[int]], int, list[tuple[int, int]]]:
+        self, window: Window, task: Task | None
+    ) -> tuple[dict[str, list[int] | int], int, list[tuple[int, int]]]:
         """What `features` of these families begin with.
 
         Returns:
-            input_ids (with special tokens), corpus_ids (the task's number) and native_ids; the number of special tokens
-            before the text; the window's units as token ranges without these.
+            input_ids (with special tokens) and corpus_ids (the task's number); the number of special tokens before the text;
+            the window's units as token ranges without these.
         """
-        name = task or self.config.default_tasks[0]
-        number = self.config.task_index(name.removesuffix(NATIVE))
-        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
-        ids = [*prefix, *window.input_ids, *suffix]
-        start = {"input_ids": ids, "corpus_ids": number, "native_ids": int(name.endswith(NATIVE))}
-        return start, len(prefix), find_units(window, self.config.boundaries)
+        task = task or self.default_task()
+        ids = [*task.prefix_ids, *window.input_ids, *task.suffix_ids]
+        begun = {"input_ids": ids, "corpus_ids": self.config.task_index(task.name)}
+        return begun, len(task.prefix_ids), window.units(self.config.units)
 
     def names_of_types(self) -> list[tuple[str, str, str]]:
         """(corpus, native type, shared type or else the native one) of each type."""
@@ -261,12 +294,10 @@ def _has_key(value, key: str) -> bool:
     return isinstance(value, list) and any(_has_key(item, key) for item in value)
 
 
-def code_files(folder: Path, entries: list[str]) -> list[Path]:
+def code_files(entries: list[Path]) -> list[Path]:
     """The given files and everything they import from beside themselves, sorted by name."""
-    files = {folder / entry for entry in entries}
-    for entry in entries:
-        files |= {Path(f) for f in get_relative_import_files(str(folder / entry))}
-    return sorted(f for f in files if f.exists())
+    files = {*entries, *(Path(name) for entry in entries for name in get_relative_import_files(str(entry)))}
+    return sorted(files, key=lambda file: file.name)
 
 
 def build_encoder(config) -> nn.Module:

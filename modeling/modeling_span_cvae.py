@@ -3,15 +3,18 @@ Ships to the Hub."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .configuration_ner import Task
 from .configuration_span_cvae import SpanCVAEConfig
+from .inference import Request
 from .label_space import LabelError, LabelSpace, nearest
-from .modeling_ner import NATIVE, NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
+from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
 from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units, tokens_as_units
-from .units import find_units
 from .windowing import Span, Window
 
 
@@ -93,6 +96,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
     """
 
     config_class = SpanCVAEConfig
+    padding = MappingProxyType({"unit_starts": -1, "unit_ends": -1, "cells": -1, "cell_labels": -100})
     training_modules = decoder_modules = ("cvae",)
     has_span_embeddings = True
 
@@ -126,7 +130,6 @@ class SpanCVAEForNER(NERPreTrainedModel):
         unit_starts: Tensor | None = None,
         unit_ends: Tensor | None = None,
         corpus_ids: Tensor | None = None,
-        native_ids: Tensor | None = None,
         cells: Tensor | None = None,
         cell_labels: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -140,7 +143,6 @@ class SpanCVAEForNER(NERPreTrainedModel):
             unit_starts, unit_ends: (B, U) int64, the first and the last token of each unit; -1 pads at the end. By default
                 each token is a unit but for those that the default corpus's windows have around their text.
             corpus_ids: (B,) int64, numbers in `config.tasks`; by default the first of the default tasks.
-            native_ids: ignored here (`decode` reads it).
             cells: (B, G) int64, i W + w of the gold spans and of the spans to leave out of the loss; -1 pads.
             cell_labels: (B, G) int64, their numbers in `config.labels.labels`; -100 leaves the span out of the loss.
             token_type_ids: ignored (the segments of a window are all alike).
@@ -153,8 +155,8 @@ class SpanCVAEForNER(NERPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
         ).last_hidden_state
         if unit_starts is None:
-            task = self.config.tasks[self.config.task_index(self.config.default_tasks[0])]
-            before, after = len(task["prefix_ids"]), len(task["suffix_ids"])
+            task = self.default_task()
+            before, after = len(task.prefix_ids), len(task.suffix_ids)
             unit_starts = unit_ends = tokens_as_units(hidden, attention_mask, before, after)
         if corpus_ids is None:
             corpus_ids = torch.full_like(unit_starts[:, 0], self.config.task_index(self.config.default_tasks[0]))
@@ -195,11 +197,11 @@ class SpanCVAEForNER(NERPreTrainedModel):
         target = columns[labels].masked_fill(~mask, -100)
         scores = at_least_float32(logits).flatten(0, 2)
         loss = nn.functional.cross_entropy(scores, target.flatten(), reduction="sum") / scale
-        terms = {"ce": loss.detach()}
+        terms = {"ce": loss}
         if self.cvae is not None:
             error, divergence = (term / scale for term in self.cvae(parts, labels, mask))
             loss = loss + self.config.alpha * (error + divergence)
-            terms |= {"reconstruction": error.detach(), "kl": divergence.detach()}
+            terms |= {"reconstruction": error, "kl": divergence}
             terms["cvae"] = terms["reconstruction"] + terms["kl"]
         return NEROutput(loss=loss, loss_terms=terms, logits=logits)
 
@@ -208,7 +210,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
         corpora's labels, `none` (L,) bool the outputs that are negatives."""
         if device not in self._tables:
             labels, (names, columns) = self.config.labels.labels, self.config.outputs
-            corpora = [t["name"] for t in self.config.tasks]
+            corpora = [task.name for task in self.config.tasks]
             foreign = torch.ones(len(corpora), self.config.num_labels, dtype=torch.bool)
             negative = torch.zeros(len(corpora), dtype=torch.long)
             for number, (corpus, _) in enumerate(labels):
@@ -224,7 +226,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
     def knows_native_types(self, corpus: str) -> bool:
         return self.config.labels_per == "corpus" and corpus in self.config.labels.corpora
 
-    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[str]:
+    def tasks_for(self, corpus: str | None = None, mode: str | None = None) -> list[Task]:
         """The corpus whose guideline answers for a corpus or, for any other text, the default ones.
 
         Args:
@@ -236,25 +238,22 @@ class SpanCVAEForNER(NERPreTrainedModel):
         if mode is not None and mode not in modes:
             raise LabelError(f"unknown prediction mode {mode!r}{nearest(mode, modes)}")
         known = corpus in self.config.labels.corpora
-        names = [corpus] if known else self.config.default_tasks
         # Another corpus has names of its own for its types; only the shared ones say the same there.
-        return [name + NATIVE for name in names] if mode == "native" and (known or corpus is None) else list(names)
+        types = mode if known or corpus is None else None
+        return self.tasks_named([corpus] if known else self.config.default_tasks, types)
 
-    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
-        """Keys: input_ids (specials and corpus token around the window), unit_starts, unit_ends, corpus_ids, native_ids."""
-        name = task or self.config.default_tasks[0]
-        number = self.config.task_index(name.removesuffix(NATIVE))
-        prefix, suffix = self.config.tasks[number]["prefix_ids"], self.config.tasks[number]["suffix_ids"]
-        units = find_units(window, self.config.boundaries)
+    def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (specials and corpus token around the window), unit_starts, unit_ends, corpus_ids."""
+        task = task or self.default_task()
+        before, units = len(task.prefix_ids), window.units(self.config.units)
         return {
-            "input_ids": [*prefix, *window.input_ids, *suffix],
-            "unit_starts": [len(prefix) + start for start, _ in units],
-            "unit_ends": [len(prefix) + end - 1 for _, end in units],
-            "corpus_ids": number,
-            "native_ids": int(name.endswith(NATIVE)),
+            "input_ids": [*task.prefix_ids, *window.input_ids, *task.suffix_ids],
+            "unit_starts": [before + start for start, _ in units],
+            "unit_ends": [before + end - 1 for _, end in units],
+            "corpus_ids": self.config.task_index(task.name),
         }
 
-    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`labels` (B, U, W) int64, the most probable output of each span or -1 where it is the negative, and `scores`
         (B, U, W) float32, its probability."""
         scores, best = output.logits.float().softmax(3).max(3)
@@ -262,19 +261,13 @@ class SpanCVAEForNER(NERPreTrainedModel):
         mask = span_mask(batch["unit_starts"] >= 0, best.shape[2]) & mention
         return {"labels": best.masked_fill(~mask, -1), "scores": scores}
 
-    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+    def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
         """Flat: greedily by score without overlaps; nested: every span whose most probable label is no negative."""
         names, _ = self.config.outputs
-        tasks, native = batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
         out = []
-        found = read_cells(best["labels"], best["scores"], self.config.flat)
-        for row, spans in enumerate(found):
-            before = len(self.config.tasks[tasks[row]]["prefix_ids"])
-            starts, ends = batch["unit_starts"][row].tolist(), batch["unit_ends"][row].tolist()
+        for spans, request in zip(read_cells(best["labels"], best["scores"], self.config.flat), requests, strict=True):
+            units, told = request.window.units(self.config.units), int(request.task.types == "native")
             out.append(
-                [
-                    (Span(starts[first] - before, ends[last - 1] + 1 - before), names[label][native[row]], score)
-                    for first, last, label, score in spans
-                ]
+                [(Span(units[i][0], units[j - 1][1]), names[label][told], score) for i, j, label, score in spans]
             )
         return out

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .configuration_ner import Task
 from .configuration_sruner import SRUNERConfig
+from .inference import Request
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
 from .slot_memory import SlotMemory, SlotState
 from .spans import take_units
@@ -24,6 +28,11 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
     """
 
     config_class = SRUNERConfig
+    padding = MappingProxyType(
+        dict.fromkeys(
+            ("unit_starts", "unit_ends", "gold_steps", "gold_actions", "unclear_places", "unclear_actions"), -1
+        )
+    )
     # Not "word", which is part of the names of word embeddings.
     _keep_in_fp32_modules_strict = ("memory", "actions", "first", "word.weight", "word.bias", "recall", "classifier")
 
@@ -75,7 +84,6 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         unit_starts: Tensor | None = None,
         unit_ends: Tensor | None = None,
         corpus_ids: Tensor | None = None,
-        native_ids: Tensor | None = None,
         gold_steps: Tensor | None = None,
         gold_actions: Tensor | None = None,
         unclear_places: Tensor | None = None,
@@ -91,7 +99,6 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             unit_starts, unit_ends: (B, Q) int64, the first and the last token of each slot, those before and after the words
                 included; -1 pads at the end. By default every token between the special ones is a word.
             corpus_ids: (B,) int64, numbers in `config.tasks`; needed with gold actions, for what the corpus annotates.
-            native_ids: ignored here (`decode` reads it).
             gold_steps, gold_actions: (B, G) int64, at which step which action is right (see transitions.py); -1 pads.
             unclear_places, unclear_actions: (B, P) int64, after how many words which action is neither right nor wrong where
                 it is not gold; -1 pads.
@@ -99,8 +106,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         Returns:
             NEROutput with logits (B, T, A); without gold actions those that a window can't choose at a step are -inf (see
             `_barred`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
-            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear; or with
-            `loss_mean` "steps" the mean over all steps of the batch.
+            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear.
         Raises:
             ValueError: gold actions without corpus_ids, or unit_starts without unit_ends.
         """
@@ -138,9 +144,9 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         words = (numbers + before - 1).where(numbers > 0, 0)
         return words.where(numbers < last, length - 1).masked_fill(numbers > last, -1)
 
-    def _scores(self, state: SlotState, vector: Tensor, slot: Tensor, pointer: Tensor) -> Tensor:
+    def _scores(self, state: SlotState, vector: Tensor, pointer: Tensor) -> Tensor:
         """Logits of the next action, (B, A)."""
-        read, following = state.step(vector, slot, pointer)
+        read, following = state.step(vector, pointer, pointer)
         return self.classifier(torch.tanh(following + self.recall(self.dropout(read))))
 
     def _history(self, logits: Tensor, actions: Tensor, taken: Tensor | None = None) -> Tensor:
@@ -149,15 +155,11 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         chosen = logits >= logits[:, SH : SH + 1]
         return weights.where(chosen if taken is None else chosen | taken, 0) @ actions
 
-    def _slot(self, pointer: Tensor, shifted: Tensor) -> Tensor:
-        """Where Ω is written: to the last word read, or for TR and RE to the next."""
-        return pointer if self.config.write == "last" else pointer + (~shifted).long()
-
     def _choose(self, state: SlotState, mask: Tensor) -> Tensor:
         batch, device = len(mask), mask.device
         count = mask.sum(1) - 2  # words
         pointer = torch.zeros(batch, dtype=torch.long, device=device)
-        slot, waiting, limit = pointer, pointer, self.config.max_actions
+        waiting, limit = pointer, self.config.max_actions
         running = torch.ones(batch, dtype=torch.bool, device=device)
         vector, embeddings = state.wide(self.first).expand(batch, -1), state.wide(self.actions.weight)
         barred = self._barred(device)
@@ -165,7 +167,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         for number in range(int(count.max()) * (limit + 1) + limit + 1):
             if number % _patience(device) == 0 and not running.any():
                 break
-            logits = self._scores(state, vector, slot, pointer)
+            logits = self._scores(state, vector, pointer)
             case = (pointer >= count) + 2 * (waiting >= limit)
             choices = logits + barred[case.where(running, 4)]
             steps.append(choices)
@@ -174,7 +176,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             pointer = pointer + (shifted & running)
             waiting = (waiting + 1) * ~shifted
             running = running & (best != EOA)
-            vector, slot = self._history(logits, embeddings), self._slot(pointer, shifted)
+            vector = self._history(logits, embeddings)
         return torch.stack(steps, 1)
 
     def _barred(self, device) -> Tensor:
@@ -198,7 +200,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         own = self._annotated(device)[corpus_ids]
         may_delay = unclear is not None or not bool(own.all())
         pointer = torch.zeros(batch, dtype=torch.long, device=device)
-        slot, row = pointer, pointer
+        row = pointer
         vector, embeddings = state.wide(self.first).expand(batch, -1), state.wide(self.actions.weight)
         delayed = torch.zeros(batch, dtype=torch.bool, device=device)
         running = ~delayed
@@ -206,7 +208,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         # Delays make it longer than the gold; whether they did is asked seldom where asking waits for the device.
         every = _patience(device)
         while len(logits) < longest or (may_delay and (len(logits) % every or running.any())):
-            scores = self._scores(state, vector, slot, pointer)
+            scores = self._scores(state, vector, pointer)
             target = gold[rows, row.clamp(max=longest - 1)]
             known = own if unclear is None else own & ~unclear[rows, pointer] | target
             shift = target[:, SH]
@@ -220,23 +222,20 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             pointer, row = pointer + shifted, row + (running & ~delay)
             delayed, running = delay, row < lengths
             taken = target if self.config.follow_gold else None
-            vector, slot = self._history(scores, embeddings, taken), self._slot(pointer, shifted)
+            vector = self._history(scores, embeddings, taken)
         scores = at_least_float32(torch.stack(logits, 1))
         target, weight = torch.stack(targets, 1).to(scores.dtype), torch.stack(weights, 1).to(scores.dtype)
         losses = nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="none")
         taken = weight[:, :, EOA].sum(1).clamp(min=1)  # EOA has a target at every step
-        if self.config.loss_mean == "steps":
-            loss = losses.sum() / (taken.sum() * count)
-        else:
-            loss = (losses.sum((1, 2)) / (taken * count)).mean()
-        return NEROutput(loss=loss, loss_terms={"actions": loss.detach()}, logits=scores)
+        loss = (losses.sum((1, 2)) / (taken * count)).mean()
+        return NEROutput(loss=loss, loss_terms={"actions": loss}, logits=scores)
 
     def _annotated(self, device: torch.device) -> Tensor:
         """(tasks, A) bool: the actions of the types that each task's corpus annotates, with SH and EOA."""
         if device not in self._tables:
             types, rows = self.config.types, []
             for task in self.config.tasks:
-                kinds = [n for n, (corpus, _) in enumerate(types) if corpus == task["corpus"]]
+                kinds = [n for n, (corpus, _) in enumerate(types) if corpus == task.corpus]
                 own = {SH, EOA, *(transition(k) for k in kinds), *(reduction(k) for k in kinds)}
                 rows.append([action in own for action in range(action_count(len(types)))])
             self._tables[device] = torch.tensor(rows, device=device)
@@ -244,8 +243,8 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
 
     # ---- windows in, spans out
 
-    def features(self, window: Window, task: str | None = None) -> dict[str, list[int] | int]:
-        """Keys: input_ids (with special tokens), unit_starts and unit_ends (of the slots), corpus_ids, native_ids."""
+    def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
+        """Keys: input_ids (with special tokens), unit_starts and unit_ends (of the slots), corpus_ids."""
         begun, before, units = self.units_of(window, task)
         last = len(begun["input_ids"]) - 1
         return begun | {
@@ -253,11 +252,11 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             "unit_ends": [0, *(before + end - 1 for _, end in units), last],
         }
 
-    def search(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`best` (B, T) int64, the likeliest action of each step, and `scores` (B, T, A) float32, the probabilities."""
         return {"best": output.logits.argmax(2), "scores": output.logits.float().sigmoid()}
 
-    def decode(self, best: dict[str, Tensor], batch: dict[str, Tensor]) -> list[list[tuple[Span, str, float]]]:
+    def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
         """Where TR or RE is the likeliest action of a step, all of them that are more likely than not are taken."""
         names = self.names_of_types()
         likely = (best["scores"] > 0.5) & (best["best"] > EOA).unsqueeze(2)
@@ -267,12 +266,9 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             likely.nonzero().tolist(), best["scores"][likely].tolist(), strict=True
         ):
             taken.setdefault((row, number), []).append((action, score))
-        corpora, native = batch["corpus_ids"].tolist(), batch["native_ids"].tolist()
-        all_starts, all_ends = batch["unit_starts"].tolist(), batch["unit_ends"].tolist()
         out = []
-        for row, actions in enumerate(best["best"].tolist()):
-            task, starts, ends = self.config.tasks[corpora[row]], all_starts[row], all_ends[row]
-            before = len(task["prefix_ids"])
+        for row, (actions, request) in enumerate(zip(best["best"].tolist(), requests, strict=True)):
+            units, task = request.window.units(self.config.units), request.task
             steps = [
                 [(action, 1.0)] if action in (SH, EOA) else taken.get((row, number), ())
                 for number, action in enumerate(actions)
@@ -280,9 +276,9 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             found = []
             for first, last, kind, score in decode(steps):
                 corpus, own, shared = names[kind]
-                if task["corpus"] is None or corpus == task["corpus"]:
-                    span = Span(starts[first + 1] - before, ends[last] + 1 - before)
-                    found.append((span, own if native[row] else shared, score))
+                if task.corpus is None or corpus == task.corpus:
+                    span = Span(units[first][0], units[last - 1][1])
+                    found.append((span, own if task.types == "native" else shared, score))
             out.append(found)
         return out
 

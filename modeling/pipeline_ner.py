@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from transformers import Pipeline
 
+from .configuration_ner import Task
 from .inference import MentionPredictor
+from .label_space import LabelError
 
 
 class NERPipeline(Pipeline):
@@ -16,17 +18,20 @@ class NERPipeline(Pipeline):
     Call arguments:
         corpus: answer under this training corpus's guideline (for AIONER: its task tags).
         tasks: names of the tasks to run instead of the model's default ones.
+        types: "native" for the corpus's own types, with `corpus` or `tasks`; default: shared types.
         threshold: leave out mentions with a lower score (0..1).
         window_batch_size: windows that go through the model at once.
     """
 
-    def _sanitize_parameters(self, corpus=None, tasks=None, threshold=None, window_batch_size=None, **kwargs):
+    def _sanitize_parameters(
+        self, corpus=None, tasks=None, types=None, threshold=None, window_batch_size=None, **kwargs
+    ):
         unknown = set(kwargs) - {"aggregation_strategy", "stride", "ignore_labels"}  # the stock pipeline's; no use here
         if unknown:
             raise ValueError(
-                f"unknown argument {sorted(unknown)}; expected corpus, tasks, threshold or window_batch_size"
+                f"unknown argument {sorted(unknown)}; expected corpus, tasks, types, threshold or window_batch_size"
             )
-        run = {"corpus": corpus, "tasks": tasks, "window_batch_size": window_batch_size}
+        run = {"corpus": corpus, "tasks": tasks, "types": types, "window_batch_size": window_batch_size}
         return (
             {},
             {k: v for k, v in run.items() if v is not None},
@@ -38,14 +43,28 @@ class NERPipeline(Pipeline):
             raise ValueError(f"expected a text (str) or a list of texts, got {type(inputs).__name__}")
         return {"text": inputs}
 
-    def _forward(self, model_inputs, corpus=None, tasks=None, window_batch_size=16):
-        if corpus is not None:
-            self.model.config.labels.native_types(corpus)  # an unknown corpus is an error, not the default guideline
+    def _forward(self, model_inputs, corpus=None, tasks=None, types=None, window_batch_size=16):
+        chosen = self._tasks(corpus, tasks, types)
         predictor = MentionPredictor(self.model, self.tokenizer, window_batch_size)
         text = model_inputs["text"]  # with the pipeline's batch_size above 1, a list of texts
         texts = [text] if isinstance(text, str) else text
-        mentions = predictor(texts, tasks or self.model.tasks_for(corpus))
+        mentions = predictor(texts, chosen)
         return {"text": text, "mentions": mentions[0] if isinstance(text, str) else mentions}
+
+    def _tasks(self, corpus: str | None, tasks: list[str] | None, types: str | None) -> list[Task]:
+        if corpus is not None:
+            self.model.config.labels.native_types(corpus)  # an unknown corpus is an error, not the default guideline
+        if tasks:
+            return self.model.tasks_named(tasks, types)
+        if types not in (None, "shared", "native"):
+            raise LabelError(f"types is {types!r}; expected 'shared' or 'native'")
+        if types != "native":
+            return self.model.tasks_for(corpus)
+        if corpus is None:
+            raise LabelError("types is 'native'; expected a corpus or tasks with it, whose own types are told")
+        if not self.model.knows_native_types(corpus):
+            raise LabelError(f"this model tells shared types only for corpus {corpus!r}; leave out types='native'")
+        return self.model.tasks_for(corpus, "native")
 
     def postprocess(self, model_outputs, threshold=0.0):
         text = model_outputs["text"]

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .document import Document, Mention
+from .units import find_units
 
 # An end mark, optional closing brackets or quotes, white space, then what can begin a sentence. A single capital before
 # the full stop is an initial ("C. Elegans", "J. Smith") and ends none. A line break after white space-free text ends one.
@@ -45,6 +46,13 @@ class Window:
     input_ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     text: str = field(repr=False, compare=False)
+    _units: dict[str, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def units(self, kind: str) -> list[tuple[int, int]]:
+        """Token ranges of the window's units (see `find_units`), found once however many tasks ask."""
+        if kind not in self._units:
+            self._units[kind] = find_units(self.text, self.offsets, kind)
+        return self._units[kind]
 
     @property
     def char_start(self) -> int:

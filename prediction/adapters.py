@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import logging
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from mosaic_ner.data_builders.extras import require
 from mosaic_ner.modeling.configuration_ner import NERConfig
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -28,22 +28,15 @@ CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter_model.safetensors", "hea
 _NAME = "default"  # what peft calls the only adapter
 
 
-def _library(name: str, why: str):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ModelError(f"{why} needs {name}: pip install 'mosaic-ner[peft]' ({error})") from error
-
-
 def loading_options(quantization: str | None) -> dict:
     """What `from_pretrained` must be told to load an encoder in 4 bits (NF4) or 8 bits (LLM.int8()).
 
     Raises:
-        ModelError: bitsandbytes is missing.
+        ExtraError: bitsandbytes is missing.
     """
     if quantization is None:
         return {}
-    _library("bitsandbytes", f"--quantization {quantization}")
+    require("peft", f"--quantization {quantization}", "bitsandbytes")
     # It says for each layer and step that float32 inputs are rounded to float16: that is how LLM.int8() works.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     device = PartialState().device
@@ -60,7 +53,7 @@ def load_parts(name_or_path: str, quantization: str | None, trust_remote_code: b
     parts = pretrained_parts(name_or_path, loading_options(quantization), trust_remote_code)
     if quantization == "4bit":
         for module in parts.encoder.modules():
-            if isinstance(module, _library("bitsandbytes", "--quantization 4bit").nn.Linear4bit):
+            if isinstance(module, require("peft", "--quantization 4bit", "bitsandbytes").nn.Linear4bit):
                 # On some processors an evaluation would repack the weights for bfloat16 arithmetic, in a layout that
                 # neither passes gradients in the next epoch nor can be read as 4-bit values when merging.
                 module.support_avx512bf16_for_cpu = False
@@ -93,11 +86,12 @@ class Adapters:
         quantization: "4bit", "8bit" or None, as the encoder was loaded.
 
     Raises:
-        ModelError: peft is missing; the encoder has none of the target modules.
+        ExtraError: peft is missing.
+        ModelError: the encoder has none of the target modules.
     """
 
     def __init__(self, model, tokenizer, config, base: str, quantization: str | None):
-        self.peft = _library("peft", "--lora_rank")
+        self.peft = require("peft", "--lora_rank", "peft")
         self.model, self.tokenizer, self.base, self.quantization = model, tokenizer, base, quantization
         try:
             model.encoder = self.peft.get_peft_model(model.encoder, config)
@@ -113,7 +107,7 @@ class Adapters:
             model, parts: the model and what its encoder came with.
             options: those that say how adapters are made (`ModelArguments` of training/options.py).
         """
-        peft = _library("peft", "--lora_rank")
+        peft = require("peft", "--lora_rank", "peft")
         mapping = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
         targets = options.lora_targets or mapping.get(parts.encoder.config.model_type, "all-linear")
         config = peft.LoraConfig(
@@ -285,6 +279,8 @@ def load_merged(name_or_path: str, config: NERConfig, kind: type, encoder: str |
         cached_file(name_or_path, name)  # from the Hub: into the same folder
     named = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
     base = encoder or named
+    if base == "scratch":  # what --encoder takes in training
+        raise ModelError(f"{name_or_path} is an adapter on the encoder {named!r}; --encoder scratch can't stand for it")
     if base != named:
         logger.info("the adapter in %s was trained on the encoder %s; it is put on %s", name_or_path, named, base)
     quantization = vars(config).pop("quantization", None)
@@ -301,7 +297,7 @@ def load_merged(name_or_path: str, config: NERConfig, kind: type, encoder: str |
     tokenizer = PreTrainedTokenizerFast.from_pretrained(name_or_path)
     model = kind(config)
     model.encoder = parts.encoder
-    lora = _library("peft", name_or_path).LoraConfig.from_pretrained(folder)
+    lora = require("peft", name_or_path, "peft").LoraConfig.from_pretrained(folder)
     lora.inference_mode = False
     lora.base_model_name_or_path = None  # else peft warns that the encoder has another name now
     adapters = Adapters(model, tokenizer, lora, named, quantization)

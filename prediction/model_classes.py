@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from mosaic_ner.modeling.configuration_ner import NERConfig
+from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.modeling.modeling_ner import NERPreTrainedModel
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
@@ -15,7 +16,7 @@ PREFIX = "mosaic_"
 _CLASSES: dict[str, type[NERPreTrainedModel]] = {}
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A family, an encoder or a trained model that can't be used as asked."""
 
 

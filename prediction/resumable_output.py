@@ -9,11 +9,12 @@ from pathlib import Path
 
 from mosaic_ner.data_builders.formats import DocumentWriter, detect_format
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import UserError
 
 _SAMPLE = 1 << 20
 
 
-class JournalError(ValueError):
+class JournalError(UserError):
     """An interrupted output that can't be continued as asked."""
 
 

@@ -9,14 +9,17 @@ import helpers_sruner
 import pytest
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
+from mosaic_ner.data_builders.options import Options, specs
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_joint_ib import JointIBForNER
 from mosaic_ner.modeling.modeling_span_cvae import SpanCVAEForNER
+from mosaic_ner.training import bundle as bundles
 from mosaic_ner.training import families
-from mosaic_ner.training.arguments import ModelArguments, RunArguments
+from mosaic_ner.training.arguments import ModelOptions, TrainOptions
+from mosaic_ner.training.bundle import TrainingData
 from mosaic_ner.training.encoders import load_encoder_parts
 from mosaic_ner.training.evaluator import Evaluator
-from mosaic_ner.training.trainer import NERTrainer
+from mosaic_ner.training.trainer import NERTrainer, run_arguments
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
@@ -91,6 +94,13 @@ def bert_dir(tiny_parts, tmp_path_factory):
     return folder
 
 
+def options_of(family="aioner", **options) -> tuple[ModelOptions, Options]:
+    """The shared options and the family's own."""
+    own = families.family(family).Options
+    shared = {name: value for name, value in options.items() if name in specs(ModelOptions)}
+    return ModelOptions(family=family, **shared), own(**{n: v for n, v in options.items() if n not in shared})
+
+
 def enliven(model, seed: int = 0):
     """Gives the head larger random weights, so that an untrained model finds mentions of every type."""
     generator = torch.Generator().manual_seed(seed)
@@ -114,8 +124,15 @@ def build_bundle(tiny_encoder_dir):
 
     def build(space=DEMO_LABEL_SPACE, lively=False, trained=None, documents=(), synonyms=None, **options):
         torch.manual_seed(0)
-        arguments = ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options))
-        bundle = families.build(arguments, space, documents, trained, synonyms)
+        model, own = options_of(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | options))
+        train = {corpus: [] for corpus in (space.corpora if trained is None else trained)}
+        for document in documents:
+            train.setdefault(document.corpus, []).append(document)
+        data = TrainingData(space, train)
+        if synonyms is not None:
+            own.synonyms = ["corpora"]
+            data._synonyms[("corpora",), own.max_synonyms] = synonyms
+        bundle = bundles.build(model, own, data)
         if lively:
             enliven(bundle.model)
         return bundle
@@ -163,18 +180,12 @@ def trainer_for(tmp_path):
 
     def make(bundle, dataset, validation=None, **options):
         quiet = {"report_to": "none", "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-        quiet |= {"disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "warmup_steps": 0}
-        args = RunArguments(output_dir=str(tmp_path), **(quiet | options))
-        return NERTrainer(
-            bundle.model,
-            args=args,
-            train_dataset=dataset,
-            data_collator=bundle.collator,
-            processing_class=bundle.tokenizer,
-            evaluator=Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE),
-            validation=validation or {},
-            adapters=bundle.adapters,
-        )
+        quiet |= {"disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "warmup_steps": 0} | options
+        ours = {name: value for name, value in quiet.items() if name in specs(TrainOptions)}
+        trainer = {name: value for name, value in quiet.items() if name not in ours}
+        args = run_arguments(TrainOptions(output_dir=str(tmp_path), **ours), trainer)
+        evaluator = Evaluator(MentionPredictor(bundle.model, bundle.tokenizer), DEMO_LABEL_SPACE)
+        return NERTrainer(bundle, args, evaluator, validation or {}, train_dataset=dataset)
 
     return make
 

@@ -1,4 +1,5 @@
-"""A stand-in for the Hub's HTTP interface on 127.0.0.1: it keeps what it gets, and fails when told to."""
+"""What the tests of hub/ share: commands that fail, contents of folders, a machine without this package, and a stand-in for
+the Hub's HTTP interface on 127.0.0.1, which keeps what it gets, and fails when told to."""
 
 from __future__ import annotations
 
@@ -8,13 +9,63 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import huggingface_hub.constants
+import pytest
+
+WITHOUT_PACKAGE = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("mosaic_ner", "run_ner"):
+            raise ImportError(f"{name} is not on this machine")
+
+sys.meta_path.insert(0, Blocker())
+"""
+"""Begins a program that runs where this package isn't."""
 TOKEN = "hf_" + "T0ken" * 7
 PART = 1 << 20
 """Bytes of a part where a file is sent in parts."""
+
+
+def fails(capsys, command, *argv) -> str:
+    """The one message that a wrong command line of a module of hub/ ends with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command.main([str(a) for a in argv])
+    assert stop.value.code == 2
+    written = capsys.readouterr().err
+    assert "Traceback" not in written
+    assert written.count(": error: ") == 1
+    return written
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Path in the folder → content, of all files."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def go_online(monkeypatch, url: str | None = None) -> None:
+    """As on a user's machine with the network and a token, but without the pauses between attempts.
+
+    Args:
+        url: the stand-in's, where it isn't given as an argument.
+    """
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # The Xet protocol can't be had from a stand-in; without it huggingface_hub sends large files by Git LFS.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    if url is not None:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
 
 
 def git_hash(content: bytes) -> str:

@@ -1,8 +1,15 @@
-"""What the tests of the demo page share: reading its HTML back, small files, and a Space in a process of its own."""
+"""What the tests of the demo page share: models, small files, reading its HTML back, and a Space in a process of its own."""
 
 from __future__ import annotations
 
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
+
+from mosaic_ner.hub.stock import export_stock
+
+TEXT = "The velosis of breast cells in 𝔪ice 🐭 needs olaparin. Мыши и مرض too."
+NASTY = "A <script>window.hacked = 1</script> & <img src=x onerror='window.hacked=1'> ${window.hacked = 1} {{velosis}} `gene`."
 
 PUBTATOR = """1|t|The velosis of breast cells.
 1|a|Mice with velosis 🐭 were given olaparin & <b>water</b>.
@@ -41,6 +48,21 @@ files = [m.__file__ for n, m in sys.modules.items() if n.startswith("mosaic_ner.
 page.close(verbose=False)
 sys.stdout.write("RESULT" + json.dumps({"html": html, "models": models, "files": files}))
 """
+
+
+def save_models(top: Path, flat: Path, build_bundle, bert_dir: Path) -> dict[str, str]:
+    """Name → folder of untrained models that find mentions everywhere, and of a broken one.
+
+    Args:
+        flat: the folder of a tagger. Beside a copy of it: a nested family, a stock class.
+    """
+    shutil.copytree(flat, top / "flat")
+    build_bundle(family="sruner", lively=True).save(top / "nested")
+    bundle = build_bundle(encoder=str(bert_dir), classifier="softmax", lively=True)
+    export_stock(bundle.model, bundle.tokenizer, top / "stock")
+    (top / "broken").mkdir()
+    (top / "broken" / "config.json").write_text('{"model_type": "nothing"}', encoding="utf-8")
+    return {name: str(top / name) for name in ("flat", "nested", "stock", "broken")}
 
 
 class Boxes(HTMLParser):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import torch
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.transitions import EOA
 
 CORPORA = tuple(DEMO_LABEL_SPACE.corpora)
 SMALL = {"family": "sruner", "dropout": 0.0, "slot_dropout": 0.0, "context": 6, "train_scale": True}
-VARIANTS = [{"history": "logits", "follow_gold": False}, {"write": "next"}]
+VARIANTS = [{"history": "logits", "follow_gold": False}, {}]
 
 
 def calm(model):
@@ -42,7 +41,7 @@ def doubtful(bundle) -> dict:
 
 
 def run(bundle, features) -> tuple[NEROutput, dict]:
-    batch = pad_batch(features, bundle.tokenizer.pad_token_id)
+    batch = bundle.collator(features)
     return bundle.model(**batch), batch
 
 

@@ -13,8 +13,9 @@ from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.transitions import EOA, SH, decode
+from mosaic_ner.modeling.units import KINDS
 from mosaic_ner.modeling.windowing import Windower, align
-from mosaic_ner.training.features import ActionFeatures
+from mosaic_ner.training.sruner import Features
 from test_span_features import annotated, cause_of, char_units, document, relaxed
 from test_spans import windower as tokenizer_of
 
@@ -25,14 +26,14 @@ def model(build_bundle):
     return build_bundle(family="sruner").model
 
 
-def builder(model, name="wordpiece", max_tokens=24, **options) -> ActionFeatures:
+def builder(model, name="wordpiece", max_tokens=24, **options) -> Features:
     """Training features with a tokenizer of test_spans.py, and config options changed."""
     model = copy.copy(model)
     model.config = copy.deepcopy(model.config)
     for option, value in options.items():
         setattr(model.config, option, value)
     windower = Windower(tokenizer_of(name).tokenizer, max_tokens, 3, overlap=min(4, max_tokens // 5))
-    return ActionFeatures(model, windower, DEMO_LABEL_SPACE)
+    return Features(model, windower, DEMO_LABEL_SPACE)
 
 
 def cross(a: Mention, b: Mention) -> bool:
@@ -50,17 +51,17 @@ def written(feature, units, types) -> set[Mention]:
 
 @pytest.mark.parametrize("name", ["wordpiece", "bytes", "unigram"])
 @settings(relaxed, max_examples=60)
-@given(annotated(), st.sampled_from(["word", "token"]), st.integers(16, 48))
-def test_each_mention_is_written_or_counted_and_nothing_unknown_is_negative(model, name, made, boundaries, max_tokens):
-    features = builder(model, name, max_tokens, boundaries=boundaries)
+@given(annotated(), st.sampled_from(KINDS), st.integers(16, 48))
+def test_each_mention_is_written_or_counted_and_nothing_unknown_is_negative(model, name, made, kind, max_tokens):
+    features = builder(model, name, max_tokens, units=kind)
     types = features.model.config.types
     windows = features.windower([made.text])[0]
     dataset = features.build([made])
-    limits = SimpleNamespace(boundaries=boundaries, max_span_width=10**6)
+    limits = SimpleNamespace(units=kind, max_span_width=10**6)
     lost = {m: cause_of(m, windows, limits) for m in {Mention(m.start, m.end, m.type) for m in made.mentions}}
     counted, owned = Counter(cause for cause in lost.values() if cause), set()
     for window, feature in zip(windows, dataset, strict=True):
-        units = char_units(window, boundaries)
+        units = char_units(window, kind)
         gold = written(feature, units, types)
         assert gold <= {m for m, cause in lost.items() if cause is None}
         assert not any(cross(a, b) for a in gold for b in gold)
@@ -73,8 +74,8 @@ def test_each_mention_is_written_or_counted_and_nothing_unknown_is_negative(mode
         for m in lost:
             touched = [n for n, (s, e) in enumerate(units) if s < m.end and m.start < e]
             if m not in gold and touched:
-                kind = types.index((made.corpus, m.type))
-                open_to |= {(p, 2 * kind + act) for p in [*touched, touched[-1] + 1] for act in (2, 3)}
+                number = types.index((made.corpus, m.type))
+                open_to |= {(p, 2 * number + act) for p in [*touched, touched[-1] + 1] for act in (2, 3)}
         assert set(zip(feature["unclear_places"], feature["unclear_actions"], strict=True)) == open_to
     row = features.coverage.to_dict()[made.corpus]
     crossing = row["lost"].pop("crossing", 0)
@@ -83,7 +84,7 @@ def test_each_mention_is_written_or_counted_and_nothing_unknown_is_negative(mode
     # A mention may be written by its own window alone, though a window that sees another one of an earlier owner drops it.
     assert len(owned) <= row["represented"] == len(lost) - counted.total() - crossing
     assert crossing <= sum(any(cross(a, b) for b in lost) for a in lost)
-    again = builder(model, name, max_tokens, boundaries=boundaries)
+    again = builder(model, name, max_tokens, units=kind)
     assert again.report([[made]]) == features.coverage.to_dict() | {
         made.corpus: row | {"lost": row["lost"] | ({"crossing": crossing} if crossing else {})}
     }
@@ -97,7 +98,7 @@ def places_of(features, made) -> tuple[list[str], list[set[Mention]], list[dict[
     types = features.model.config.types
     units, gold, unclear = [], [], []
     for window, feature in zip(features.windower([made.text])[0], features.build([made]), strict=True):
-        own = char_units(window, features.model.config.boundaries)
+        own = char_units(window, features.model.config.units)
         units.append([made.text[s:e] for s, e in own])
         gold.append(written(feature, own, types))
         unclear.append({})
@@ -118,7 +119,7 @@ def test_around_a_border_inside_a_unit_the_type_is_open_and_others_are_not(model
 
 def test_a_mention_cut_by_its_window_is_open_in_every_window_that_shows_some_of_it(model):
     text = "cancer " * 40
-    features = builder(model, "bytes", 24, boundaries="token")
+    features = builder(model, "bytes", 24, units="token")
     made = Document("1", "demo_disease", text, (Mention(0, len(text) - 1, "Modifier"),))
     units, gold, unclear = places_of(features, made)
     assert len(units) > 2

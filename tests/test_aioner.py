@@ -13,7 +13,8 @@ from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
-from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags, first_tokens
+from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags
+from mosaic_ner.modeling.units import first_tokens
 from mosaic_ner.modeling.windowing import align
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -24,7 +25,7 @@ def training_batch(bundle, documents, count=5):
     """Features of some windows of unlike lengths, with their labels."""
     features = bundle.features.build(documents).features[:count]
     assert len({len(f["input_ids"]) for f in features}) > 1
-    return features, pad_batch(features, bundle.tokenizer.pad_token_id)
+    return features, pad_batch(features, bundle.collator.padding)
 
 
 def in_float64(bundle):
@@ -49,13 +50,13 @@ def test_task_tags_are_single_special_tokens(shared_bundle):
 @pytest.mark.parametrize("task", ["ALL", "Gene", "Disease", "Chemical"])
 def test_tags_stand_around_the_window_and_outside_the_chain(shared_bundle, task):
     (window,) = shared_bundle.features.windower([TEXT])[0]
-    feature = shared_bundle.model.features(window, task)
+    feature = shared_bundle.model.features(window, shared_bundle.model.config.task(task))
     tokens = shared_bundle.tokenizer.convert_ids_to_tokens(feature["input_ids"])
     assert tokens[:2] == ["[CLS]", f"<{task}>"]
     assert tokens[-2:] == [f"</{task}>", "[SEP]"]
     assert tuple(feature["input_ids"][2:-2]) == window.input_ids
     assert feature["chain_mask"] == [0, 0, *[1] * len(window.input_ids), 0, 0]
-    assert shared_bundle.model.config.tasks[feature["task_ids"]]["name"] == task
+    assert shared_bundle.model.config.tasks[feature["task_ids"]].name == task
 
 
 def test_a_full_window_with_its_tags_fits_the_encoder(shared_bundle):
@@ -63,7 +64,7 @@ def test_a_full_window_with_its_tags_fits_the_encoder(shared_bundle):
     (first, *_) = shared_bundle.features.windower(["gene " * 500])[0]
     assert len(first.input_ids) <= shared_bundle.features.windower.budget
     for task in config.tasks:
-        assert len(shared_bundle.model.features(first, task["name"])["input_ids"]) <= config.max_tokens
+        assert len(shared_bundle.model.features(first, task)["input_ids"]) <= config.max_tokens
 
 
 def test_the_default_task_is_the_tokenizers_template_and_survives_saving(shared_bundle, tmp_path):
@@ -90,7 +91,7 @@ def test_loss_depends_neither_on_padding_nor_on_companions(build_bundle, demo_co
     model = in_float64(bundle)
     documents = [*demo_corpora["demo_all"]["train"][:3], *demo_corpora["demo_gene"]["train"][:2]]
     features, batch = training_batch(bundle, documents)
-    alone = [model(**pad_batch([f], bundle.tokenizer.pad_token_id)).loss for f in features]
+    alone = [model(**pad_batch([f], bundle.collator.padding)).loss for f in features]
     together = model(**batch)
     torch.testing.assert_close(together.loss, torch.stack(alone).mean(), rtol=0, atol=1e-10)
     assert together.loss_terms["nll"] == together.loss > 0
@@ -139,19 +140,20 @@ def test_restricted_labels_of_other_tasks_get_exactly_no_gradient(build_bundle, 
     model = in_float64(bundle)
     for corpus in ("demo_gene", "demo_chem"):
         dataset = bundle.features.build(demo_corpora[corpus]["train"][:3])
-        batch = pad_batch(dataset.features, bundle.tokenizer.pad_token_id)
-        (task,) = {t["name"]: t for t in model.config.tasks if t["name"] in dataset.groups}.values()
-        foreign = [i for i in range(model.config.num_labels) if i not in task["labels"]]
+        batch = pad_batch(dataset.features, bundle.collator.padding)
+        (name,) = set(dataset.groups)
+        own = list(model.config.task(name).labels)
+        foreign = [i for i in range(model.config.num_labels) if i not in own]
         assert foreign
         model.zero_grad()
         model(**batch).loss.backward()
         assert (model.classifier.weight.grad[foreign] == 0).all()
         assert (model.classifier.bias.grad[foreign] == 0).all()
-        assert (model.classifier.weight.grad[task["labels"]] != 0).any(1).all()
+        assert (model.classifier.weight.grad[own] != 0).any(1).all()
         if classifier == "crf":
             assert (model.crf.transitions.grad[foreign] == 0).all()
             assert (model.crf.transitions.grad[:, foreign] == 0).all()
-            assert (model.crf.transitions.grad[task["labels"]][:, task["labels"]] != 0).any()
+            assert (model.crf.transitions.grad[own][:, own] != 0).any()
 
 
 def test_restricted_models_never_predict_labels_of_other_tasks(build_bundle, demo_texts):
@@ -159,10 +161,10 @@ def test_restricted_models_never_predict_labels_of_other_tasks(build_bundle, dem
     model = bundle.model
     (window,) = bundle.features.windower([demo_texts[0][:150]])[0]
     for task in model.config.tasks:
-        batch = pad_batch([model.features(window, task["name"])], 0)
+        batch = pad_batch([model.features(window, task)], bundle.collator.padding)
         with torch.no_grad():
-            tags = model.search(model(**batch), batch)["tags"]
-        assert set(tags[batch["chain_mask"]].tolist()) <= set(task["labels"])
+            tags = model.best_labels(model(**batch), batch)["tags"]
+        assert set(tags[batch["chain_mask"]].tolist()) <= set(task.labels)
     with pytest.raises(ValueError, match="pass task_ids"):
         model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
 
@@ -256,12 +258,13 @@ def test_positions_outside_the_chain_neither_break_nor_lengthen_a_mention():
 def test_scores_are_the_probabilities_of_the_chosen_tags(build_bundle, demo_texts, options):
     bundle = build_bundle(lively=True, **options)
     model = bundle.model
-    windows = [w for ws in bundle.features.windower(demo_texts[:3]) for w in ws][:4]
-    batch = pad_batch([model.features(w) for w in windows], bundle.tokenizer.pad_token_id)
+    predictor = MentionPredictor(model, bundle.tokenizer)
+    requests = predictor.requests(demo_texts[:3])[:4]
+    batch = pad_batch([r.features for r in requests], predictor.padding)
     with torch.no_grad():
         output = model(**batch)
-        best = model.search(output, batch)
-    found = model.decode(best, batch)
+        best = model.best_labels(output, batch)
+    found = model.decode(best, requests)
     assert sum(map(len, found)) > 10
     assert all(0 < score <= 1 for row in found for _, _, score in row)
     if options.get("scores") == "emission" or options.get("classifier") == "softmax":
@@ -270,7 +273,7 @@ def test_scores_are_the_probabilities_of_the_chosen_tags(build_bundle, demo_text
         chances = model.crf.marginals(output.logits, batch["chain_mask"])
     row = next(i for i, r in enumerate(found) if r)
     span, kind, score = found[row][0]
-    before = len(model.config.tasks[0]["prefix_ids"])
+    before = len(model.config.tasks[0].prefix_ids)
     places = range(before + span.start, before + span.end)
     assert score == pytest.approx(
         sum(chances[row, p, best["tags"][row, p]].item() for p in places) / len(places), abs=1e-5
@@ -283,24 +286,25 @@ def test_scores_are_the_probabilities_of_the_chosen_tags(build_bundle, demo_text
 
 def test_first_tokens(shared_bundle):
     (window,) = shared_bundle.features.windower(["BRCA1-related thing, in mice"])[0]
-    marked = [s for (s, _), first in zip(window.offsets, first_tokens(window), strict=True) if first]
+    marked = [s for (s, _), first in zip(window.offsets, first_tokens(window.offsets), strict=True) if first]
     assert marked == [0, 14, 21, 24]
 
 
 def test_label_first_token_only_round_trip(build_bundle, demo_corpora):
     """Gold labels as the model's answer give back every gold mention that consists of whole words."""
     bundle = build_bundle(label_first_token_only=True)
-    count = 0
+    predictor, count = MentionPredictor(bundle.model, bundle.tokenizer), 0
     for document in demo_corpora["demo_gene"]["train"][:12]:
-        windows = bundle.features.windower([document.text])[0]
-        features = bundle.features.build([document]).features
-        batch = pad_batch(features, bundle.tokenizer.pad_token_id)
+        requests = predictor.requests([document.text], bundle.model.tasks_for(document.corpus))
+        batch = pad_batch(bundle.features.build([document]).features, bundle.collator.padding)
         assert ((batch["labels"] >= 0) <= batch["chain_mask"]).all()
         best = {"tags": batch["labels"].clamp(min=0), "scores": torch.ones(batch["labels"].shape)}
-        for window, found in zip(windows, bundle.model.decode(best, batch), strict=True):
-            got = {(window.offsets[s][0], window.offsets[e - 1][1]) for (s, e), _, _ in found}
-            first = first_tokens(window)
-            for span, mention in align(window, document.mentions):
+        best["mask"] = batch["chain_mask"]
+        for request, found in zip(requests, bundle.model.decode(best, requests), strict=True):
+            offsets = request.window.offsets
+            got = {(offsets[s][0], offsets[e - 1][1]) for (s, e), _, _ in found}
+            first = first_tokens(offsets)
+            for span, mention in align(request.window, document.mentions):
                 ends_word = span.end == len(first) or first[span.end]
                 if first[span.start] and ends_word:
                     assert (mention.start, mention.end) in got
@@ -321,7 +325,7 @@ def test_a_saved_model_gives_the_same_logits_and_keeps_every_parameter(build_bun
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
     (window, *_) = bundle.features.windower(demo_texts[:1])[0]
-    batch = pad_batch([model.features(window)], 0)
+    batch = pad_batch([model.features(window)], bundle.collator.padding)
     assert again.features(window) == model.features(window)
     with torch.no_grad():
         assert torch.equal(again(**batch).logits, model(**batch).logits)
@@ -352,27 +356,29 @@ def test_misspelt_config_options_fail(shared_bundle):
 
 def test_tasks_for_a_corpus_and_a_mode(shared_bundle):
     model = shared_bundle.model
-    assert model.tasks_for("demo_gene") == ["Gene"]
-    assert model.tasks_for() == model.tasks_for("demo_all") == model.tasks_for("never seen") == ["ALL"]
-    assert model.tasks_for(None, "combined") == ["ALL", "Gene", "Disease", "Chemical"]
-    assert model.tasks_for("demo_gene", "combined") == ["Gene"]
+    gene, everything = model.config.task("Gene"), model.config.task("ALL")
+    assert model.tasks_for("demo_gene") == [gene]
+    assert model.tasks_for() == model.tasks_for("demo_all") == model.tasks_for("never seen") == [everything]
+    assert [t.name for t in model.tasks_for(None, "combined")] == ["ALL", "Gene", "Disease", "Chemical"]
+    assert model.tasks_for("demo_gene", "combined") == [gene]
     with pytest.raises(ValueError, match="unknown tagging mode"):
         model.tasks_for(None, "all")
 
 
-@pytest.mark.parametrize("task", ["ALL", "Gene", "Chemical"])
-def test_a_text_is_answered_with_the_types_of_its_task_only(shared_bundle, demo_texts, task):
+@pytest.mark.parametrize("name", ["ALL", "Gene", "Chemical"])
+def test_a_text_is_answered_with_the_types_of_its_task_only(shared_bundle, demo_texts, name):
     """The one chain may choose a label of another task: asked for genes, the model must not answer with chemicals."""
     model = shared_bundle.model
+    task = model.config.task(name)
     predictor = MentionPredictor(model, shared_bundle.tokenizer)
     requests = predictor.requests(demo_texts[:8], [task])
-    batch = pad_batch([r.features for r in requests], predictor.pad_token_id)
+    batch = pad_batch([r.features for r in requests], predictor.padding)
     with torch.no_grad():
-        best = model.search(model(**batch), batch)
+        best = model.best_labels(model(**batch), batch)
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     chosen = {m[2] for row in decode_tags(best["tags"], best["scores"], batch["chain_mask"], names) for m in row}
-    wanted = set(model.config.tasks[model.config.task_index(task)]["types"])
-    if task != "ALL":
+    wanted = set(task.types)
+    if name != "ALL":
         assert chosen - wanted  # the untrained chain does choose other tasks' labels
     predicted = {m.type for mentions in predictor(demo_texts[:8], [task]) for m in mentions}
     assert predicted == chosen & wanted

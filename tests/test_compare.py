@@ -11,7 +11,8 @@ from scipy.stats import wilcoxon
 
 def run_folder(path, f1, documents):
     path.mkdir()
-    (path / "results.json").write_text(json.dumps({"test": {"biored": {"overall": {"f1": f1}}}}), encoding="utf-8")
+    content = {"settings": {}, "test": {"biored": {"overall": {"f1": f1}}}}
+    (path / "results.json").write_text(json.dumps(content), encoding="utf-8")
     (path / "document_f1.json").write_text(json.dumps({"biored": documents}), encoding="utf-8")
     return path
 
@@ -56,3 +57,10 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys):
         main([str(first), "--against", str(tmp_path)])
     assert stop.value.code == 2
     assert "not the folder of a finished run" in capsys.readouterr().err
+
+
+def test_a_run_without_the_f1_of_each_document_is_named(tmp_path):
+    first, second = run_folder(tmp_path / "a", 0.8, OURS), run_folder(tmp_path / "b", 0.7, OTHERS)
+    (second / "document_f1.json").unlink()
+    with pytest.raises(ComparisonError, match=r"b has no document_f1.json"):
+        compare([first], [second], "biored")

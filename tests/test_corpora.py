@@ -23,7 +23,7 @@ from mosaic_ner.data_builders.data_card import (
 from mosaic_ner.data_builders.formats import ReadReport
 from mosaic_ner.modeling.document import Document, Mention
 
-REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
+REAL = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 
 # ../shared/corpora/README.md: documents, mentions in the file, nested pairs, mentions whose offsets don't fit the text.
 README = {
@@ -50,6 +50,11 @@ README = {
     ("jnlpba", "test"): (404, 8662, 0, 0),
     ("genia", "validation"): (1765, 4714, 444, 0),
 }
+
+
+def real(test):
+    """Marks a test that reads the real corpora; it is skipped without them."""
+    return pytest.mark.real(pytest.mark.skipif(not REAL.is_dir(), reason="no real corpora in ../shared")(test))
 
 
 def test_the_ten_and_the_dev_ids():
@@ -114,16 +119,12 @@ def test_bc4chemd_is_read_from_a_folder_by_the_types_and_splits_of_its_row(tmp_p
 
 @pytest.fixture(scope="module")
 def built():
-    if not REAL.is_dir():
-        pytest.skip("no real corpora in ../shared")
     return built_statistics(REAL)
 
 
-@pytest.mark.real
+@real
 @pytest.mark.parametrize(("name", "split"), README)
 def test_files_hold_what_their_readme_says(name, split):
-    if not REAL.is_dir():
-        pytest.skip("no real corpora in ../shared")
     corpus, report = get_corpus(name), ReadReport()
     first, *rest = split.split("+")
     path, format = corpus.files[first].find(REAL)
@@ -138,7 +139,7 @@ def test_files_hold_what_their_readme_says(name, split):
     assert not set(report.counts) - {"text_mismatch", "outside_text", "repeated_id"}
 
 
-@pytest.mark.real
+@real
 def test_biored_is_table_5(built):
     splits, _ = built["biored"]
     for split, published in TABLE_5.items():
@@ -146,7 +147,7 @@ def test_biored_is_table_5(built):
         assert counts == published
 
 
-@pytest.mark.real
+@real
 def test_sizes_are_table_6_or_explained(built):
     for name, published in TABLE_6.items():
         full = "full texts" in get_corpus(name).text
@@ -157,14 +158,14 @@ def test_sizes_are_table_6_or_explained(built):
     assert len(AIONER_TABLE_1) == 11
 
 
-@pytest.mark.real
+@real
 def test_every_native_type_occurs_and_no_other(built):
     for name, (splits, _) in built.items():
         found = {t for counts in splits.values() for t in counts.types}
         assert found == set(get_corpus(name).types if splits else ())  # not every corpus is in ../shared
 
 
-@pytest.mark.real
+@real
 def test_the_card_is_up_to_date_and_holds_no_path(built, monkeypatch, capsys):
     monkeypatch.setattr("mosaic_ner.data_builders.data_card.built_statistics", lambda *_: built)
     card = data_card(REAL)
@@ -175,11 +176,9 @@ def test_the_card_is_up_to_date_and_holds_no_path(built, monkeypatch, capsys):
     assert capsys.readouterr().out == card
 
 
-@pytest.mark.real
+@real
 @pytest.mark.parametrize("name", CORPORA)
 def test_the_builder_gives_what_the_files_hold(name, tmp_path):
-    if not REAL.is_dir():
-        pytest.skip("no real corpora in ../shared")
     corpus = get_corpus(name)
     if not any(file.find(REAL) for file in corpus.files.values()):
         pytest.skip(f"{name} is not in ../shared")
@@ -190,9 +189,7 @@ def test_the_builder_gives_what_the_files_hold(name, tmp_path):
         assert docs == list(read_split(corpus, split, path, format=format))
 
 
-@pytest.mark.real
+@real
 def test_no_mention_of_bioid_s_revision_ends_in_cells(tmp_path):
-    if not REAL.is_dir():
-        pytest.skip("no real corpora in ../shared")
     plain, clean = (load_corpus("bioid", REAL, tmp_path, clean_suffix=flag) for flag in (False, True))
     assert plain == clean

@@ -38,7 +38,7 @@ def tagged_tokens(bundle, text, feature) -> list[tuple[str, str | None]]:
     """(token's text, label or None where there is none) of a document of one window."""
     (window,) = bundle.features.windower([text])[0]
     task = bundle.model.config.tasks[feature["task_ids"]]
-    before = len(task["prefix_ids"])
+    before = len(task.prefix_ids)
     labels = feature["labels"][before : before + len(window.input_ids)]
     assert set(feature["labels"][:before] + feature["labels"][before + len(labels) :]) == {-100}
     names = bundle.model.config.id2label
@@ -214,7 +214,7 @@ def test_gold_labels_decode_to_the_gold_mentions_and_the_rest_is_counted(fresh, 
     for corpus in DEMO_LABEL_SPACE.corpora:
         documents = demo_corpora[corpus]["train"][:15]
         dataset = bundle.features.build(documents)
-        batch = pad_batch(dataset.features, bundle.tokenizer.pad_token_id)
+        batch = pad_batch(dataset.features, bundle.collator.padding)
         names = [bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels)]
         chain = batch["labels"] >= 0
         found = decode_tags(batch["labels"].clamp(min=0), chain.float(), chain, names)
@@ -227,13 +227,12 @@ def test_gold_labels_decode_to_the_gold_mentions_and_the_rest_is_counted(fresh, 
             tasks = bundle.model.tasks_for(corpus)
             kept = {}
             for task in tasks:
-                types = next(t["types"] for t in bundle.model.config.tasks if t["name"] == task)
-                kept[task], dropped = keep_flat([m for m in whole if m.type in types])
+                kept[task], dropped = keep_flat([m for m in whole if m.type in task.types])
                 nested += len(dropped)
             for window, task in itertools.product(windows, tasks):
                 name, row = next(rows)
-                assert name == task
-                before = len(bundle.model.config.tasks[bundle.model.config.task_index(task)]["prefix_ids"])
+                assert name == task.name
+                before = len(task.prefix_ids)
                 got = {(window.offsets[s - before][0], window.offsets[e - 1 - before][1], t) for s, e, t, _ in row}
                 assert got == {m.key for _, m in align(window, kept[task])}
                 expected += got

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 import torch
-from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
@@ -88,7 +87,7 @@ def test_a_tagger_on_any_encoder_trains_saves_and_predicts_in_characters(
 ):
     bundle = build_bundle(encoder=str(request.getfixturevalue(kind)), lively=True)
     text = demo_corpora["demo_all"]["test"][0].text
-    batch = pad_batch(bundle.features.build(demo_corpora["demo_all"]["train"][:2]).features, 0)
+    batch = bundle.collator(bundle.features.build(demo_corpora["demo_all"]["train"][:2]).features)
     bundle.model(**batch).loss.backward()
     assert all(p.grad is not None for p in bundle.model.encoder.parameters())
     assert bundle.features.coverage.representable("demo_all") > 0.9
@@ -113,7 +112,8 @@ def test_the_encoder_of_a_trained_model_is_taken_without_its_task_tags(shared_bu
     space = LabelSpace({"plants": {"Plant": "Plant", "Soil": "Soil"}, "roots": {"Plant": "Plant"}})
     bundle = build_bundle(space, encoder=str(saved_model_dir))
     (window,) = bundle.features.windower(["A gene of plants."])[0]
-    tokens = bundle.tokenizer.convert_ids_to_tokens(bundle.model.features(window, "Plant")["input_ids"])
+    feature = bundle.model.features(window, bundle.model.config.task("Plant"))
+    tokens = bundle.tokenizer.convert_ids_to_tokens(feature["input_ids"])
     assert tokens[:2] == ["[CLS]", "<Plant>"]
     assert tokens[-2:] == ["</Plant>", "[SEP]"]
     assert "<ALL>" not in tokens[2:-2]

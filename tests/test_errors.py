@@ -14,8 +14,8 @@ from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.hub import card as card_module
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.training import families
 from mosaic_ner.training.evaluator import Evaluator
-from mosaic_ner.training.families import FAMILIES
 from mosaic_ner.training.metrics import error_split, score_mentions
 
 TYPES = ("Gene", "Drug", "Cell")
@@ -125,10 +125,10 @@ def test_shares_and_documents_by_hand():
 # ---- the report
 
 
-@pytest.mark.parametrize("family", [*FAMILIES])
+@pytest.mark.parametrize("family", families.names())
 def test_the_report_of_every_family_has_the_errors_of_its_headline(build_bundle, demo_corpora, family):
     bundle = build_bundle(family=family, lively=True, trained=["demo_disease"])
-    evaluator = Evaluator(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE)
+    evaluator = Evaluator(MentionPredictor(bundle.model, bundle.tokenizer), DEMO_LABEL_SPACE)
     gold = demo_corpora["demo_disease"]["validation"][:6]
     measured = evaluator.evaluate(gold, full=True)
     pair = [[list(d.mentions) for d in side] for side in (measured.gold, measured.predicted)]
@@ -171,6 +171,7 @@ def run_folder(path, test: dict, validation: dict):
     path.mkdir()
     splits = {"test": test, "validation": validation}
     content = {k: {c: {"errors": e} if e else {} for c, e in part.items()} for k, part in splits.items()}
+    content["settings"] = {}
     (path / "results.json").write_text(json.dumps(content), encoding="utf-8")
     return path
 

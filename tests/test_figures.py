@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers_run import QUICK, fails, results, run
-from mosaic_ner.analysis import figures
+from mosaic_ner.analysis import embeddings, figures, plots, run_figures
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.windowing import Windower
@@ -32,7 +32,7 @@ def span_bundle(build_bundle):
 
 @pytest.fixture(scope="module")
 def predictor(span_bundle):
-    return MentionPredictor(span_bundle.tagger, span_bundle.tokenizer, batch_size=8)
+    return MentionPredictor(span_bundle.model, span_bundle.tokenizer, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def few(demo_corpora):
 @pytest.fixture
 def quick_tsne(monkeypatch):
     """Two dimensions at once: t-SNE itself is scikit-learn's to test."""
-    monkeypatch.setattr(figures, "project", lambda vectors, seed, perplexity=30.0: vectors[:, :2].detach().numpy())
+    monkeypatch.setattr(plots, "project", lambda vectors, seed, perplexity=30.0: vectors[:, :2].detach().numpy())
 
 
 def shows_something(path) -> bool:
@@ -69,7 +69,7 @@ def test_the_embeddings_are_those_of_the_spans_alone_in_their_sentences(predicto
     """Eq. 1, layer by layer, from the tokens at the mention's own characters, one sentence at a time."""
     model, config = predictor.model, predictor.model.config
     windower = Windower(predictor.windower.tokenizer, config.max_tokens, config.num_special_tokens, packing="single")
-    points = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
+    points = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
     assert {p.document.corpus for p in points} == set(few)
     widths = Counter()
     for point in random.Random(0).sample(points, 60):
@@ -78,8 +78,8 @@ def test_the_embeddings_are_those_of_the_spans_alone_in_their_sentences(predicto
         tokens = [
             i for i, (s, e) in enumerate(window.offsets) if s < point.mention.end and point.mention.start < e and s < e
         ]
-        units = model.features(window, point.document.corpus)["unit_starts"]
-        prefix = config.tasks[config.task_index(point.document.corpus)]["prefix_ids"]
+        units = model.features(window, config.task(point.document.corpus))["unit_starts"]
+        prefix = config.task(point.document.corpus).prefix_ids
         ids = torch.tensor([[*prefix, *window.input_ids, *config.sep_ids]])
         first, last = len(prefix) + tokens[0], len(prefix) + tokens[-1]
         width = sum(first <= u <= last for u in units) - 1
@@ -94,7 +94,7 @@ def test_the_embeddings_are_those_of_the_spans_alone_in_their_sentences(predicto
 
 
 def test_every_mention_of_the_grid_is_there_once_with_its_shared_type(predictor, span_bundle, few):
-    points = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
+    points = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
     assert len({key(p) for p in points}) == len(points)
     for corpus, documents in few.items():
         gold = {(*d.key, *m.key): DEMO_LABEL_SPACE.shared(corpus, m.type) for d in documents for m in d.mentions}
@@ -105,27 +105,27 @@ def test_every_mention_of_the_grid_is_there_once_with_its_shared_type(predictor,
 
 
 def test_sentences_and_mentions_are_drawn_by_the_seed_alone(predictor, few, monkeypatch, caplog):
-    everything = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
-    monkeypatch.setattr(figures, "SENTENCES", 8)
+    everything = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
+    monkeypatch.setattr(embeddings, "SENTENCES", 8)
     with caplog.at_level("INFO"):
-        first = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=1)
+        first = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=1)
     assert all(f"{corpus}: 8 sentences, " in caplog.text for corpus in few)
-    again = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=1)
-    other = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=2)
+    again = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=1)
+    other = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=2)
     assert [key(p) for p in first] == [key(p) for p in again] != [key(p) for p in other]
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(first, again, strict=True))
     assert {key(p) for p in first} < {key(p) for p in everything}
-    monkeypatch.setattr(figures, "MENTIONS", 3)
-    kept = figures.subsample(everything, 1)
-    assert [key(p) for p in kept] == [key(p) for p in figures.subsample(everything, 1)]
-    assert [key(p) for p in kept] != [key(p) for p in figures.subsample(everything, 2)]
+    monkeypatch.setattr(embeddings, "MENTIONS", 3)
+    kept = embeddings.subsample(everything, 1)
+    assert [key(p) for p in kept] == [key(p) for p in embeddings.subsample(everything, 1)]
+    assert [key(p) for p in kept] != [key(p) for p in embeddings.subsample(everything, 2)]
     total = Counter((p.document.corpus, p.type) for p in everything)
     assert Counter((p.document.corpus, p.type) for p in kept) == {g: min(3, n) for g, n in total.items()}
 
 
 def test_mentions_wider_than_the_grid_are_left_out(build_bundle, few):
     bundle = build_bundle(family="span_cvae", max_span_width=1)
-    points = figures.embed_mentions(MentionPredictor(bundle.tagger, bundle.tokenizer), DEMO_LABEL_SPACE, few, seed=0)
+    points = embeddings.embed_mentions(MentionPredictor(bundle.model, bundle.tokenizer), DEMO_LABEL_SPACE, few, seed=0)
     assert points
     assert all(" " not in p.document.surface(p.mention) for p in points)
 
@@ -133,17 +133,17 @@ def test_mentions_wider_than_the_grid_are_left_out(build_bundle, few):
 def test_training_mode_is_left_as_it_was(predictor, few):
     predictor.model.train()
     try:
-        points = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
+        points = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
         assert predictor.model.training
     finally:
         predictor.model.eval()
-    same = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
+    same = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, seed=0)
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(points, same, strict=True))
 
 
 def test_tsne_follows_the_seed_and_parts_labels_that_stand_alike():
     vectors = torch.eye(12)
-    first, again, other = (figures.project(vectors, seed) for seed in (1, 1, 2))
+    first, again, other = (plots.project(vectors, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
     assert torch.pdist(torch.from_numpy(first)).min() > 1e-3
@@ -156,7 +156,7 @@ def test_draw_takes_validation_for_the_default_corpus_and_test_for_the_others(
     predictor, demo_corpora, few, tmp_path, monkeypatch, quick_tsne
 ):
     asked, named = {}, {}
-    embed, overall = figures.embed_mentions, figures._overall_figure
+    embed, overall = run_figures.embed_mentions, run_figures._overall_figure
 
     def spy(predictor, space, splits, seed):
         asked.update(splits)
@@ -166,11 +166,11 @@ def test_draw_takes_validation_for_the_default_corpus_and_test_for_the_others(
         named.update(titles)
         return overall(path, points, kept, titles, *rest)
 
-    monkeypatch.setattr(figures, "embed_mentions", spy)
-    monkeypatch.setattr(figures, "_overall_figure", name_spy)
+    monkeypatch.setattr(run_figures, "embed_mentions", spy)
+    monkeypatch.setattr(run_figures, "_overall_figure", name_spy)
     validation = {c: demo_corpora[c]["validation"][:6] for c in ("demo_all", "demo_gene", "demo_chem")}
     test = {c: few[c] for c in ("demo_all", "demo_gene", "demo_disease")}
-    files = figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, validation, test, 1)
+    files = run_figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, validation, test, 1)
     assert asked["demo_all"] is validation["demo_all"]
     assert asked["demo_gene"] is test["demo_gene"]
     assert asked["demo_disease"] is test["demo_disease"]
@@ -189,7 +189,7 @@ def test_too_few_points_make_no_figure(predictor, demo_corpora, tmp_path, caplog
     document = demo_corpora["demo_gene"]["test"][0]
     one = replace(document, mentions=document.mentions[:1])
     with caplog.at_level("INFO"):
-        files = figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, {}, {"demo_gene": [one]}, 1)
+        files = run_figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, {}, {"demo_gene": [one]}, 1)
     assert [f.name for f in files] == [PRIOR]
     assert f"no {OVERALL}: 1 points" in caplog.text
 
@@ -198,19 +198,17 @@ def test_without_the_cvae_there_are_no_prior_vectors(build_bundle, few, tmp_path
     bundle = build_bundle(family="span_cvae", alpha=0.0)
     assert bundle.model.prior_vectors() is None
     with caplog.at_level("INFO"):
-        predictor, test = MentionPredictor(bundle.tagger, bundle.tokenizer), {"demo_gene": few["demo_gene"]}
-        files = figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, {}, test, 1)
+        predictor, test = MentionPredictor(bundle.model, bundle.tokenizer), {"demo_gene": few["demo_gene"]}
+        files = run_figures.draw(tmp_path, predictor, DEMO_LABEL_SPACE, {}, test, 1)
     assert PRIOR not in {f.name for f in files}
     assert f"no {PRIOR}" in caplog.text
 
 
 def test_names_beside_crowded_points_do_not_overlap():
-    figure, axes = figures._axes(8, 6, "crowd")
+    figure, axes = plots.titled_axes(8, 6, "crowd")
     places = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)).numpy()
-    figures.scatter(axes, places, ["#000000"] * 30, ["o"] * 30, 20)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    figures._name_points(axes, places, [f"corpus:Type{i}" for i in range(30)])
+    plots.scatter(axes, places, ["#000000"] * 30, ["o"] * 30, 20)
+    plots.name_points(figure, axes, places, [f"corpus:Type{i}" for i in range(30)])
     figure.draw_without_rendering()
     inside, boxes = axes.get_window_extent(), []
     for text in axes.texts:
@@ -236,9 +234,9 @@ def test_a_run_draws_and_so_does_measuring_its_model(tmp_path, quick_tsne):
     assert (tmp_path / "again" / PRIOR).read_bytes() == (tmp_path / "run" / PRIOR).read_bytes()
 
 
-@pytest.mark.parametrize("family", ["aioner", "token_classification"])
-def test_a_family_without_span_embeddings_is_an_error_before_training(family, tmp_path, capsys, tiny_encoder_dir):
-    argv = ["--encoder", tiny_encoder_dir, "--family", family, "--output_dir", tmp_path / "run"]
+@pytest.mark.parametrize("family", ["aioner", "sruner"])
+def test_a_family_without_span_embeddings_is_an_error_before_training(family, tmp_path, capsys):
+    argv = ["--family", family, "--output_dir", tmp_path / "run"]
     message = fails(capsys, "--corpora", "demo", *QUICK, "--write_figures", *argv)
     assert "has no embeddings of spans" in message
     assert not (tmp_path / "run" / "results.json").exists()
@@ -248,7 +246,7 @@ def test_a_family_without_span_embeddings_is_an_error_before_training(family, tm
 def test_a_missing_package_is_an_error_before_training(package, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = fails(capsys, *RUN, "--family", "span_cvae", "--output_dir", tmp_path / "run")
-    assert f"{package} is missing: pip install 'mosaic-ner[figures]'" in message
+    assert f"needs {package}: pip install 'mosaic-ner[figures]'" in message
     assert not (tmp_path / "run" / "results.json").exists()
 
 
@@ -312,7 +310,7 @@ def test_the_alpha_curve_refuses_what_it_cannot_read(write_run, tmp_path, capsys
     cases = [
         (tmp_path / "nowhere", "not the folder of a finished run: no results.json"),
         (good / "results.json", "not the folder of a finished run: no results.json"),
-        (tmp_path / "broken", "not valid JSON"),
+        (tmp_path / "broken", "expected the results of a run"),
         (write_run("tagger", None, 1, [0.6], family="aioner"), "family 'aioner'; expected 'span_cvae'"),
         (write_run("unmeasured", 0.3, 1, []), "has no development figures"),
         (write_run("twin", 0.0, 1, [0.6]), "have the same α (0) and the same seed (1)"),

@@ -94,7 +94,7 @@ DAMAGE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("policy", ["strict", "published"])
+@pytest.mark.parametrize("policy", ["strict", "lenient"])
 @pytest.mark.parametrize(("name", "content", "line", "document", "parts"), DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_an_error_under_every_policy(name, content, line, document, parts, policy, tmp_path):
     path = file(tmp_path, name, content)
@@ -106,7 +106,7 @@ def test_damage_is_an_error_under_every_policy(name, content, line, document, pa
         assert part in message
 
 
-# name of the file, content, cause, parts of the strict message, mentions kept under "published"
+# name of the file, content, cause, parts of the strict message, mentions kept under "lenient"
 FAULTS = {
     "mismatch": ("x.pubtator", "1|t|ab\n1\t0\t1\tb\tG\n", "text_mismatch", ["'a'", "'b'"], [Mention(0, 1, "G")]),
     "outside": ("x.pubtator", "1|t|ab\n1\t1\t3\tb\tG\n", "outside_text", ["2 characters", "[1, 3)"], []),
@@ -127,10 +127,10 @@ FAULTS = {
 def test_faults_are_errors_when_strict_and_counted_when_published(name, content, cause, parts, mentions, tmp_path):
     path = file(tmp_path, name, content)
     message = str(failure(path))
-    for part in [*parts, "policy='published'", cause]:
+    for part in [*parts, "policy='lenient'", cause]:
         assert part in message
     report = ReadReport()
-    (document,) = read_documents(path, policy="published", report=report)
+    (document,) = read_documents(path, policy="lenient", report=report)
     assert list(document.mentions) == mentions
     assert report.counts == {cause: 1}
     assert report.mentions == 1
@@ -153,7 +153,7 @@ ACCEPTED = {
 }
 
 
-@pytest.mark.parametrize("policy", ["strict", "published"])
+@pytest.mark.parametrize("policy", ["strict", "lenient"])
 @pytest.mark.parametrize(("name", "content", "counts", "mentions"), ACCEPTED.values(), ids=ACCEPTED)
 def test_oddities_are_accepted_and_counted(name, content, counts, mentions, policy, tmp_path):
     report = ReadReport()
@@ -168,7 +168,7 @@ def test_a_record_without_a_blank_line_before_it(tmp_path):
     path = file(tmp_path, "x.pubtator", "1|t|a\n1\t0\t1\ta\tG\n2|t|b\n")
     assert (failure(path).line, failure(path).document) == (3, "2")
     report = ReadReport()
-    first, second = read_documents(path, policy="published", report=report)
+    first, second = read_documents(path, policy="lenient", report=report)
     assert (first.id, len(first.mentions), second.id) == ("1", 1, "2")
     assert report.counts == {"missing_blank_line": 1}
 
@@ -183,14 +183,14 @@ def test_a_record_without_a_blank_line_before_it(tmp_path):
 )
 def test_repeated_ids(name, content, line, tmp_path):
     path = file(tmp_path, name, content)
-    for error in (failure(path), failure(path, policy="published", repeated_ids="error")):
+    for error in (failure(path), failure(path, policy="lenient", repeated_ids="error")):
         assert (error.line, error.document) == (line, "1")
         assert "repeated_ids='index'" in str(error)
     report = ReadReport()
     documents = list(read_documents(path, repeated_ids="index", report=report))
     assert [(d.text, d.index) for d in documents] == [("a", 0), ("b", 1), ("c", 2)]
     assert report.counts == {"repeated_id": 2}
-    assert list(read_documents(path, policy="published")) == documents
+    assert list(read_documents(path, policy="lenient")) == documents
 
 
 def test_jsonl_records_with_an_index_of_their_own_are_not_repeats(tmp_path):
@@ -224,7 +224,7 @@ def test_brat_needs_both_files(tmp_path):
     file(tmp_path, "z.txt", "b")
     assert "z.ann beside z.txt" in str(failure(tmp_path))
     report = ReadReport()
-    assert [len(d.mentions) for d in read_documents(tmp_path, policy="published", report=report)] == [1, 0]
+    assert [len(d.mentions) for d in read_documents(tmp_path, policy="lenient", report=report)] == [1, 0]
     assert report.counts == {"no_annotation_file": 1}
     error = failure(file(tmp_path, "y.ann", "T1 G 0 1 a") and tmp_path / "y.ann")
     assert (error.line, error.document) == (1, "y")

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mosaic_ner.analysis import generation
-from mosaic_ner.analysis.generation import Generated, draw_examples, generate, gold_spans, measure, score
+from mosaic_ner.analysis import decoders, generation, generation_report
+from mosaic_ner.analysis.decoders import Generated, generate, gold_spans
+from mosaic_ner.analysis.generation_report import draw_examples, measure, score
+from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.modeling_joint_ib import END, PAD, UNKNOWN, words_of
-from mosaic_ner.training.arguments import DataArguments
+from mosaic_ner.modeling.words import END, PAD, UNKNOWN, words_of
 
 SMALL = {"family": "joint_ib", "hidden_size": 12, "latent_size": 24, "max_span_width": 6, "gamma": 0.1}
 
@@ -25,7 +26,7 @@ SMALL = {"family": "joint_ib", "hidden_size": 12, "latent_size": 24, "max_span_w
 @pytest.fixture(autouse=True)
 def no_long_rambling(monkeypatch):
     """Untrained decoders don't end."""
-    monkeypatch.setattr(generation, "LONGEST", 10)
+    monkeypatch.setattr(decoders, "LONGEST", 10)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def teach(bundle, documents, steps=70):
     """Overfits the decoder of spans, noiselessly and without the encoder."""
     model, gold = bundle.model.eval(), gold_spans(documents)
     numbers = {word: UNKNOWN + 1 + i for i, word in enumerate(model.config.vocabulary)}
-    requests, keys, _ = generation._requests(predictor_of(bundle), "demo_all", documents)
+    requests, keys, _ = decoders.span_requests(predictor_of(bundle), "demo_all", documents)
     batch = bundle.collator([r.features for r in requests])
     names = ("input_ids", "attention_mask", "unit_starts", "unit_ends", "cells")
     with torch.no_grad():
@@ -135,7 +136,7 @@ def test_each_span_is_generated_from_its_own_tokens(build, documents):
                 latent = model.generator.mean(span)
                 state = torch.tanh(decoder.state(latent)).view(1, 1, -1)
                 state, word, words = (state, torch.zeros_like(state)), 1, []
-                while word != END and len(words) < generation.LONGEST:
+                while word != END and len(words) < decoders.LONGEST:
                     hidden, state = decoder.lstm(torch.cat([vectors[word], latent]).view(1, 1, -1), state)
                     scores = decoder.output(hidden.flatten())
                     scores[:2] = -torch.inf
@@ -211,7 +212,7 @@ def test_bleu_tells_case_and_unknown_words_and_does_not_smooth():
     assert score([["IL", "-", "2"]], [[["IL", "-", "2"]]])["bleu2"] == pytest.approx(1)
     assert score([["il", "-", "2"]], [[["IL", "-", "2"]]])["precisions"] == pytest.approx([2 / 3, 1 / 2])
     assert score([["b", "a"]], [[["a", "b"]]])["bleu2"] == 0  # all words, no pair
-    assert score([[generation.UNKNOWN_WORD, "x"]], [[words_of("[UNK] x")]])["precisions"][1] == 0
+    assert score([[decoders.UNKNOWN_WORD, "x"]], [[words_of("[UNK] x")]])["precisions"][1] == 0
     assert score([[]], [[["a"]]])["bleu2"] == 0
     assert score([["a"]], [[["a"]]])["bleu2"] == 0  # there is no pair at all
     assert score([], [])["bleu2"] is None
@@ -306,7 +307,7 @@ def test_what_a_run_held_out_is_found_again(folders, tmp_path, capsys):
     assert "ncbi_disease has no validation split" in fails(capsys, *argv)
     generation.main([str(a) for a in [*argv, "--validation_fraction", 0.25, "--seed", 7, "--output", tmp_path]])
     report = json.loads((tmp_path / "generation.json").read_text(encoding="utf-8"))
-    options = DataArguments(corpora=["ncbi_disease"], data_dir=str(tmp_path), validation_fraction=0.25)
+    options = DataOptions(corpora=["ncbi_disease"], data_dir=str(tmp_path), validation_fraction=0.25)
     held = load_run_data(replace(options, cache_dir=str(tmp_path / "cache")), seed=7).validation["ncbi_disease"]
     assert report["corpora"]["ncbi_disease"]["documents"] == len(held) == 2
     assert str(tmp_path) not in json.dumps(report)
@@ -323,9 +324,9 @@ def test_folders_of_one_name_are_told_apart(tmp_path):
 
 
 def test_cells_cannot_break_the_table():
-    assert generation._cell(r"a | b <i> \ `") == r"a \| b \<i> \\ \`"
-    assert generation._cell("") == "*nothing*"
-    assert generation._cell("a " * 40).endswith(" a …")
+    assert generation_report._cell(r"a | b <i> \ `") == r"a \| b \<i> \\ \`"
+    assert generation_report._cell("") == "*nothing*"
+    assert generation_report._cell("a " * 40).endswith(" a …")
 
 
 def test_wrong_command_lines_end_with_one_message(

@@ -8,68 +8,16 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
+from helpers_handler import SERVER, publish, stock_model
 from helpers_run import environment
 from mosaic_ner.modeling import handler
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.loading import load
 from test_remote_code import HEAD, rows_of, same
-from transformers import BertConfig, BertForTokenClassification, pipeline
-
-HANDLER = Path(handler.__file__)
-
-SERVER = """
-import importlib.util
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
-def load(folder):
-    # as the toolkit does
-    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", Path(folder) / "handler.py")
-    sys.path.insert(0, folder)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["handler.EndpointHandler"] = module
-    spec.loader.exec_module(module)
-    sys.path.remove(folder)
-    return module.EndpointHandler(folder)
-
-handlers = {"/" + Path(folder).name: load(folder) for folder in sys.argv[1:]}
-
-class Requests(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status, content):
-        body = json.dumps(content, allow_nan=False).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        model = handlers[self.path].pipeline.model
-        self.answer(200, {"class": type(model).__name__, "dtype": str(model.dtype), "device": model.device.type})
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        try:
-            data = json.loads(body)
-            if "inputs" not in data:
-                raise ValueError("Body needs to provide a inputs key")
-            self.answer(200, handlers[self.path](data))
-        except Exception as error:
-            self.answer(400, {"error": str(error)})
-
-    def log_message(self, *arguments):
-        pass
-
-with ThreadingHTTPServer(("127.0.0.1", 0), Requests) as server:
-    print(server.server_port, flush=True)
-    server.serve_forever()
-"""
+from transformers import BertForTokenClassification, pipeline
 
 FLAT, NESTED, EXACT, STOCK = "aioner", "joint_ib", "exact", "stock"
 
@@ -87,28 +35,6 @@ def long(demo_corpora):
     words = " ".join(d.text for d in demo_corpora["demo_all"]["train"]).split(" ")
     assert len(words) >= 3000
     return " ".join(words[:3000])
-
-
-def publish(folder: Path) -> Path:
-    shutil.copyfile(HANDLER, folder / "handler.py")
-    return folder
-
-
-def stock_model(folder: Path, tokenizer) -> Path:
-    """A model of transformers' own class that has learnt nothing, as an export would save it; 64 tokens at most."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64, id2label=dict(enumerate(["O", "B-Gene", "I-Gene", "B-Disease", "I-Disease"])),
-    )  # fmt: skip
-    model = BertForTokenClassification(config)
-    with torch.no_grad():
-        model.classifier.weight.mul_(20)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    file = folder / "tokenizer_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 64}))
-    return publish(folder)
 
 
 @pytest.fixture(scope="module")
@@ -240,10 +166,23 @@ def test_parameters_do_what_they_do_in_the_pipeline(found, models, texts, name, 
     same(found(name, **parameters), expected)
 
 
-@pytest.mark.parametrize(("name", "tasks"), [(FLAT, ["Gene"]), (NESTED, ["demo_chem", "demo_disease#native"])])
-def test_tasks_can_be_asked_for(found, models, texts, name, tasks):
-    same(found(name, tasks=tasks), here(models, name, texts, tasks=tasks))
-    assert found(name, tasks=tasks) != found(name)
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        (FLAT, {"tasks": ["Gene"]}),
+        (NESTED, {"tasks": ["demo_chem", "demo_disease"]}),
+        (NESTED, {"tasks": ["demo_chem", "demo_disease"], "types": "native"}),
+        (NESTED, {"corpus": "demo_disease", "types": "native"}),
+    ],
+)
+def test_tasks_and_own_types_can_be_asked_for(found, models, texts, name, asked):
+    same(found(name, **asked), here(models, name, texts, **asked))
+    assert found(name, **asked) != found(name)
+    if "types" in asked:
+        assert {row["entity_group"] for rows in found(name, **asked) for row in rows} & {"SpecificDisease", "Modifier"}
+        assert (
+            found(name, **asked | {"types": "shared"}) == found(name, **asked | {"types": None}) != found(name, **asked)
+        )
 
 
 @pytest.mark.parametrize("name", [FLAT, STOCK])
@@ -303,7 +242,7 @@ def test_a_stock_export_takes_a_threshold(found):
     assert 0 < sum(map(len, kept)) < sum(map(len, seen))
 
 
-@pytest.mark.parametrize("parameters", [{"corpus": "demo_gene"}, {"tasks": ["Gene"]}])
+@pytest.mark.parametrize("parameters", [{"corpus": "demo_gene"}, {"tasks": ["Gene"]}, {"types": "native"}])
 def test_a_stock_export_has_neither_corpora_nor_tasks(ask, parameters):
     status, answer = ask(STOCK, {"inputs": "x", "parameters": parameters})
     assert status == 400
@@ -330,7 +269,7 @@ WRONG = {
     "parameters": ({"inputs": "x", "parameters": ["corpus"]}, "parameters: expected a JSON object, got a list"),
 }
 WRONG_PARAMETERS = [
-    ({"treshold": 0.5}, "unknown 'treshold'; expected corpus, tasks, threshold, window_batch_size"),
+    ({"treshold": 0.5}, "unknown 'treshold'; expected corpus, tasks, types, threshold, window_batch_size"),
     ({"threshold": "0.5"}, "threshold: expected a number from 0 to 1, got '0.5'"),
     ({"threshold": True}, "threshold: expected a number from 0 to 1, got True"),
     ({"threshold": 1.1}, "threshold: expected a number from 0 to 1, got 1.1"),
@@ -347,6 +286,11 @@ WRONG_PARAMETERS = [
     ({"tasks": ["Gene", 1]}, "tasks: expected a list of names, got ['Gene', 1]"),
     ({"tasks": ["Gen"]}, "unknown task 'Gen'; this model has "),
     ({"tasks": ["Gene"], "corpus": "demo_gene"}, "corpus and tasks: expected one of them"),
+    ({"types": "nativ"}, "types: expected shared or native, got 'nativ'"),
+    ({"types": ["native"]}, "types: expected shared or native, got ['native']"),
+    ({"tasks": ["Gene"], "types": "native"}, "task 'Gene' of this model tells shared types only"),
+    ({"corpus": "demo_gene", "types": "native"}, "shared types only for corpus 'demo_gene'"),
+    ({"types": "native"}, "types is 'native'; expected a corpus or tasks with it"),
     ({"aggregation_strategy": "first"}, "aggregation_strategy: mentions come whole"),
     ({"stride": 3}, "unknown 'stride'"),
 ]
@@ -371,7 +315,7 @@ def test_wrong_parameters_are_told_what_is_wrong(ask, text, parameters, message)
 
 
 def test_an_unknown_task_of_a_nested_model_is_told_for_a_text_without_words(ask):
-    status, answer = ask(NESTED, {"inputs": "", "parameters": {"tasks": ["demo_gen#native"]}})
+    status, answer = ask(NESTED, {"inputs": "", "parameters": {"tasks": ["demo_gen"], "types": "native"}})
     assert (status, answer["error"].partition(";")[0]) == (400, "unknown task 'demo_gen'")
 
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.inference import MentionPredictor, Share
+from mosaic_ner.modeling.inference import MentionPredictor, Shard
 from mosaic_ner.modeling.windowing import Span, keep_flat
 from transformers import AutoModel
 
@@ -102,10 +102,10 @@ def test_two_processes_together_give_what_one_gives(exact, texts, expected):
         sent.extend(part)
         raise Stopped
 
-    second = MentionPredictor(exact.model, exact.tokenizer, 3, Share(1, 2, only_send))
+    second = MentionPredictor(exact.model, exact.tokenizer, 3, Shard(1, 2, only_send))
     with pytest.raises(Stopped):
         second(texts)
-    first = MentionPredictor(exact.model, exact.tokenizer, 3, Share(0, 2, lambda part: [*part, *sent]))
+    first = MentionPredictor(exact.model, exact.tokenizer, 3, Shard(0, 2, lambda part: [*part, *sent]))
     assert_same(first(texts), expected)
     requests = first.requests(texts)
     batches = first.batches(requests)
@@ -155,7 +155,7 @@ class Oracle:
     """A model that finds the listed surfaces wherever a window shows them whole: (task, surface) → (type, score)."""
 
     def __init__(self, bundle, answers, flat=True):
-        self.config = bundle.model.config
+        self.config, self.padding = bundle.model.config, {}
         self.device, self.training = bundle.model.device, False
         self.answers, self.flat = answers, flat
         self.features = lambda window, task: {"input_ids": [1] * len(window.input_ids), "task_ids": 0}
@@ -168,16 +168,16 @@ class Oracle:
             for first in range(len(window.offsets)):
                 for last in range(first, len(window.offsets)):
                     surface = text[window.offsets[first][0] : window.offsets[last][1]]
-                    if (request.task, surface) in self.answers:
-                        found.append((Span(first, last + 1), *self.answers[request.task, surface]))
+                    if (request.task.name, surface) in self.answers:
+                        found.append((Span(first, last + 1), *self.answers[request.task.name, surface]))
             out[number] = found
         return out
 
 
-def merged(bundle, text, answers, tasks):
+def merged(bundle, text, answers, names):
     oracle = Oracle(bundle, answers)
     predictor = MentionPredictor(oracle, bundle.tokenizer)
-    requests = predictor.requests([text], tasks)
+    requests = predictor.requests([text], [oracle.config.task(name) for name in names])
     return predictor.merge([text], requests, oracle.results([text], requests))[0]
 
 
@@ -199,7 +199,7 @@ def test_a_mention_is_taken_from_its_owner_alone(tagger):
     found = merged(tagger, text, {k: v for k, v in answers.items() if v[0] == "Disease"}, ["ALL"])
     assert len(found) == 150
     predictor = MentionPredictor(tagger.model, tagger.tokenizer)
-    requests = predictor.requests([text], ["ALL"])
+    requests = predictor.requests([text], [tagger.model.config.task("ALL")])
     # Every window also reports a piece of what it sees at its very end.
     results = {
         n: [(Span(len(r.window.input_ids) - 1, len(r.window.input_ids)), "Gene", 0.9)] for n, r in enumerate(requests)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
-from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
 from mosaic_ner.modeling.configuration_joint_ib import JointIBConfig
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.modeling_joint_ib import END, PAD, UNKNOWN, divergence, words_of
+from mosaic_ner.modeling.inference import MentionPredictor, Request
+from mosaic_ner.modeling.modeling_joint_ib import divergence
+from mosaic_ner.modeling.modeling_ner import NEROutput
 from mosaic_ner.modeling.spans import MeanSpanProjection, mean_spans, span_mask
+from mosaic_ner.modeling.words import END, PAD, UNKNOWN, words_of
 from torch.distributions import Normal, kl_divergence
 from transformers import AutoModel
 
@@ -17,29 +21,33 @@ SMALL = {"family": "joint_ib", "hidden_size": 12, "latent_size": 8, "max_span_wi
 SYNONYMS = {"brcax": ("the brcax gene", "BRX 1"), "velosis": ("velotic disease",)}
 
 
+@functools.cache
+def documents() -> list[Document]:
+    corpora = load_demo_corpora()
+    return [d for corpus in ("demo_all", "demo_gene") for d in corpora[corpus]["train"][:6]]
+
+
 @pytest.fixture
-def ib(build_bundle, demo_corpora):
+def ib(build_bundle):
     """Function: options → a bundle in float64, with words of the demo corpora's mentions, calm in training."""
 
     def build(exact=True, synonyms=None, **options):
-        documents = [d for corpus in ("demo_all", "demo_gene") for d in demo_corpora[corpus]["train"][:6]]
         if synonyms is None:
-            texts = {d.text[m.start : m.end].lower() for d in documents for m in d.mentions}
+            texts = {d.text[m.start : m.end].lower() for d in documents() for m in d.mentions}
             synonyms = {text: (f"the {text}", f"{text} 2") for text in sorted(texts)[::2]}
-        bundle = build_bundle(documents=documents, synonyms=synonyms, **(SMALL | options))
+        bundle = build_bundle(documents=documents(), synonyms=synonyms, **(SMALL | options))
         if exact:
             bundle.model.double()
         for module in bundle.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        bundle.documents = documents
         return bundle
 
     return build
 
 
 def batch_of(bundle, count=4):
-    features = bundle.features.build(bundle.documents).features
+    features = bundle.features.build(documents()).features
     chosen = [f for f in features if f["span_cells"]][:count]
     assert len(chosen) == count
     return bundle.collator(chosen)
@@ -115,7 +123,7 @@ def test_divergences_are_the_closed_forms():
 
 
 def test_without_noise_compression_and_generation_it_is_a_plain_span_classifier(ib):
-    bundle = ib(beta=0.0, gamma=0.0, noise=False)
+    bundle = ib(beta=0.0, gamma=0.0, deterministic=True)
     model, batch = bundle.model.eval(), batch_of(bundle)
     assert model.generator is None
     output = model(**batch)
@@ -123,7 +131,7 @@ def test_without_noise_compression_and_generation_it_is_a_plain_span_classifier(
     hidden = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
     types, loss = model.config.types, 0.0
     for row, task in enumerate(batch["corpus_ids"].tolist()):
-        corpus = model.config.tasks[task]["corpus"]
+        corpus = model.config.tasks[task].corpus
         units = int((batch["unit_starts"][row] >= 0).sum())
         pairs = list(zip(batch["cells"][row].tolist(), batch["cell_labels"][row].tolist(), strict=True))
         for first in range(units):
@@ -163,7 +171,7 @@ def test_terms_add_up_and_have_their_weights(ib):
 
 
 def test_gamma_weighs_what_goes_back_into_the_encoder_alone(ib):
-    bundle = ib(beta=0.0, noise=False)
+    bundle = ib(beta=0.0, deterministic=True)
     model, batch = bundle.model.eval(), batch_of(bundle)
     found = {}
     for gamma in (0.1, 0.001):
@@ -181,24 +189,10 @@ def test_gamma_weighs_what_goes_back_into_the_encoder_alone(ib):
     torch.testing.assert_close(found[0.1][2], 100 * found[0.001][2])
 
 
-def test_annealing_raises_the_divergences_from_nothing(ib):
-    bundle = ib(beta=0.5, gamma=0.25, noise=False, annealing=4.0)
-    model, batch = bundle.model.train(), batch_of(bundle)
-    full = None
-    for epoch, share in ((float("inf"), 1.0), (0.0, 0.0), (1.0, 0.25), (4.0, 1.0), (9.0, 1.0)):
-        model.epoch = epoch
-        torch.manual_seed(0)
-        terms = model(**batch).loss_terms
-        full = full or terms
-        for name in ("compression", "span_kl", "synonym_kl"):
-            torch.testing.assert_close(terms[name], share * full[name])
-        torch.testing.assert_close(terms["bce"], full["bce"])
-
-
 def test_the_divergences_of_generation_have_a_weight(ib):
     terms = {}
     for weight in (0.0, 0.25, 1.0):
-        bundle = ib(gamma=0.25, noise=False, kl_weight=weight)
+        bundle = ib(gamma=0.25, deterministic=True, kl_weight=weight)
         torch.manual_seed(0)
         terms[weight] = bundle.model.train()(**batch_of(bundle)).loss_terms
     for name, value in terms[1.0].items():
@@ -245,29 +239,67 @@ def test_the_decoder_s_loss_is_word_by_word(ib):
 
 
 @pytest.mark.parametrize(
-    ("shared", "own"), [("mean", {"variance"}), ("both", set()), ("nothing", {"mean", "variance"})]
+    ("tied", "own"), [("mean", {"variance"}), ("mean_and_variance", set()), ("none", {"mean", "variance"})]
 )
-def test_sharing_shares_what_it_says(ib, shared, own):
-    model = ib(shared=shared).model
+def test_what_is_tied_is_shared(ib, tied, own):
+    model = ib(tied=tied).model
     spans = torch.randn(3, 3 * model.config.encoder_config.hidden_size).double()
     one, other = model.generator.moments(spans), model.generator.moments(spans, synonyms=True)
     same = {name: torch.equal(a, b) for name, a, b in zip(("mean", "variance"), one, other, strict=True)}
     assert {name for name, equal in same.items() if not equal} == own
 
 
-def test_pretraining_trains_the_generator_and_the_encoder_alone(ib):
+# ---- the phase that trains the generative parts alone
+
+
+def test_in_the_first_epochs_the_bundle_s_loss_is_that_of_the_generative_parts(ib):
     bundle = ib(pretraining=2.0)
     model, batch = bundle.model.train(), batch_of(bundle)
-    model.epoch = 1.9
-    assert gradients(model, model(**batch).loss) == {"encoder", "generator"}
-    model.epoch = 2.0
-    assert gradients(model, model(**batch).loss) >= {"encoder", "generator", "hidden", "mean", "classifier"}
+    output = model(**batch)
+    generative = {name: term for name, term in output.loss_terms.items() if name not in ("bce", "compression")}
+    assert set(generative) == {"span_words", "span_kl", "synonym_words", "synonym_kl"}
+    for epoch in (0.0, 1.9):
+        torch.testing.assert_close(bundle.loss(output, epoch), sum(generative.values()))
+    assert gradients(model, bundle.loss(output, 1.9)) == {"encoder", "generator"}
+    # The others have a gradient, of 0: on several processes each waits for every parameter's.
+    waiting = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    output = model(**batch)
+    assert bundle.loss(output, 2.0) is output.loss
+    assert gradients(model, bundle.loss(output, 2.0)) >= {"encoder", "generator", "hidden", "mean", "classifier"}
+    assert waiting == {name for name, parameter in model.named_parameters() if parameter.grad is None}
+
+
+def test_without_such_epochs_the_bundle_s_loss_is_the_model_s(ib):
+    bundle = ib()
+    output = bundle.model.train()(**batch_of(bundle))
+    assert bundle.loss(output, 0.0) is output.loss
+
+
+def test_the_trainer_minimises_the_loss_of_the_epoch(ib, trainer_for):
+    bundle = ib(exact=False, pretraining=1.0)
+    before = {name: parameter.detach().clone() for name, parameter in bundle.model.named_parameters()}
+    moved = []
+
+    def train(epochs: int) -> None:
+        dataset = bundle.features.build(documents()[:2])
+        options = {"num_train_epochs": epochs, "weight_decay": 0.0, "learning_rate": 1e-3}
+        trainer_for(bundle, dataset, **options, per_device_train_batch_size=4).train()
+        after = bundle.model.named_parameters()
+        moved.append({name.split(".")[0] for name, p in after if not torch.equal(p, before[name])})
+
+    train(1)
+    train(2)
+    assert moved[0] == {"encoder", "generator"}
+    assert moved[1] >= {"encoder", "generator", "hidden", "mean", "classifier"}
+
+
+# ---- unknown is never negative
 
 
 def test_types_that_the_corpus_does_not_annotate_get_no_gradient(ib):
     bundle = ib(gamma=0.0)
     model = bundle.model.train()
-    features = [f for f in bundle.features.build(bundle.documents).features if f["cells"]]
+    features = [f for f in bundle.features.build(documents()).features if f["cells"]]
     number = model.config.task_index("demo_gene")
     batch = bundle.collator([f for f in features if f["corpus_ids"] == number][:2])
     model(**batch).loss.backward()
@@ -291,9 +323,10 @@ def test_several_types_of_one_span_and_nested_mentions_come_through(ib):
     gold = torch.full((1, batch["unit_starts"].shape[1], 4, len(types)), -9.0)
     for cell, kind in zip(feature["cells"], feature["cell_labels"], strict=True):
         gold[0, cell // 4, cell % 4, kind] = 9.0
-    windows = bundle.features.windower([text])[0]
-    (found,) = model.decode(model.search(type("Output", (), {"logits": gold})(), batch), batch)
-    offsets = windows[0].offsets
+    (window,) = bundle.features.windower([text])[0]
+    request = Request(window, model.config.task("demo_all"), feature)
+    (found,) = model.decode(model.best_labels(NEROutput(logits=gold), batch), [request])
+    offsets = window.offsets
     assert {Mention(offsets[s.start][0], offsets[s.end - 1][1], name) for s, name, _ in found} == set(mentions)
     assert sorted(feature["span_cells"]) == sorted(set(feature["cells"]))
 
@@ -304,18 +337,23 @@ def test_own_types_with_the_same_shared_one_are_one_event_where_shared_types_are
     text = "severe breast cancer"
     scores = {("demo_disease", "SpecificDisease"): 0.4, ("demo_disease", "Modifier"): 0.4, ("demo_all", "Disease"): 0.3}
     found = {}
-    for task in ("demo_disease", "demo_disease#native", "demo_all", None):
-        batch = bundle.collator([model.features(bundle.features.windower([text])[0][0], task)])
+    (window,) = bundle.features.windower([text])[0]
+    disease, every = model.config.task("demo_disease"), model.config.task("demo_all")
+    (native,) = model.tasks_named(["demo_disease"], "native")
+    for task in (disease, native, every, None):
+        feature = model.features(window, task)
+        batch = bundle.collator([feature])
         logits = torch.full((1, batch["unit_starts"].shape[1], 4, len(types)), -30.0)
         for kind, probability in scores.items():
             logits[0, 1, 1, types.index(kind)] = torch.tensor(probability).logit()
-        (spans,) = model.decode(model.search(type("Output", (), {"logits": logits})(), batch), batch)
+        request = Request(window, task or model.default_task(), feature)
+        (spans,) = model.decode(model.best_labels(NEROutput(logits=logits), batch), [request])
         found[task] = [(name, pytest.approx(score, abs=1e-6)) for _, name, score in spans]
     # 1 - 0.6 · 0.6 for the corpus's two types; another corpus's disease is another event.
     assert found == {
-        "demo_disease": [("Disease", 0.64)],
-        "demo_disease#native": [],
-        "demo_all": [],
+        disease: [("Disease", 0.64)],
+        native: [],
+        every: [],
         None: [("Disease", 0.64)],
     }
 
@@ -349,7 +387,7 @@ def test_without_the_generator_predictions_are_the_same(ib, demo_texts, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shared": "some"}, "shared is 'some'; expected one of mean, both, nothing"),
+        ({"tied": "some"}, "tied is 'some'; expected one of mean, mean_and_variance, none"),
         ({"ib_prior": "x"}, "ib_prior is 'x'"),
         ({"beta": -1}, "beta is -1; expected 0 or more"),
         ({"threshold": 2}, "threshold is 2"),

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers_run import QUICK, fails, run
-from mosaic_ner.analysis import figures, latents
+from mosaic_ner.analysis import embeddings, latents, plots
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
@@ -33,7 +33,7 @@ def ib(build_bundle, demo_corpora):
 
 @pytest.fixture(scope="module")
 def predictor(ib):
-    return MentionPredictor(ib.tagger, ib.tokenizer, batch_size=8)
+    return MentionPredictor(ib.model, ib.tokenizer, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def few(demo_corpora):
 def quick_tsne():
     """Two dimensions at once: t-SNE itself is scikit-learn's to test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "project", lambda vectors, seed, perplexity=30.0: vectors[:, :2].detach().numpy())
+        patch.setattr(plots, "project", lambda vectors, seed, perplexity=30.0: vectors[:, :2].detach().numpy())
         yield
 
 
@@ -54,7 +54,7 @@ def run_dir(tmp_path_factory):
     """A run's folder with its figures. For reading only."""
     folder = tmp_path_factory.mktemp("latents") / "all"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "SENTENCES", 40)
+        patch.setattr(embeddings, "SENTENCES", 40)
         run(*RUN, "--family", "joint_ib", "--latent_size", "8", "--output_dir", folder)
     return folder
 
@@ -102,10 +102,10 @@ def test_latents_are_those_that_training_and_classification_see(predictor, few):
             seen[b - a] = seen.get(b - a, 0) + 1
         return found["z3"]
 
-    points = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0, read)
+    points = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0, read)
     assert sum(seen.values()) == len(points) > 20
     assert len(seen) > 1  # not only spans of one unit
-    plain = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0)
+    plain = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0)
     for point, other in zip(points, plain, strict=True):
         torch.testing.assert_close(point.vector, other.vector, atol=1e-4, rtol=1e-4)
 
@@ -115,8 +115,8 @@ def test_a_batch_without_gold_spans_can_be_trained_on(ib, demo_corpora):
     features = ib.features.build(documents).features
     assert not any(f["span_cells"] for f in features)
     output = ib.model(**ib.collator(features[:2]))
-    assert float(output.loss_terms["span_words"]) == 0
-    assert float(output.loss_terms["bce"]) > 0
+    assert output.loss_terms["span_words"].item() == 0
+    assert output.loss_terms["bce"].item() > 0
 
 
 def test_the_silhouette_is_high_where_types_are_apart_and_undefined_for_one():
@@ -138,7 +138,7 @@ def test_points_are_drawn_by_the_seed_and_scored_on_the_vectors(predictor, few, 
         list(everything.total["types"])[:2] == [t for t in DEMO_LABEL_SPACE.shared_types if t in everything.types][:2]
     )
     assert {name: space.size for name, space in everything.spaces.items()} == {"s": 96, "z3": 8, "z1": 8}
-    points = figures.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0)
+    points = embeddings.embed_mentions(predictor, DEMO_LABEL_SPACE, few, 0)
     wanted = latents.silhouette(torch.stack([p.vector for p in points]), [p.type or p.mention.type for p in points])
     assert everything.spaces["z3"].silhouette == pytest.approx(wanted, abs=1e-3)
     monkeypatch.setattr(latents, "POINTS", 30)
@@ -157,8 +157,8 @@ def test_types_without_a_shared_one_are_the_corpus_s_own(predictor, few):
 
 
 def test_every_type_has_its_colour_and_identical_vectors_make_no_panel(ib, predictor, few, tmp_path, monkeypatch):
-    assert len(set(latents.PALETTE)) == 21
-    assert not set(latents.PALETTE) & {figures.GREY, figures.BLACK}
+    assert len(set(plots.PALETTE)) == 21
+    assert not set(plots.PALETTE) & {plots.GREY, plots.BLACK}
 
     def vectors(self, rows, **inputs):
         return {"s": torch.ones(len(rows), 3), "z3": torch.randn(len(rows), 4)}
@@ -180,7 +180,7 @@ def test_no_text_lies_on_another(predictor, few, tmp_path, monkeypatch):
     cloud = replace(cloud, types=types, total=cloud.total | {"types": dict(Counter(types))})
     less = replace(cloud, spaces={name: space for name, space in cloud.spaces.items() if name != "z1"})
     drawn = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(latents, "save", lambda figure, path: drawn.append(figure))
     latents.draw_clouds(tmp_path / "x.png", {"a_rather_long_name_of_a_run_" * 3: cloud, "less": less})
     (figure,) = drawn
     figure.draw_without_rendering()
@@ -224,7 +224,7 @@ def test_a_run_writes_its_spaces_and_so_does_measuring_its_model(run_dir, tmp_pa
 
 def test_a_model_without_its_generator_has_no_z1(build_bundle, few, tmp_path):
     bundle = build_bundle(**(SMALL | {"gamma": 0.0}))
-    predictor = MentionPredictor(bundle.tagger, bundle.tokenizer)
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     found = latents.draw_run(tmp_path, predictor, DEMO_LABEL_SPACE, {"validation": {}, "test": few}, 0)
     assert {f.name for f in found} == {p.name for p in tmp_path.iterdir()} == FILES
     assert set(scores_of(tmp_path / latents.SCORES)["test"]["spaces"]) == {"s", "z3"}
@@ -244,7 +244,7 @@ def test_missing_corpus_files_and_packages_are_errors_of_the_run(run_dir, tmp_pa
     message = fails(capsys, "--corpora", "biored", "--data_dir", tmp_path, *argv)
     assert str(tmp_path) in message
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert "sklearn is missing" in fails(capsys, "--corpora", "demo_gene", *argv)
+    assert "needs sklearn: pip install" in fails(capsys, "--corpora", "demo_gene", *argv)
 
 
 # ---- the command
@@ -292,7 +292,7 @@ def test_the_command_refuses_what_it_cannot_draw(run_dir, saved_model_dir, tmp_p
     (broken / latents.SCORES).write_text("{", encoding="utf-8")
     assert "aren't what a run writes" in refused(capsys, broken, *argv)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "matplotlib is missing" in refused(capsys, run_dir, *argv)
+    assert "needs matplotlib: pip install" in refused(capsys, run_dir, *argv)
     assert not list(tmp_path.glob("x.*"))
 
 

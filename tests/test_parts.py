@@ -13,11 +13,12 @@ import yaml
 from helpers_run import QUICK, fails, results, run
 from mosaic_ner.data_builders.builder import load_corpus
 from mosaic_ner.data_builders.formats import write_documents
+from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.data_builders.parts import RunDataError, add_parts, read_parts
 from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
-from mosaic_ner.training.arguments import ArgumentError, DataArguments, parse
+from mosaic_ner.training.arguments import parse
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
 WITHOUT_NUMBERS = ["Velosis in mice", "TP53 again", "No glioma", "More PAX6", "One case", "Of them all"]
@@ -25,7 +26,7 @@ WITHOUT_NUMBERS = ["Velosis in mice", "TP53 again", "No glioma", "More PAX6", "O
 
 def data_of(parts, seed=42, **options):
     """What `load_run_data` makes of some options."""
-    return load_run_data(replace(DataArguments(), parts=parts, **options), seed)
+    return load_run_data(DataOptions(parts=parts, **options), seed)
 
 
 def articles(documents) -> set[str]:
@@ -269,14 +270,13 @@ def test_a_split_whose_file_is_not_there(tmp_path):
 def test_a_recipe_and_the_command_line_give_parts(tmp_path, capsys):
     recipe = {"corpora": ["genes", "diseases"], "parts": halves(), "report_to": "none", "output_dir": str(tmp_path)}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    data, settings = parse([str(tmp_path / "recipe.yaml")])[1::2]
-    assert data.parts == settings["parts"] == halves()
-    data = parse([str(tmp_path / "recipe.yaml"), "--parts", json.dumps({"p": ALL})])[1]
-    assert data.parts == {"p": ALL}
-    with pytest.raises((ArgumentError, SystemExit)):
+    arguments = parse([str(tmp_path / "recipe.yaml")])
+    assert arguments.data.parts == arguments.settings()["parts"] == halves()
+    assert parse([str(tmp_path / "recipe.yaml"), "--parts", json.dumps({"p": ALL})]).data.parts == {"p": ALL}
+    with pytest.raises(SystemExit):
         parse(["--parts", "[1]"])
     assert "expected a JSON object" in capsys.readouterr().err
-    assert "parts" not in parse(["--corpora", "demo", "--report_to", "none"])[3]
+    assert "parts" not in parse(["--corpora", "demo", "--report_to", "none"]).settings()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from helpers_sruner import SMALL, calm, follow_gold, steps_of
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.modeling_ner import NATIVE
 from mosaic_ner.prediction.annotate import annotate
 from mosaic_ner.prediction.loading import load
 
@@ -66,7 +65,8 @@ def followed(build_bundle, monkeypatch):
     assert not feature["unclear_places"]
     follow_gold(bundle.model, monkeypatch, [steps_of(feature)])
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
-    ((document,),) = annotate([Document("1", "user", TEXT)], predictor, ["demo_disease" + NATIVE], 4)
+    tasks = bundle.model.tasks_named(["demo_disease"], "native")
+    ((document,),) = annotate([Document("1", "user", TEXT)], predictor, tasks, 4)
     assert [m.key for m in document.mentions] == sorted(m.key for m in gold)
     assert relations([document]) == EVERY
     return document
@@ -149,7 +149,7 @@ def test_a_corpus_s_own_types_are_written_nested(model_dir, collection, tmp_path
     predict(model_dir, source, output, "--predict_corpus", "demo_disease", "--prediction_mode", "native")
     back = list(read_documents(output))
     predictor = MentionPredictor(*load(str(model_dir)), batch_size=BATCH)
-    parts = annotate(collection, predictor, ["demo_disease" + NATIVE], 3)
+    parts = annotate(collection, predictor, predictor.model.tasks_named(["demo_disease"], "native"), 3)
     assert keys(back) == keys(d for part in parts for d in part)
     assert {m.type for d in back for m in d.mentions} == {"SpecificDisease", "Modifier"}
     assert "equal" in relations(back)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, get_dataset_config_names, load_dataset
-from helpers_hub import TOKEN, hub_stub
+from helpers_hub import contents, fails, go_online, hub_stub
 from huggingface_hub import DatasetCard
 from mosaic_ner.data_builders.builder import FEATURES, example_to_document, load_corpus
 from mosaic_ner.data_builders.corpora import CORPORA, TEN
@@ -60,21 +60,6 @@ def arguments(data_dir, folder, *names) -> list[str]:
     return ["--repo_id", REPOSITORY, "--corpora", *(names or NAMES), *paths]
 
 
-def fails(capsys, argv) -> str:
-    """The message that a wrong command line ends with."""
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("publish_data: error: ") == 1
-    assert "Traceback" not in message
-    return message
-
-
-def files(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_loaded_is_what_the_files_hold(published, data_dir, tmp_path, name):
     expected = load_corpus(name, data_dir, tmp_path / "built")
@@ -91,7 +76,7 @@ def test_what_is_loaded_is_what_the_files_hold(published, data_dir, tmp_path, na
 
 
 def test_the_parts_are_named_and_numbered_as_datasets_does(published):
-    found = files(published)
+    found = set(contents(published))
     pattern = re.compile(r"(\w+)/(train|test)-(\d{5})-of-(\d{5})\.parquet")
     matches = [pattern.fullmatch(f).groups() for f in found - {"README.md"}]
     for name in NAMES:
@@ -111,7 +96,7 @@ def test_the_card_is_what_the_hub_reads(published, data_dir, tmp_path):
     assert data["pretty_name"]
     assert get_dataset_config_names(str(published)) == NAMES
     listed = {path for c in data["configs"] for d in c["data_files"] for path in d["path"]}
-    assert listed == files(published) - {"README.md"}
+    assert listed == set(contents(published)) - {"README.md"}
     for info in data["dataset_info"]:
         documents = load_corpus(info["config_name"], data_dir, tmp_path / "built")
         assert {s["name"]: s["num_examples"] for s in info["splits"]} == {s: len(d) for s, d in documents.items()}
@@ -139,26 +124,25 @@ def test_the_card_tells_of_every_corpus(published, data_dir, tmp_path):
 def test_a_second_call_writes_the_same_and_removes_what_was_there(data_dir, tmp_path):
     folder = tmp_path / "data"
     main(arguments(data_dir, folder, "ncbi_disease", "nlm_gene"))
-    first = {name: (folder / name).read_bytes() for name in files(folder)}
+    first = contents(folder)
     main(arguments(data_dir, folder, "ncbi_disease"))
-    assert files(folder) == {name for name in first if "nlm_gene" not in name}
+    assert set(contents(folder)) == {name for name in first if "nlm_gene" not in name}
     # One corpus is written as a mapping in the metadata, not as a list.
     assert get_dataset_config_names(str(folder)) == ["ncbi_disease"]
     assert load_published(folder, "ncbi_disease") == load_corpus("ncbi_disease", data_dir, tmp_path / "built")
     main(arguments(data_dir, folder, "ncbi_disease", "nlm_gene"))
-    assert {name: (folder / name).read_bytes() for name in files(folder)} == first
-    assert files(tmp_path / "data.new") == set()
+    assert contents(folder) == first
 
 
 def test_corpora_without_a_licence_are_refused_unless_named(data_dir, tmp_path, capsys):
     folder = tmp_path / "data"
-    message = fails(capsys, arguments(data_dir, folder))
+    message = fails(capsys, publish_data, *arguments(data_dir, folder))
     assert "s800: published by its authors for research, without a named licence" in message
     assert "`--redistribute s800`" in message
     assert not folder.exists()
-    message = fails(capsys, [*arguments(data_dir, folder, "nlm_gene"), "--redistribute", "s800"])
+    message = fails(capsys, publish_data, *arguments(data_dir, folder, "nlm_gene"), "--redistribute", "s800")
     assert "--redistribute s800: not among --corpora (nlm_gene)" in message
-    message = fails(capsys, ["--repo_id", REPOSITORY, "--output", str(folder)])
+    message = fails(capsys, publish_data, "--repo_id", REPOSITORY, "--output", folder)
     refused = message[message.index("--redistribute") :]
     assert [n for n in TEN if n in refused] == ["biored", "bioid", "gnormplus", "s800", "tmvar3"]
 
@@ -174,12 +158,12 @@ def test_missing_files_are_named_all_at_once_with_their_source(data_dir, tmp_pat
             if (name, split) != ("nlm_gene", "test"):
                 (tmp_path / file.name).write_bytes((data_dir / file.name).read_bytes())
     names = ("ncbi_disease", "nlm_gene", "bc5cdr")
-    message = fails(capsys, arguments(tmp_path, folder, *names))
+    message = fails(capsys, publish_data, *arguments(tmp_path, folder, *names))
     for file in (CORPORA["nlm_gene"].files["test"], *CORPORA["bc5cdr"].files.values()):
         assert f"{file.name} is not in {str(tmp_path)!r}; download it from {file.url}" in message
     assert "--skip_missing" in message
     # A corpus of which nothing is there can't be published in part.
-    message = fails(capsys, [*arguments(tmp_path, folder, *names), "--skip_missing"])
+    message = fails(capsys, publish_data, *arguments(tmp_path, folder, *names), "--skip_missing")
     assert "nlm_gene" not in message
     assert "leave these corpora out of --corpora" in message
     assert not folder.exists()
@@ -191,21 +175,21 @@ def test_missing_files_are_named_all_at_once_with_their_source(data_dir, tmp_pat
 def test_wrong_options_end_with_one_message(data_dir, tmp_path, capsys):
     folder = tmp_path / "data"
     good = arguments(data_dir, folder, "nlm_gene")
-    assert "did you mean 'nlm_gene'?" in fails(capsys, arguments(data_dir, folder, "nlm_genes"))
+    assert "did you mean 'nlm_gene'?" in fails(capsys, publish_data, *arguments(data_dir, folder, "nlm_genes"))
     for size in ("big", "0KB"):
-        assert "expected a size such as 500MB" in fails(capsys, [*good, "--max_shard_size", size])
-    assert "expected owner/name" in fails(capsys, ["--repo_id", "corpora", *good[2:]])
-    assert "--output is needed" in fails(capsys, good[:-2])
-    assert "--replace needs --upload" in fails(capsys, [*good, "--replace"])
+        assert "expected a size such as 500MB" in fails(capsys, publish_data, *good, "--max_shard_size", size)
+    assert "expected owner/name" in fails(capsys, publish_data, "--repo_id", "corpora", *good[2:])
+    assert "--output is needed" in fails(capsys, publish_data, *good[:-2])
+    assert "--replace needs --upload" in fails(capsys, publish_data, *good, "--replace")
     folder.write_text("mine")
-    assert "is a file, expected a folder" in fails(capsys, good)
+    assert "is a file, expected a folder" in fails(capsys, publish_data, *good)
     folder.unlink()
     folder.mkdir()
     (folder / "README.md").write_text("mine")
-    assert "holds something else (data)" in fails(capsys, good)
+    assert "holds something else (data)" in fails(capsys, publish_data, *good)
     (folder / "thesis.tex").write_text("mine")
-    assert "holds something else (thesis.tex)" in fails(capsys, good)
-    assert files(folder) == {"README.md", "thesis.tex"}
+    assert "holds something else (thesis.tex)" in fails(capsys, publish_data, *good)
+    assert set(contents(folder)) == {"README.md", "thesis.tex"}
 
 
 def test_wrong_repositories_are_named(published, tmp_path):
@@ -221,25 +205,19 @@ def test_wrong_repositories_are_named(published, tmp_path):
 
 
 def test_the_upload_sends_exactly_the_folder(data_dir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # the stand-in speaks Git LFS only
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
     folder = tmp_path / "data"
     with hub_stub() as hub:
         hub.add(REPOSITORY, "dataset", **{"nlm_gene/train-00000-of-00002.parquet": b"of an earlier version"})
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        go_online(monkeypatch, hub.url)
         main([*arguments(data_dir, folder, "nlm_gene"), "--upload"])
         there = hub.repos[f"dataset:{REPOSITORY}"]["branches"]["main"]
-        written = {name: (folder / name).read_bytes() for name in files(folder)}
+        written = contents(folder)
         assert {name: content for name, content in there.items() if name in written} == written
         assert "left as they were (remove with --replace): nlm_gene/train-00000-of-00002" in capsys.readouterr().out
         main([*arguments(data_dir, folder, "nlm_gene"), "--upload", "--replace"])
-        assert {k for k in hub.repos[f"dataset:{REPOSITORY}"]["branches"]["main"] if k != ".gitattributes"} == set(
-            written
-        )
+        assert hub.repos[f"dataset:{REPOSITORY}"]["branches"]["main"] == written
         monkeypatch.delenv("HF_TOKEN")
-        assert "HF_TOKEN isn't set" in fails(capsys, [*arguments(data_dir, folder, "nlm_gene"), "--upload"])
+        assert "HF_TOKEN isn't set" in fails(capsys, publish_data, *arguments(data_dir, folder, "nlm_gene"), "--upload")
 
 
 def test_size_categories():

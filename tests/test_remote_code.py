@@ -79,9 +79,12 @@ out["threshold"] = ner(texts, threshold=0.6)
 out["high"] = ner(texts[0], threshold=1.1)
 out["corpus"] = ner(texts, corpus="demo_gene")
 out["tasks"] = ner(texts, tasks=["Gene"])
+out["shared"] = ner(texts, corpus="demo_gene", types="shared")
 out["unknown_argument"] = error_of(lambda: ner(texts, treshold=0.5))
 out["unknown_corpus"] = error_of(lambda: ner(texts, corpus="demo_gen"))
 out["unknown_task"] = error_of(lambda: ner(texts, tasks=["Gen"]))
+out["unknown_types"] = error_of(lambda: ner(texts, corpus="demo_gene", types="nativ"))
+out["native"] = [error_of(lambda: ner(texts, types="native", **a)) for a in ({"corpus": "demo_gene"}, {"tasks": ["Gene"]}, {})]
 out["no_text"] = error_of(lambda: ner(7))
 out["empty"] = [ner(""), ner("  ")]
 model.save_pretrained(again)
@@ -107,7 +110,8 @@ def here(trained_dir, texts):
     """What this process, which has the package, finds: per text the pipeline's rows."""
     predictor = MentionPredictor(*load(str(trained_dir)))
 
-    def rows(tasks=None):
+    def rows(names=None):
+        tasks = predictor.model.tasks_named(names) if names else predictor.model.tasks_for()
         return [
             [
                 {"entity_group": m.type, "score": round(m.score, 4), "word": t[m.start : m.end], "start": m.start, "end": m.end}
@@ -183,12 +187,12 @@ def test_models_come_from_the_folders_own_code(there, which):
 
 def test_the_tokenizer_puts_the_task_tags_around_a_text(there, trained_dir):
     model, _ = load(str(trained_dir))
-    task = next(t for t in model.config.tasks if t["name"] == "ALL")
+    prefix, suffix = model.config.task("ALL").prefix_ids, model.config.task("ALL").suffix_ids
     for which in ("first", "again"):
-        ids = there[which]["ids"]
-        assert ids[: len(task["prefix_ids"])] == task["prefix_ids"]
-        assert ids[-len(task["suffix_ids"]) :] == task["suffix_ids"]
-        assert len(task["prefix_ids"]) == 2
+        ids = tuple(there[which]["ids"])
+        assert ids[: len(prefix)] == prefix
+        assert ids[-len(suffix) :] == suffix
+        assert len(prefix) == 2
 
 
 @pytest.mark.parametrize("way", ["alone", "batched", "called_batched", "window_batches", "generator"])
@@ -212,6 +216,7 @@ def test_a_corpus_or_tasks_can_be_asked_for(there, here):
     same(there["corpus"], here(["Gene"]))
     same(there["tasks"], here(["Gene"]))
     assert there["corpus"] != there["first"]["ner"]
+    assert there["shared"] == there["corpus"]
 
 
 def test_mistakes_are_told(there):
@@ -220,6 +225,10 @@ def test_mistakes_are_told(there):
     assert "'demo_gen'" in there["unknown_corpus"]
     assert "'demo_gene'" in there["unknown_corpus"]
     assert "'Gen'" in there["unknown_task"]
+    assert "types is 'nativ'; expected 'shared' or 'native'" in there["unknown_types"]
+    for message, piece in zip(there["native"], ("corpus 'demo_gene'", "task 'Gene'", "expected a corpus"), strict=True):
+        assert piece in message
+        assert "LabelError" in message
     assert "expected a text" in there["no_text"]
 
 
@@ -282,8 +291,9 @@ out["again"] = look(again)[2]
 ASKED = {
     "default": {},
     "corpus": {"corpus": "demo_gene"},
-    "tasks": {"tasks": ["demo_chem", "demo_disease#native"]},
-    "native": {"tasks": ["demo_disease#native"]},
+    "tasks": {"tasks": ["demo_chem", "demo_disease"]},
+    "native_tasks": {"tasks": ["demo_chem", "demo_disease"], "types": "native"},
+    "native": {"corpus": "demo_disease", "types": "native"},
     "threshold": {"threshold": 0.7},
 }
 BATCHES = ("alone", "batched", "window_batches")
@@ -341,9 +351,10 @@ def nesting_there(nesting, nesting_texts, few, tmp_path_factory):
     return found
 
 
-def rows_of(predictor, texts, corpus=None, tasks=None, threshold=0.0) -> list[list[dict]]:
+def rows_of(predictor, texts, corpus=None, tasks=None, types=None, threshold=0.0) -> list[list[dict]]:
     """What the pipeline is to say for these arguments, each text being predicted alone."""
-    tasks = tasks or predictor.model.tasks_for(corpus)
+    model = predictor.model
+    tasks = model.tasks_named(tasks, types) if tasks else model.tasks_for(corpus, types)
     return [
         [
             {"entity_group": m.type, "score": m.score, "word": t[m.start : m.end], "start": m.start, "end": m.end}
@@ -378,7 +389,8 @@ def test_nesting_models_answer_without_the_package_as_with_it(
     every = rows_of(predictor, nesting_texts)
     assert len(every[1]) > 500
     same(seen["every"], every)
-    types = {row["entity_group"] for rows in seen["tasks"] for row in rows}
+    assert {row["entity_group"] for rows in seen["tasks"] for row in rows} == {"Chemical", "OTHER", "Disease"}
+    types = {row["entity_group"] for rows in seen["native_tasks"] for row in rows}
     assert types <= {"Chemical", "OTHER", "SpecificDisease", "Modifier"}
     assert len(types) > 2
     assert {row["entity_group"] for rows in seen["native"] for row in rows} <= {"SpecificDisease", "Modifier"}

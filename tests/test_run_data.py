@@ -8,9 +8,10 @@ import logging
 import pytest
 from helpers_run import QUICK, fails, messages, results, run
 from mosaic_ner.data_builders.formats import write_documents
+from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.data_builders.run_data import RunDataError, load_run_data
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.training.arguments import DataArguments
+from mosaic_ner.training.bundle import TrainingData
 from transformers import AutoConfig
 
 SENTENCES = [
@@ -48,10 +49,8 @@ def own_files(tmp_path):
 
 def data_of(*argv, seed=42):
     """What `load_run_data` makes of some options."""
-    options = DataArguments()
-    for name, value in zip(argv[::2], argv[1::2], strict=True):
-        setattr(options, name.lstrip("-"), value)
-    return load_run_data(options, seed)
+    options = {name.removeprefix("--"): value for name, value in zip(argv[::2], argv[1::2], strict=True)}
+    return load_run_data(DataOptions(**options), seed)
 
 
 @pytest.mark.parametrize("ending", [".pubtator", ".jsonl", ".iob2"])
@@ -129,13 +128,18 @@ def test_no_synonym_comes_from_an_evaluation_document(tmp_path):
     first, second, secret, hidden = (named(f"D{i}", *pair) for i, pair in enumerate(zip(texts, names, strict=True)))
     train, test, held = [first, second], [secret], [hidden]
     copies = [Document(f"E{i}", "user", d.text, d.mentions) for i, d in enumerate((*test, *held))]
-    argv = ["--synonyms", ["corpora"]]
+    argv = []
     for split, documents in (("train", [*train, *copies]), ("validation", held), ("test", test)):
         write_documents(documents, tmp_path / f"{split}.jsonl")
         argv += [f"--{split}_file", str(tmp_path / f"{split}.jsonl")]
     pair = {"velosis": ("velotic disease",), "velotic disease": ("velosis",)}
-    assert data_of(*argv).synonyms == pair
-    kept = data_of(*argv, "--keep_overlap", True).synonyms  # what leaks when asked to
+
+    def synonyms(*options):
+        data = data_of(*argv, *options)
+        return TrainingData(data.space, data.train).synonyms(["corpora"], 3)
+
+    assert synonyms() == pair
+    kept = synonyms("--keep_overlap", True)  # what leaks when asked to
     assert {name for names in kept.values() for name in names} == {*pair, "secret name", "hidden name"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,10 +16,10 @@ from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelError
 from mosaic_ner.modeling.modeling_ner import NEROutput
-from mosaic_ner.modeling.modeling_span_cvae import NATIVE
-from mosaic_ner.modeling.units import find_units
+from mosaic_ner.modeling.units import KINDS
 from mosaic_ner.modeling.windowing import Windower, keep_flat
-from mosaic_ner.training.features import IGNORE, SpanFeatures
+from mosaic_ner.training.features import IGNORE
+from mosaic_ner.training.span_cvae import Features
 from test_spans import windower as tokenizer_of
 
 REAL_LOOKING = [
@@ -40,14 +41,14 @@ def model(build_bundle):
     return build_bundle(family="span_cvae").model
 
 
-def builder(model, name="wordpiece", max_tokens=24, **options) -> SpanFeatures:
+def builder(model, name="wordpiece", max_tokens=24, **options) -> Features:
     """Training features with a tokenizer of test_spans.py, and config options changed."""
     model = copy.copy(model)
     model.config = copy.deepcopy(model.config)
     for option, value in options.items():
         setattr(model.config, option, value)
     windower = Windower(tokenizer_of(name).tokenizer, max_tokens, 3, overlap=min(4, max_tokens // 5))
-    return SpanFeatures(model, windower, DEMO_LABEL_SPACE)
+    return Features(model, windower, DEMO_LABEL_SPACE)
 
 
 def document(text: str, *mentions: tuple, corpus: str = "demo_disease") -> Document:
@@ -58,8 +59,8 @@ def document(text: str, *mentions: tuple, corpus: str = "demo_disease") -> Docum
     return Document("1", corpus, text, tuple(found))
 
 
-def char_units(window, boundaries) -> list[tuple[int, int]]:
-    return [(window.offsets[s][0], window.offsets[e - 1][1]) for s, e in find_units(window, boundaries)]
+def char_units(window, kind) -> list[tuple[int, int]]:
+    return [(window.offsets[s][0], window.offsets[e - 1][1]) for s, e in window.units(kind)]
 
 
 def cause_of(mention, windows, config) -> str | None:
@@ -71,7 +72,7 @@ def cause_of(mention, windows, config) -> str | None:
     if mention.start not in {s for s, _ in tokens} or mention.end not in {e for _, e in tokens}:
         inside = owner.offsets[0][0] <= mention.start and mention.end <= owner.offsets[-1][1]
         return "token_boundary" if inside else "window_cut"
-    units = char_units(owner, config.boundaries)
+    units = char_units(owner, config.units)
     if mention.start not in {s for s, _ in units} or mention.end not in {e for _, e in units}:
         return "unit_boundary"
     inside = [u for u in units if mention.start <= u[0] and u[1] <= mention.end]
@@ -94,7 +95,7 @@ def sorted_out(mentions, windows, config) -> tuple[list[Mention], dict[Mention, 
 
 def expected_cells(window, usable, lost, config, numbers, corpus) -> dict[int, int]:
     """cell → label of all spans of a window but the negatives, span by span."""
-    units, widest = char_units(window, config.boundaries), config.max_span_width
+    units, widest = char_units(window, config.units), config.max_span_width
     at = {
         (units[i][0], units[i + w][1]): i * widest + w
         for i in range(len(units))
@@ -135,12 +136,12 @@ def annotated(draw):
 
 @pytest.mark.parametrize("name", ["wordpiece", "bytes", "unigram"])
 @relaxed
-@given(annotated(), st.sampled_from(["word", "token"]), st.sampled_from([2, 4, 10]), st.booleans(), st.integers(16, 48))
-@example(document("cancer 🧬 cells", ("cancer", "Modifier"), ("cancer", "SpecificDisease")), "word", 4, True, 24)
+@given(annotated(), st.sampled_from(KINDS), st.sampled_from([2, 4, 10]), st.booleans(), st.integers(16, 48))
+@example(document("cancer 🧬 cells", ("cancer", "Modifier"), ("cancer", "SpecificDisease")), "pretoken", 4, True, 24)
 def test_each_mention_is_a_cell_or_counted_and_nothing_unknown_is_negative(
-    model, name, made, boundaries, widest, flat, max_tokens
+    model, name, made, kind, widest, flat, max_tokens
 ):
-    features = builder(model, name, max_tokens, boundaries=boundaries, max_span_width=widest, flat=flat)
+    features = builder(model, name, max_tokens, units=kind, max_span_width=widest, flat=flat)
     config, numbers = features.model.config, features.numbers
     windows = features.windower([made.text])[0]
     dataset = features.build([made])
@@ -159,7 +160,7 @@ def test_each_mention_is_a_cell_or_counted_and_nothing_unknown_is_negative(
     assert row["lost"] == dict(Counter([*lost.values(), *["nested"] * nested]))
     assert row["represented"] == len(usable) - nested
     assert row["outside_scheme"] == 0
-    again = builder(model, name, max_tokens, boundaries=boundaries, max_span_width=widest, flat=flat)
+    again = builder(model, name, max_tokens, units=kind, max_span_width=widest, flat=flat)
     assert again.report([[made]]) == features.coverage.to_dict()
 
 
@@ -173,7 +174,7 @@ def cells_of(features, made) -> tuple[list[str], dict[tuple[int, int], str | Non
     widest = features.model.config.max_span_width
     names = {number: native for (_, native), number in features.numbers.items()} | {IGNORE: None}
     labels = zip(feature["cells"], feature["cell_labels"], strict=True)
-    units = [made.text[s:e] for s, e in char_units(window, features.model.config.boundaries)]
+    units = [made.text[s:e] for s, e in char_units(window, features.model.config.units)]
     return units, {(cell // widest, cell // widest + cell % widest): names[label] for cell, label in labels}
 
 
@@ -205,7 +206,7 @@ def test_all_spans_that_overlap_a_border_inside_a_unit_are_left_out(model):
 
 def test_a_mention_cut_by_its_window_is_left_out_in_both(model):
     text = "x" * 30 + "cancer" * 40
-    features = builder(model, "bytes", 24, boundaries="token")
+    features = builder(model, "bytes", 24, units="token")
     made = Document("1", "demo_disease", text, (Mention(0, len(text), "Modifier"),))
     assert len(features.windower([text])[0]) > 2
     for feature in features.build([made]):
@@ -249,10 +250,11 @@ def test_an_unknown_type_is_an_error_with_a_hint(model):
 class Told:
     """A model whose scores are the gold cells': mentions earlier in `order` are more probable."""
 
-    def __init__(self, features: SpanFeatures, documents, order):
+    def __init__(self, features: Features, documents, order):
         self.model, self.config = features.model, features.model.config
         self.device, self.training = torch.device("cpu"), False
-        self.tasks_for, self.search, self.decode = self.model.tasks_for, self.model.search, self.model.decode
+        self.tasks_for, self.decode = self.model.tasks_for, self.model.decode
+        self.best_labels, self.padding = self.model.best_labels, self.model.padding
         self.rank = {m.key: number for number, m in enumerate(order)}
         self.told = {}
         rows = iter(features.build(documents))
@@ -272,7 +274,7 @@ class Told:
         out = self.model.features(window, task)
         out["cells"] = [c for c, label in zip(told["cells"], told["cell_labels"], strict=True) if label >= 0]
         out["cell_labels"] = [label for label in told["cell_labels"] if label >= 0]
-        units, widest = char_units(window, self.config.boundaries), self.config.max_span_width
+        units, widest = char_units(window, self.config.units), self.config.max_span_width
         out["ranks"] = []
         for cell in out["cells"]:
             span = units[cell // widest][0], units[cell // widest + cell % widest][1]
@@ -284,7 +286,7 @@ class Told:
         _, columns = self.config.outputs
         logits = torch.zeros(*unit_starts.shape, widest, self.config.num_labels)
         for row, corpus in enumerate(corpus_ids.tolist()):
-            name = self.config.tasks[corpus]["name"]
+            name = self.config.tasks[corpus].name
             logits[row, :, :, columns[labels.index((name, "NEGATIVE"))]] = 4.0
             for cell, label, rank in zip(*(t[row].tolist() for t in (cells, cell_labels, ranks)), strict=True):
                 if cell >= 0:
@@ -292,25 +294,25 @@ class Told:
         return NEROutput(logits=logits)
 
 
-def there_and_back(features, documents, order, task) -> list[list[tuple]]:
+def there_and_back(features, documents, order, tasks) -> list[list[tuple]]:
     """Keys of the mentions that the gold cells of each document decode to."""
     predictor = MentionPredictor(Told(features, documents, order), features.windower.tokenizer, batch_size=4)
     predictor.windower = features.windower
-    return [[m.key for m in mentions] for mentions in predictor([d.text for d in documents], [task])]
+    return [[m.key for m in mentions] for mentions in predictor([d.text for d in documents], tasks)]
 
 
 @pytest.mark.parametrize("name", ["wordpiece", "bytes", "unigram"])
 @pytest.mark.parametrize("flat", [False, True])
 @settings(relaxed, max_examples=50)
-@given(annotated(), st.sampled_from(["word", "token"]), st.sampled_from([3, 10]))
-def test_gold_cells_decode_to_the_mentions_that_can_be_had(model, name, flat, made, boundaries, widest):
+@given(annotated(), st.sampled_from(KINDS), st.sampled_from([3, 10]))
+def test_gold_cells_decode_to_the_mentions_that_can_be_had(model, name, flat, made, kind, widest):
     # Which of a chain of crossing mentions wins depends on how much of it a window sees: flat ones see all of it.
-    options = {"max_tokens": 800 if flat else 24, "boundaries": boundaries, "max_span_width": widest, "flat": flat}
+    options = {"max_tokens": 800 if flat else 24, "units": kind, "max_span_width": widest, "flat": flat}
     features = builder(model, name, **options)
     usable, _ = sorted_out(made.mentions, features.windower([made.text])[0], features.model.config)
     order = sorted(usable, key=lambda m: (m.start - m.end, m.start, m.type))
     expected = keep_flat(usable)[0] if flat else usable
-    found = there_and_back(features, [made], order, made.corpus + NATIVE)[0]
+    found = there_and_back(features, [made], order, features.model.tasks_for(made.corpus, "native"))[0]
     assert found == sorted(m.key for m in expected)
     row = features.coverage.to_dict()[made.corpus]
     assert row["represented"] == len(found)
@@ -323,7 +325,8 @@ def test_the_demo_corpora_come_back_under_the_names_asked_for(build_bundle, demo
     features = build_bundle(family="span_cvae", labels_per=labels_per).features
     documents = demo_corpora[corpus]["train"][:12]
     order = sorted({m for d in documents for m in d.mentions}, key=lambda m: (m.start - m.end, m.start, m.type))
-    found = there_and_back(features, documents, order, corpus + (NATIVE if mode == "native" else ""))
+    task = replace(features.model.config.task(corpus), types=mode)
+    found = there_and_back(features, documents, order, [task])
     windows = features.windower([d.text for d in documents])
     known = mode == "native" and labels_per == "corpus"
     count = 0

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import load_demo_corpora
 from mosaic_ner.modeling.spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units
-from mosaic_ner.modeling.units import find_units
+from mosaic_ner.modeling.units import KINDS, find_units
 from mosaic_ner.modeling.windowing import Windower
 from mosaic_ner.training.encoders import load_encoder_parts
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -60,8 +60,8 @@ def window_of(name: str, text: str):
     return found[0] if found else None
 
 
-def surfaces(window, boundaries="word") -> list[str]:
-    units = find_units(window, boundaries)
+def surfaces(window, kind="pretoken") -> list[str]:
+    units = window.units(kind)
     return [window.text[window.offsets[s][0] : window.offsets[e - 1][1]] for s, e in units]
 
 
@@ -104,12 +104,12 @@ def test_units_beyond_ascii(text, expected):
 
 
 @every_tokenizer
-@pytest.mark.parametrize("boundaries", ["word", "token"])
-def test_a_text_without_units_still_has_a_grid(name, boundaries):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_without_units_still_has_a_grid(name, kind):
     for text in ("", " ", " \n "):
         window = window_of(name, text)
         if window is not None:
-            assert find_units(window, boundaries) == [(0, len(window.input_ids))]
+            assert window.units(kind) == [(0, len(window.input_ids))]
 
 
 def begins_unit(text: str, at: int) -> bool:
@@ -126,17 +126,18 @@ def begins_unit(text: str, at: int) -> bool:
 
 
 @every_tokenizer
-@pytest.mark.parametrize("boundaries", ["word", "token"])
+@pytest.mark.parametrize("kind", KINDS)
 @relaxed
 @given(texts)
 @example("cancer 🧬 α\u200bβ")
 @example("IkappaB,e\u0301 C_2")
-def test_units_hold_every_token_with_text_once_and_split_where_they_should(name, boundaries, text):
+def test_units_hold_every_token_with_text_once_and_split_where_they_should(name, kind, text):
     window = window_of(name, text)
     spoken = [i for i, (s, e) in enumerate(window.offsets) if s < e] if window else []
     if not spoken:
         return
-    units = find_units(window, boundaries)
+    units = find_units(text, window.offsets, kind)
+    assert units == window.units(kind)
     inside = [i for s, e in units for i in range(s, e)]
     assert inside == sorted(set(inside))
     assert set(spoken) <= set(inside)
@@ -147,15 +148,15 @@ def test_units_hold_every_token_with_text_once_and_split_where_they_should(name,
     assert spoken[0] in starts
     for before, here in itertools.pairwise(spoken):
         apart = window.offsets[here][0] > window.offsets[before][0]
-        allowed = boundaries == "token" or begins_unit(text, window.offsets[here][0])
+        allowed = kind == "token" or begins_unit(text, window.offsets[here][0])
         assert (here in starts) == (apart and allowed)
 
 
-def test_boundaries_are_those_of_the_window_and_not_of_the_text_before_it():
+def test_units_are_those_of_the_window_and_not_of_the_text_before_it():
     windows = Windower(windower("bytes").tokenizer, 20, 2, overlap=2)(["abcdefgh" * 30])[0]
     assert len(windows) > 3
     for window in windows:
-        assert find_units(window) == [(0, len(window.input_ids))]
+        assert window.units("pretoken") == [(0, len(window.input_ids))]
 
 
 # ---- vectors of units

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from helpers_sruner import CORPORA, SMALL, VARIANTS, calm, follow_gold, gradients, run, some_features, steps_of
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.batching import pad_batch
+from mosaic_ner.modeling.configuration_ner import Task
 from mosaic_ner.modeling.configuration_sruner import SRUNERConfig
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.inference import MentionPredictor, Request
 from mosaic_ner.modeling.label_space import LabelError
-from mosaic_ner.modeling.modeling_ner import NATIVE
 from mosaic_ner.modeling.modeling_sruner import SRUNERForNestedNER, pool_words
 from mosaic_ner.modeling.transitions import EOA, SH, action_count, reduction, transition
 from mosaic_ner.prediction.loading import load
@@ -29,10 +29,11 @@ def test_along_the_gold_actions_the_gold_is_found(build_bundle, demo_corpora, mo
         documents = demo_corpora[corpus]["train"][:4]
         windows = [w for own in bundle.features.windower([d.text for d in documents]) for w in own]
         features = bundle.features.build(documents).features
-        plain = [bundle.model.features(w, corpus + NATIVE) for w in windows]
+        (task,) = bundle.model.tasks_for(corpus, "native")
+        asked = [Request(w, task, bundle.model.features(w, task)) for w in windows]
         follow_gold(bundle.model, monkeypatch, [steps_of(f) for f in features])
-        batch = pad_batch(plain, 0)
-        found = bundle.model.decode(bundle.model.search(bundle.model(**batch), batch), batch)
+        output, batch = run(bundle, [request.features for request in asked])
+        found = bundle.model.decode(bundle.model.best_labels(output, batch), asked)
         for window, spans in zip(windows, found, strict=True):
             document = documents[window.document]
             seen = {
@@ -72,10 +73,11 @@ def test_nested_mentions_and_those_at_the_last_word_come_through_the_predictor(
     assert any(m.end == len(text) for m in gold)
     (feature,) = bundle.features.build([Document("1", "demo_disease", text, tuple(gold))])
     follow_gold(bundle.model, monkeypatch, [steps_of(feature)])
-    (found,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], ["demo_disease" + NATIVE])
+    tasks = bundle.model.tasks_for("demo_disease", "native")
+    (found,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], tasks)
     assert found == sorted(gold, key=lambda m: m.key)
     bundle.model.config.flat = True
-    (flat,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], ["demo_disease" + NATIVE])
+    (flat,) = MentionPredictor(bundle.model, bundle.tokenizer)([text], tasks)
     assert 0 < len(flat) < len(found)
     assert set(flat) < set(found)
 
@@ -110,7 +112,7 @@ def test_in_evaluation_training_s_logits_along_the_choices_are_prediction_s(exac
     bundle = exact(trained=["demo_all"])
     model = bundle.model
     window = bundle.features.windower([demo_corpora["demo_all"]["test"][0].text])[0][0]
-    feature = model.features(window, "demo_all")
+    feature = model.features(window, model.config.task("demo_all"))
     chosen = run(bundle, [feature])[0].logits[0]
     best = chosen.argmax(1)
     gold = {"gold_steps": list(range(len(best))), "gold_actions": best.tolist()}
@@ -122,9 +124,8 @@ def test_in_evaluation_training_s_logits_along_the_choices_are_prediction_s(exac
 
 
 @pytest.mark.parametrize("loud", ["TR", "RE", "EOA", "SH", "none"])
-@pytest.mark.parametrize("write", ["last", "next"])
-def test_prediction_reads_every_word_and_ends(exact, demo_texts, loud, write):
-    bundle = exact(write=write)
+def test_prediction_reads_every_word_and_ends(exact, demo_texts, loud):
+    bundle = exact()
     model, config = bundle.model, bundle.model.config
     with torch.no_grad():
         for number, name in config.id2label.items():
@@ -173,7 +174,7 @@ def test_plain_calls_take_every_token_between_the_special_ones_as_a_word(build_b
     for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
         ids = inputs["input_ids"][row, :length].tolist()
         places = [0, *range(before, length - after), length - 1]
-        alone = model(**pad_batch([{"input_ids": ids, "unit_starts": places, "unit_ends": places}], 0)).logits
+        alone = run(bundle, [{"input_ids": ids, "unit_starts": places, "unit_ends": places}])[0].logits
         torch.testing.assert_close(logits[row, : alone.shape[1]], alone[0], rtol=0, atol=1e-10)
 
 
@@ -244,7 +245,8 @@ def test_a_model_learns_nested_mentions(build_bundle, trainer_for):
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     assert losses[-1] < 0.1 * losses[0]
     assert all("loss_actions" in row for row in trainer.state.log_history if "loss" in row)
-    predicted = MentionPredictor(bundle.model, bundle.tokenizer)(texts, ["demo_disease" + NATIVE])
+    tasks = bundle.model.tasks_for("demo_disease", "native")
+    predicted = MentionPredictor(bundle.model, bundle.tokenizer)(texts, tasks)
     assert [{m.key for m in mentions} for mentions in predicted] == [{m.key for m in mentions} for mentions in gold]
 
 
@@ -333,19 +335,23 @@ def test_actions_are_named_by_corpus_and_type():
 def test_answers_in_shared_types_in_a_corpus_s_own_or_of_all(build_bundle, demo_texts):
     bundle = build_bundle(family="sruner", lively=True)
     model = bundle.model
-    assert [t["name"] for t in model.config.tasks] == ["ALL", *CORPORA]
+    every, gene = model.config.task("ALL"), model.config.task("demo_gene")
+    assert [task.name for task in model.config.tasks] == ["ALL", *CORPORA]
     assert not model.config.flat
-    assert model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "shared") == ["demo_gene"]
-    assert model.tasks_for() == model.tasks_for("nowhere") == model.tasks_for("demo_gene", "merged") == ["ALL"]
-    assert model.tasks_for("demo_gene", "native") == ["demo_gene" + NATIVE]
-    assert model.tasks_for("nowhere", "native") == model.tasks_for(None, "native") == ["ALL"]
+    assert model.tasks_for("demo_gene") == model.tasks_for("demo_gene", "shared") == [gene]
+    assert model.tasks_for() == model.tasks_for("nowhere") == model.tasks_for("demo_gene", "merged") == [every]
+    assert model.tasks_for("demo_gene", "native") == [replace(gene, types="native")]
+    assert model.tasks_named(["demo_gene"], "native") == [replace(gene, types="native")]
+    assert model.tasks_for("nowhere", "native") == model.tasks_for(None, "native") == [every]
     assert model.knows_native_types("demo_gene")
     assert not model.knows_native_types("nowhere")
     with pytest.raises(LabelError, match="did you mean 'native'"):
         model.tasks_for("demo_gene", "natve")
     window = bundle.features.windower(demo_texts[:1])[0][0]
     with pytest.raises(ValueError, match="unknown task 'demo_gen'"):
-        model.features(window, "demo_gen")
+        model.features(window, Task("demo_gen"))
+    with pytest.raises(LabelError, match=r"unknown task 'demo_gen'; .*did you mean 'demo_gene'"):
+        model.config.task("demo_gen")
 
     predictor = MentionPredictor(model, bundle.tokenizer)
     merged: set = set()
@@ -353,20 +359,21 @@ def test_answers_in_shared_types_in_a_corpus_s_own_or_of_all(build_bundle, demo_
         names = DEMO_LABEL_SPACE.corpora[corpus]
         (native, shared) = (
             [{(n, *m.key) for n, found in enumerate(predictor(demo_texts[:4], [task])) for m in found}]
-            for task in (corpus + NATIVE, corpus)
+            for task in (*model.tasks_for(corpus, "native"), *model.tasks_for(corpus))
         )
         assert {key[3] for key in native[0]} == set(names)
         assert {(n, s, e, names[t] or t) for n, s, e, t in native[0]} == shared[0]
         merged |= shared[0]
-    every = {(n, *m.key) for n, found in enumerate(predictor(demo_texts[:4])) for m in found}
-    assert every == merged
-    assert {key[3] for key in every} == {"Gene", "Disease", "Chemical", "Species", "OTHER"}
+    together = {(n, *m.key) for n, found in enumerate(predictor(demo_texts[:4])) for m in found}
+    assert together == merged
+    assert {key[3] for key in together} == {"Gene", "Disease", "Chemical", "Species", "OTHER"}
 
 
 def test_only_trained_corpora_have_actions(build_bundle, demo_texts):
     bundle = build_bundle(family="sruner", lively=True, trained=["demo_gene", "demo_disease"])
     assert {corpus for corpus, _ in bundle.model.config.types} == {"demo_gene", "demo_disease"}
-    assert bundle.model.tasks_for("demo_all") == bundle.model.tasks_for("demo_all", "native") == ["ALL"]
+    every = [bundle.model.config.task("ALL")]
+    assert bundle.model.tasks_for("demo_all") == bundle.model.tasks_for("demo_all", "native") == every
     found = MentionPredictor(bundle.model, bundle.tokenizer)(demo_texts[:3])
     assert {m.type for mentions in found for m in mentions} == {"Gene", "Disease"}
 
@@ -378,8 +385,7 @@ def test_only_trained_corpora_have_actions(build_bundle, demo_texts):
         ({"latent_per_action": 2}, "did you mean 'latents_per_action'"),
         ({"max_action": 2}, "did you mean 'max_actions'"),
         ({"history": "logit"}, "expected one of logits, softmax"),
-        ({"write": "first"}, "expected one of last, next"),
-        ({"boundaries": "words"}, "expected one of word, token"),
+        ({"units": "words"}, "expected one of pretoken, token"),
         ({"latents_per_action": 0}, "latents_per_action is 0; expected 1 or more"),
         ({"context": -1}, "context is -1; expected 0 or more"),
         ({"max_actions": 0}, "max_actions is 0; expected 1 or more"),

@@ -122,7 +122,7 @@ def measured_folder(path, test: dict):
         corpus: {name: None if f1 is None else {"overall": row(f1)} for name, f1 in zip(NAMES, pair, strict=True)}
         for corpus, pair in test.items()
     }
-    (path / "results.json").write_text(json.dumps({"test": scores}), encoding="utf-8")
+    (path / "results.json").write_text(json.dumps({"settings": {}, "test": scores}), encoding="utf-8")
     return path
 
 

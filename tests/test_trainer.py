@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,8 +32,7 @@ def without_dropout(bundle):
         setattr(config.encoder_config, name, 0.0)
     model = AIONERForTokenClassification(config)
     model.load_state_dict(bundle.model.state_dict())
-    bundle.model = bundle.tagger = model
-    return bundle
+    return replace(bundle, model=model)
 
 
 @pytest.mark.parametrize("classifier", ["crf", "softmax"])
@@ -146,7 +146,7 @@ def test_balanced_sampling_reaches_the_training_batches(build_bundle, demo_corpo
     trainer = trainer_for(bundle, dataset, per_device_train_batch_size=2, balanced_sampling=True, **options)
     share = math.ceil(sizes.total() / 9)
     share += share % 2 if options else 0  # whole batches
-    names = [t["name"] for t in bundle.model.config.tasks]
+    names = [t.name for t in bundle.model.config.tasks]
     for number in range(2):
         loader = trainer.get_train_dataloader()
         loader.batch_sampler.sampler.set_epoch(number)
@@ -156,6 +156,11 @@ def test_balanced_sampling_reaches_the_training_batches(build_bundle, demo_corpo
     assert trainer.describe_epoch()[0] == 3 * share < plain.describe_epoch()[0]
 
 
+def told(tasks) -> list[str]:
+    """The tasks' names, those in native types marked."""
+    return [f"{task.name}:native" if task.types == "native" else task.name for task in tasks]
+
+
 class Parrot:
     """A predictor that says what it is told, and notes which tasks it was asked for."""
 
@@ -163,8 +168,8 @@ class Parrot:
         self.model, self.answers, self.windower = model, answers, windower
         self.asked = []
 
-    def __call__(self, texts, tasks=None):
-        self.asked.append((len(texts), tasks))
+    def __call__(self, texts, tasks):
+        self.asked.append((len(texts), told(tasks)))
         return [[m for m in self.answers[text]] for text in texts]
 
 
@@ -173,8 +178,11 @@ def test_evaluation_is_in_shared_types_and_only_those_the_corpus_annotates(share
     gold = Document("1", "demo_gene", text, (Mention(0, 5, "FamilyName"),))
     said = [Mention(0, 5, "Gene", score=0.9), Mention(18, 25, "Chemical", score=0.9)]
     parrot = Parrot(shared_bundle.model, {text: said}, shared_bundle.features.windower)
-    measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate([gold], tag_level=True)
+    evaluator = Evaluator(parrot, DEMO_LABEL_SPACE, tag_level=True)
+    assert "seqeval" not in evaluator.evaluate([gold]).report
     assert parrot.asked == [(1, ["Gene"])]
+    measured = evaluator.evaluate([gold], full=True)
+    assert parrot.asked[1:] == [(1, ["Gene"]), (1, ["ALL"])]
     assert measured.report["overall"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1, "predicted": 1}
     assert measured.report["seqeval"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1}
     assert measured.report["documents"] == 1
@@ -231,7 +239,7 @@ def test_a_model_with_the_corpus_s_own_types_is_scored_in_them_and_after_mapping
     }
     parrot = Parrot(span_bundle.model, said, span_bundle.features.windower)
     measured = Evaluator(parrot, DEMO_LABEL_SPACE).evaluate(gold, full=True)
-    assert parrot.asked == [(2, ["demo_gene#native"]), (2, ["demo_all"])]
+    assert parrot.asked == [(2, ["demo_gene:native"]), (2, ["demo_all"])]
     assert figures(measured.report["disjoint"]["overall"]) == (1 / 4, 1 / 4, 4, 4)
     types = measured.report["disjoint"]["per_type"]
     assert figures(types["Gene"]) == (1 / 3, 1 / 3, 3, 3)
@@ -245,7 +253,7 @@ def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds
     predictor = MentionPredictor(span_bundle.model, span_bundle.tokenizer)
     documents = demo_corpora["demo_chem"]["validation"]
     # Some of what the model finds becomes gold, so that there is something to count.
-    found = predictor([d.text for d in documents], ["demo_chem#native"])
+    found = predictor([d.text for d in documents], span_bundle.model.tasks_named(["demo_chem"], "native"))
     gold = [d.with_mentions([*d.mentions, *rows[::3]]) for d, rows in zip(documents, found, strict=True)]
     report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold, full=True).report
     wanted = {(d.id, *m.key) for d in gold for m in d.mentions}
@@ -272,9 +280,9 @@ def test_corpora_that_a_model_was_not_trained_on_have_no_scores_in_their_own_typ
 class TaskParrot(Parrot):
     """A parrot whose answers depend on the tasks that it was asked for: {tasks: mentions}, the same for every text."""
 
-    def __call__(self, texts, tasks=None):
-        self.asked.append((len(texts), tasks))
-        return [list(self.answers[tuple(tasks)]) for _ in texts]
+    def __call__(self, texts, tasks):
+        self.asked.append((len(texts), told(tasks)))
+        return [list(self.answers[tuple(told(tasks))]) for _ in texts]
 
 
 MIXED = LabelSpace(
@@ -294,9 +302,9 @@ def test_disjoint_and_merged_by_hand(build_bundle):
     # All types in shared names; those without one keep their own, as `Site` and `protein`.
     every = [Mention(0, 9, "Gene"), Mention(10, 14, "Gene"), Mention(30, 34, "Gene"), Mention(12, 14, "Gene")]
     every += [Mention(0, 4, "Disease"), Mention(20, 24, "Site"), Mention(36, 38, "protein")]
-    parrot = TaskParrot(model, {("genes#native",): native, ("ALL",): every})
+    parrot = TaskParrot(model, {("genes:native",): native, ("ALL",): every})
     report = Evaluator(parrot, MIXED).evaluate([document], full=True).report
-    assert parrot.asked == [(1, ["genes#native"]), (1, ["ALL"])]
+    assert parrot.asked == [(1, ["genes:native"]), (1, ["ALL"])]
     # Under the guideline, mapped: (0, 9) and (0, 4) of three, of three predicted.
     assert figures(report["overall"]) == (2 / 3, 2 / 3, 3, 3)
     # In its own types: (0, 9) GENE and (20, 24) Site of four, of four predicted.
@@ -314,7 +322,7 @@ def test_a_corpus_without_shared_types_is_scored_in_its_own(build_bundle):
     document = Document("1", "odd", "x" * 40, (Mention(0, 9, "protein"), Mention(10, 14, "DNA")))
     native = [Mention(0, 9, "protein"), Mention(10, 14, "protein")]
     every = [Mention(0, 9, "protein"), Mention(10, 14, "DNA"), Mention(20, 22, "DNA"), Mention(0, 9, "Gene")]
-    parrot = TaskParrot(model, {("odd#native",): native, ("ALL",): every})
+    parrot = TaskParrot(model, {("odd:native",): native, ("ALL",): every})
     measured = Evaluator(parrot, MIXED).evaluate([document], full=True)
     report = measured.report
     assert figures(report["overall"]) == figures(report["disjoint"]["overall"]) == (1 / 2, 1 / 2, 2, 2)
@@ -359,7 +367,7 @@ def test_a_tagger_s_guideline_is_its_tasks_for_the_corpus_and_no_answer_is_asked
 def test_without_a_default_corpus_all_training_corpora_answer_together(build_bundle):
     model = build_bundle(family="span_cvae", trained=["demo_gene", "demo_disease"]).model
     gold = Document("1", "demo_gene", "x" * 40, (Mention(0, 4, "Gene"),))
-    told = {("demo_gene#native",): [], ("demo_gene", "demo_disease"): [Mention(0, 4, "Gene"), Mention(0, 4, "Disease")]}
+    told = {("demo_gene:native",): [], ("demo_gene", "demo_disease"): [Mention(0, 4, "Gene"), Mention(0, 4, "Disease")]}
     for mode in (None, "native"):
         parrot = TaskParrot(model, told)
         report = Evaluator(parrot, DEMO_LABEL_SPACE, mode).evaluate([gold], full=True).report
@@ -373,7 +381,8 @@ def test_merged_is_what_every_corpus_s_types_give_under_shared_names(build_bundl
     documents = demo_corpora["demo_chem"]["validation"][:6]
     found = set()
     for corpus, names in DEMO_LABEL_SPACE.corpora.items():
-        for document, rows in zip(documents, predictor([d.text for d in documents], [f"{corpus}#native"]), strict=True):
+        tasks = bundle.model.tasks_named([corpus], "native")
+        for document, rows in zip(documents, predictor([d.text for d in documents], tasks), strict=True):
             found |= {(document.id, m.start, m.end) for m in rows if names[m.type] == "Chemical"}
     gold = [
         d.with_mentions([*d.mentions, *(Mention(s, e, "Chemical") for i, s, e in sorted(found)[::3] if i == d.id)])
@@ -391,7 +400,7 @@ def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_fo
     trainer = trainer_for(bundle, dataset, validation)
     answers = {d.text: [m for m in d.mentions if m.type != "OTHER"] for d in validation["demo_chem"]}
     answers |= {d.text: [] for d in validation["demo_all"]}
-    trainer.evaluator.predictor = Parrot(bundle.tagger, answers)
+    trainer.evaluator.predictor = Parrot(bundle.model, answers)
     metrics = trainer.evaluate()
     assert trainer.evaluator.predictor.asked == [
         (2, ["ALL"]),

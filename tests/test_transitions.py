@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mosaic_ner.data_builders.builder import MissingFileError, load_corpus
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.modeling.configuration_ner import Task
 from mosaic_ner.modeling.configuration_sruner import SRUNERConfig
 from mosaic_ner.modeling.transitions import (
     EOA,
@@ -25,9 +26,8 @@ from mosaic_ner.modeling.transitions import (
     without_crossing,
     without_crowding,
 )
-from mosaic_ner.modeling.units import find_units
 from mosaic_ner.modeling.windowing import Windower
-from mosaic_ner.training.features import ActionFeatures
+from mosaic_ner.training.sruner import Features
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "corpora"
 WORDS, TYPES = 12, 4
@@ -236,10 +236,10 @@ def test_every_mention_made_of_units_comes_back_in_its_own_window(name, cache):
 
     documents = documents_of(name, cache)
     space = load_label_mapping(scheme="shared").restricted_to([name])
-    config = SRUNERConfig(label_space=space.to_dict(), flat=False)
+    config = SRUNERConfig(label_space=space.to_dict(), flat=False, tasks=[Task(name, corpus=name)])
     windower = Windower(PreTrainedTokenizerFast.from_pretrained(minilm.MODEL_DIR), 405, 2)
     model = SimpleNamespace(config=config, features=lambda window, task: {"window": window})
-    features = ActionFeatures(model, windower, space)
+    features = Features(model, windower, space)
     back = 0
     for begin in range(0, len(documents), 256):
         part = documents[begin : begin + 256]
@@ -247,7 +247,7 @@ def test_every_mention_made_of_units_comes_back_in_its_own_window(name, cache):
         found = set()
         for feature in features.build(part):
             window = feature["window"]
-            units = [(window.offsets[s][0], window.offsets[e - 1][1]) for s, e in find_units(window)]
+            units = [(window.offsets[s][0], window.offsets[e - 1][1]) for s, e in window.units(config.units)]
             steps = [[] for _ in range(max(feature["gold_steps"]) + 1)]
             for step, action in zip(feature["gold_steps"], feature["gold_actions"], strict=True):
                 steps[step].append(action)

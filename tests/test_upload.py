@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import huggingface_hub.constants
 import pytest
-from helpers_hub import PART, TOKEN, hub_stub
+from helpers_hub import PART, TOKEN, contents, go_online, hub_stub
 from mosaic_ner.hub.upload import UploadError, upload_folder
 
 
@@ -18,12 +16,7 @@ def stub():
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch):
-    """As on a user's machine with the network, but without the pauses between attempts."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    # The Xet protocol can't be had from a stand-in; without it huggingface_hub sends large files by Git LFS.
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    go_online(monkeypatch)
 
 
 @pytest.fixture
@@ -37,10 +30,6 @@ def folder(tmp_path):
     (path / "a.safetensors").write_bytes(bytes(range(256)) * 300)
     (path / "b.safetensors").write_bytes(bytes(range(256)) * 4096 * 2 + b"tail")
     return path
-
-
-def contents(folder) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def send(stub, folder, **options):
@@ -102,17 +91,13 @@ def test_a_lasting_failure_is_told_and_what_is_there_is_not_sent_again(stub, fol
     with pytest.raises(UploadError) as told:
         send(stub, folder)
     message = str(told.value)
-    for part in (
-        "sending b.safetensors failed after 3 attempts",
-        "503",
-        "the model repository lab/name",
-        "run the same command",
-    ):
+    for part in ("upload to the model repository lab/name failed after 3 attempts", "'b.safetensors'", "503"):
         assert part in message
+    assert "run the same command again" in message
     assert TOKEN not in message
     assert stub.repos["model:lab/name"]["branches"]["main"] == {}
     stub.failures = {"commit": [500, None]}
-    with pytest.raises(UploadError, match=r"the commit failed after 3 attempts.*There by now: .*b.safetensors"):
+    with pytest.raises(UploadError, match=r"failed after 3 attempts: .*500.*/commit/main"):
         send(stub, folder)
     sent = stub.count("put"), stub.count("part")
     stub.failures = {}
@@ -164,7 +149,7 @@ def test_a_missing_right_is_told(stub, folder):
 def test_an_unreachable_hub_is_told(folder):
     with hub_stub() as server:
         gone = server.url
-    with pytest.raises(UploadError, match=r"can't be reached.*There by now: nothing"):
+    with pytest.raises(UploadError, match=r"failed after 3 attempts: http://127.*can't be reached"):
         upload_folder(folder, "lab/name", endpoint=gone)
 
 
@@ -193,7 +178,7 @@ def test_mistakes_are_told_before_anything_is_sent(stub, folder, tmp_path, monke
 def test_a_failure_of_the_xet_protocol_is_repeated_and_told(stub, folder, monkeypatch):
     """As huggingface_hub sends large files by default; the stand-in doesn't speak it."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
-    with pytest.raises(UploadError, match=r"sending b\.safetensors failed after 3 attempts: .*xet") as told:
+    with pytest.raises(UploadError, match=r"failed after 3 attempts: .*xet") as told:
         send(stub, folder)
     assert TOKEN not in str(told.value)
     assert stub.repos["model:lab/name"]["branches"] == {"main": {}}

@@ -1,18 +1,22 @@
-"""Word vectors: every format that is read, against vectors written here; what is wrong with a file; the model's rows."""
+"""Word vectors: every format against vectors written here and against gensim; faulty files; the model's rows."""
 
 from __future__ import annotations
 
-import configparser
 import gzip
 import logging
 import struct
 import sys
+import tracemalloc
 
 import pytest
 import torch
-from helpers_run import QUICK, ROOT, fails
-from mosaic_ner.modeling.modeling_joint_ib import PAD, UNKNOWN
-from mosaic_ner.training.arguments import ArgumentError, ModelArguments, parse
+from helpers_run import QUICK, fails
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mosaic_ner.data_builders.options import ArgumentError
+from mosaic_ner.modeling.words import PAD, UNKNOWN
+from mosaic_ner.training import joint_ib
+from mosaic_ner.training.arguments import parse
 from mosaic_ner.training.results import without_local_paths
 from mosaic_ner.training.word_vectors import WordVectorError, read_word_vectors, set_word_vectors
 from transformers import AutoModel
@@ -54,22 +58,33 @@ def refused(path, words=("gene",)) -> str:
     return str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def fasttext_model():
-    """A tiny fastText model of 20 sentences in lower case, by gensim."""
+SENTENCES = [f"the brcax gene causes velosis in group {i} of patients".split() for i in range(20)]
+
+
+def train_fasttext(path, sentences=SENTENCES, **options):
+    """A tiny fastText model, trained and saved by gensim."""
     from gensim.models import FastText
-
-    sentences = [f"the brcax gene causes velosis in group {i} of patients".split() for i in range(20)]
-    return FastText(sentences, vector_size=SIZE, min_count=1, bucket=50, epochs=2, min_n=3, max_n=5, seed=1, workers=1)
-
-
-@pytest.fixture(scope="module")
-def fasttext_file(fasttext_model, tmp_path_factory):
     from gensim.models.fasttext import save_facebook_model
 
+    options = {"vector_size": SIZE, "bucket": 50, "min_n": 3, "max_n": 5} | options
+    model = FastText(sentences, min_count=1, epochs=2, seed=1, workers=1, **options)
+    save_facebook_model(model, str(path))
+    return model
+
+
+@pytest.fixture(scope="module")
+def fasttext_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("fasttext") / "model.bin"
-    save_facebook_model(fasttext_model, str(path))
+    train_fasttext(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def twin(fasttext_file):
+    """The same model, loaded by gensim."""
+    from gensim.models.fasttext import load_facebook_vectors
+
+    return load_facebook_vectors(str(fasttext_file))
 
 
 # ---- formats
@@ -130,7 +145,7 @@ def test_of_a_large_file_the_words_looked_up_are_kept_and_of_two_the_first(tmp_p
     torch.testing.assert_close(vectors[:3], torch.stack([known[w] for w in ("w2999", "w1", "w1500")]), rtol=0, atol=0)
 
 
-def test_words_cut_within_a_character_are_none_of_ours(tmp_path):
+def test_words_cut_within_a_character_are_not_found(tmp_path):
     content = as_binary(table(["αβ", "gene"])).replace("αβ".encode(), "αβ".encode()[:3])
     vectors, found = read_word_vectors(write(tmp_path / "vectors.bin", content), ["α", "gene"])
     assert found.tolist() == [False, True]
@@ -138,29 +153,74 @@ def test_words_cut_within_a_character_are_none_of_ours(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_fasttext_models_make_vectors_of_unknown_words(fasttext_model, fasttext_file, tmp_path, packed):
+def test_fasttext_models_make_vectors_of_unknown_words(twin, fasttext_file, tmp_path, packed):
     path = fasttext_file
     if packed:
         path = write(tmp_path / "model.bin.gz", fasttext_file.read_bytes())
     vectors, found = read_word_vectors(path, ["brcax", "Velosis", "brcaxes", "GENES", ""])
-    assert found.tolist() == [True, True, True, True, False]  # the empty word has no parts
+    assert found.tolist() == [True, True, True, True, False]  # the empty word has no n-grams
+    assert not vectors[4].any()
     words = ["brcax", "velosis", "brcaxes", "genes"]  # all lower-case, like the words of the model
-    assert "brcaxes" not in fasttext_model.wv.key_to_index
-    expected = torch.stack([torch.tensor(fasttext_model.wv[word]) for word in words])
-    torch.testing.assert_close(vectors[:4], expected, rtol=1e-5, atol=1e-7)
+    assert "brcaxes" not in twin.key_to_index
+    torch.testing.assert_close(vectors[:4], as_gensim_has_them(twin, words), rtol=1e-5, atol=1e-7)
 
 
-def test_parts_are_of_the_word_as_written_where_the_model_has_capitals(tmp_path):
-    from gensim.models import FastText
-    from gensim.models.fasttext import save_facebook_model
+def as_gensim_has_them(model, words):
+    return torch.stack([torch.tensor(model.get_vector(word)) for word in words])
 
-    model = FastText(
-        [["Brcax", "gene"]] * 5, vector_size=4, min_count=1, bucket=50, epochs=1, seed=1, workers=1, min_n=3, max_n=5
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_vectors_of_any_words_are_gensim_s(twin, fasttext_file, words):
+    lower = [word.lower() for word in words]
+    torch.testing.assert_close(
+        read_word_vectors(fasttext_file, lower)[0], as_gensim_has_them(twin, lower), rtol=1e-5, atol=1e-7
     )
-    save_facebook_model(model, str(tmp_path / "model.bin"))
+
+
+@pytest.mark.parametrize("options", [{"min_n": 1, "max_n": 2}, {"bucket": 7}, {"min_n": 4, "max_n": 3}, {"bucket": 0}])
+def test_n_grams_are_those_that_the_model_was_trained_with(tmp_path, options):
+    model = train_fasttext(tmp_path / "model.bin", [*SENTENCES, ["α-sÿnuclein", "β"]], **options).wv
+    words = ["gene", "β", "α-sÿnuclein", "γ-genes", "b", "brcaxes"]
+    vectors, found = read_word_vectors(tmp_path / "model.bin", words)
+    has_n_grams = model.bucket > 0 and model.min_n <= model.max_n
+    assert found.tolist() == [True, True, True, has_n_grams, has_n_grams and model.min_n <= 3, has_n_grams]
+    for word, vector, there in zip(words, vectors, found, strict=True):
+        if there:
+            torch.testing.assert_close(vector, torch.tensor(model[word]), rtol=1e-5, atol=1e-7)
+
+
+def test_n_grams_are_of_the_word_as_written_where_the_model_has_capitals(tmp_path):
+    model = train_fasttext(tmp_path / "model.bin", [["Brcax", "gene"]] * 5).wv
     vectors, _ = read_word_vectors(tmp_path / "model.bin", ["Brcaxes"])
-    torch.testing.assert_close(vectors[0], torch.tensor(model.wv["Brcaxes"]), rtol=1e-5, atol=1e-7)
-    assert not torch.allclose(vectors[0], torch.tensor(model.wv["brcaxes"]), atol=1e-4)
+    torch.testing.assert_close(vectors, as_gensim_has_them(model, ["Brcaxes"]), rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(vectors, as_gensim_has_them(model, ["brcaxes"]), atol=1e-4)
+
+
+def many_words(path, kind):
+    words = {"text": 4000, "binary": 20_000, "fasttext": 20_000}[kind]
+    if kind == "fasttext":
+        train_fasttext(path, [[f"w{i}" for i in range(n, n + 100)] for n in range(0, words, 100)], vector_size=100)
+    else:
+        write(path, (as_text if kind == "text" else as_binary)(table([f"w{i}" for i in range(words)], 100)))
+
+
+@pytest.mark.parametrize("kind", ["text", "binary", "fasttext"])
+def test_of_a_large_file_only_the_words_looked_up_are_in_memory(tmp_path, kind):
+    many_words(tmp_path / "vectors", kind)
+    read_word_vectors(tmp_path / "vectors", ["w2"])
+    tracemalloc.start()
+    _, found = read_word_vectors(tmp_path / "vectors", ["w2", "w3999", "w1000"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.all()
+    assert peak < (tmp_path / "vectors").stat().st_size / 2
+
+
+def test_every_format_is_read_without_gensim(tmp_path, fasttext_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    for path in (write(tmp_path / "a", as_text(table())), write(tmp_path / "b", as_binary(table())), fasttext_file):
+        assert read_word_vectors(path, ["gene"])[1].all()
 
 
 # ---- what can be wrong
@@ -177,7 +237,7 @@ def test_no_such_file(tmp_path):
     "content",
     [b"", b"gene 0.1 0.2\n", b"<html>\n", b"5 x\n", b"0 200\n", b"3 0\n", b"3 200", b"\x1f\x8b\x08" * 99, b"5 200 7\n"],
 )
-def test_what_is_none_of_the_formats(tmp_path, content):
+def test_files_of_no_known_format(tmp_path, content):
     message = refused(write(tmp_path / "vectors.bin", content))
     assert "vectors.bin: expected word2vec text or binary, fastText text (.vec) or binary (.bin)" in message
     assert "got b'" in message
@@ -238,21 +298,21 @@ def test_none_of_the_words_is_found(tmp_path):
 def test_fasttext_models_that_are_cut_anywhere_or_disagree(fasttext_file, tmp_path):
     whole = fasttext_file.read_bytes()
     rows = 50 + 29
-    path = tmp_path / "model.bin"
-    for end, got in ((50, "within its header, after 50 bytes"), (100, "after 0 of 29 words"), (300, "of 29 words")):
-        path.write_bytes(whole[:end])
-        assert got in (message := refused(path))
-        assert f"{path}: the fastText model ends" in message
-        assert "fetch it again" in message
     place = whole.index(struct.pack("<?2q", False, rows, SIZE))
-    path.write_bytes(whole[: place + 5])
-    assert "ends before its vectors" in refused(path)
-    path.write_bytes(whole[: place + 17 + 4 * rows * SIZE - 7])
-    assert "ends 7 bytes before the end of its vectors" in refused(path)
+    path = tmp_path / "model.bin"
+    for end, part in (
+        (50, "header"),
+        (100, "vocabulary, after 0 of 29 words"),
+        (place - 1, "vocabulary, after 28 of 29 words"),
+        (place + 5, "vectors"),
+        (place + 17 + 4 * rows * SIZE - 7, "vectors"),
+    ):
+        path.write_bytes(whole[:end])
+        assert f"{path}: the fastText model ends within its {part}; it is truncated: fetch it again" in refused(path)
     path.write_bytes(whole[:place] + struct.pack("<?2q", True, rows, SIZE) + whole[place + 17 :])
     assert "got quantised ones (.ftz)" in refused(path)
     path.write_bytes(whole[:place] + struct.pack("<?2q", False, rows + 1, SIZE) + whole[place + 17 :])
-    assert f"expected 29 words and 50 parts with {SIZE} values each, as its header says, got {rows + 1}" in refused(
+    assert f"expected 29 words and 50 buckets with {SIZE} values each, as its header says, got {rows + 1}" in refused(
         path
     )
     labels = bytearray(whole)
@@ -262,23 +322,6 @@ def test_fasttext_models_that_are_cut_anywhere_or_disagree(fasttext_file, tmp_pa
     packed = write(tmp_path / "model.bin.gz", whole)
     packed.write_bytes(packed.read_bytes()[:-99])
     assert "expected a whole gzip file" in refused(packed)
-
-
-def test_without_gensim_the_error_says_what_to_install(tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == "gensim"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "gensim", None)
-    message = refused(write(tmp_path / "vectors.txt", as_text(table())))
-    assert "needs gensim: pip install 'mosaic-ner[vectors]'" in message
-
-
-def test_the_extra_is_declared():
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    extras = setup["options.extras_require"]
-    assert "gensim" in extras["vectors"]
-    assert "gensim" in extras["test"]
-    assert "gensim" not in setup["options"]["install_requires"]
 
 
 # ---- the model
@@ -344,10 +387,10 @@ def test_options_that_contradict_each_other(build_bundle, documents, tmp_path, c
     with pytest.raises(
         ArgumentError, match=r"--word_vectors x\.bin is for the decoders, and --gamma 0 leaves them out"
     ):
-        ModelArguments(family="joint_ib", gamma=0.0, word_vectors="x.bin")
+        joint_ib.Options(gamma=0.0, word_vectors="x.bin").check()
     for name in ("word_size", "decoder_size"):
         with pytest.raises(ArgumentError, match=f"--{name} is 0; expected 1 or more"):
-            ModelArguments(**{name: 0})
+            joint_ib.Options(**{name: 0}).check()
     words = build(build_bundle, documents, word_size=30).model.config.vocabulary
     path = write(tmp_path / "vectors.txt", as_text(table(words)))
     with pytest.raises(ValueError, match=f"--word_size is 30, but the vectors of .* have {SIZE} values; leave out"):
@@ -357,14 +400,14 @@ def test_options_that_contradict_each_other(build_bundle, documents, tmp_path, c
     assert "--word_vectors: no such file 'none.bin'" in message
 
 
-def test_where_the_file_is_stays_at_home(build_bundle, documents, tmp_path):
+def test_saved_models_do_not_tell_where_the_file_was(build_bundle, documents, tmp_path):
     words = build(build_bundle, documents).model.config.vocabulary
     folder = tmp_path / "a_private_place"
     folder.mkdir()
     path = str(write(folder / "pubmed.bin", as_binary(table(words))))
-    settings = parse(["--family", "joint_ib", "--word_vectors", path])[3]
-    assert settings["word_vectors"] == path
-    assert without_local_paths(settings)["word_vectors"] == "pubmed.bin"
+    chosen = parse(["--family", "joint_ib", "--word_vectors", path]).settings()
+    assert chosen["word_vectors"] == path
+    assert without_local_paths(chosen)["word_vectors"] == "pubmed.bin"
     build(build_bundle, documents, word_vectors=path).save(tmp_path / "saved")
     saved = [p.read_bytes() for p in (tmp_path / "saved").iterdir() if p.is_file()]
     assert saved

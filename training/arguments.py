@@ -1,177 +1,77 @@
-"""Options of run_ner.py: dataclasses with help texts, read from a YAML recipe and overridden on the command line."""
+"""Command lines and recipes: the options that all families share, and how they are read, checked and told.
+
+Standard library and yaml only, so that `--help` is quick. A family's options stand in its own file (see families.py), those of
+the data in data_builders/options.py, of prediction in prediction/options.py; transformers' own are a generated table.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
-from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentTypeError
-from dataclasses import dataclass, field, fields
+from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, ArgumentTypeError
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import torch
 import yaml
+from mosaic_ner.data_builders.options import ArgumentError, DataOptions, Options, Spec, option, specs
 from mosaic_ner.modeling.label_space import nearest
-from transformers import HfArgumentParser, TrainingArguments
+from mosaic_ner.prediction.options import PredictionOptions
 
-# HfArgumentParser reads the annotations as types: dictionaries come as JSON text on the command line.
+from . import families
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+"""The recipes that come with the package; they can be named without this folder and without their ending."""
+TRAINER_TABLE = Path(__file__).with_name("trainer_options.tsv")
+"""Options of transformers.TrainingArguments: name, kind, default, help; `python -m mosaic_ner.training.trainer_options`."""
 
 
 @dataclass
-class ModelArguments:
+class ModelOptions(Options):
     """Model."""
 
-    family: str = field(
-        default="aioner",
-        metadata={
-            "help": "model family: aioner, span_cvae, sruner, joint_ib, or token_classification (the stock baseline)"
-        },
+    family: str = option("aioner", f"model family: {', '.join(families.names())}", fixed=True)
+    encoder: str = option(
+        "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'",
+        fixed=True,
     )
-    encoder: str = field(
-        default="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
-        metadata={"help": "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'"},
-    )  # fmt: skip
-    encoder_name: str | None = field(
-        default=None, metadata={"help": "what cards call an encoder that is a local folder; default: the folder's name"}
+    encoder_name: str | None = option(
+        None, "what cards call an encoder that is a local folder; default: the folder's name", fixed=True
     )
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "a trained model to evaluate or predict with (folder or Hub id)"}
+    model_name_or_path: str | None = option(
+        None, "a trained model to evaluate or predict with (folder or Hub id)", fixed=True
     )
-    scheme: str = field(
-        default="aio", metadata={"help": "aioner: how corpora are combined: aio (task tags), mtl or naive"}
+    prediction_mode: str | None = option(
+        None,
+        "aioner: aio, ind or combined; others: shared, or native to get a corpus's own types; sruner and joint_ib also merged",
+        fixed=True,
     )
-    bridge: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "corpora whose guideline answers for any text (aioner: those of the ALL task); default: those that "
-            "annotate every type"
-        },
+    dropout: float = option(0.1, "dropout on the encoder's output", least=0, below=1)
+    max_tokens: int = option(256, "tokens per window, special tokens included")
+    window_overlap: int | None = option(
+        None, "tokens shared by the windows of a sentence that is too long; default: 48"
     )
-    classifier: str = field(default="crf", metadata={"help": "aioner: crf or softmax"})
-    hidden_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "units of the ReLU layer before the labels; default: aioner has no such layer, span_cvae 150"
-        },
+    packing: str = option("packed", "packed (several sentences a window) or single", choices=("packed", "single"))
+    scratch_layers: int = option(2, "layers of the encoder 'scratch'", least=1)
+    scratch_hidden_size: int = option(128, "hidden size of the encoder 'scratch'", least=1)
+    lora_rank: int | None = option(
+        None,
+        "train low-rank adapters of this rank, the family's new tokens and the head only; default: all weights",
+        least=1,
     )
-    max_span_width: int = field(default=10, metadata={"help": "span families: units of the widest span"})
-    boundaries: str = field(
-        default="word", metadata={"help": "span_cvae: what a span is made of: word (pieces of words) or token"}
+    lora_alpha: int | None = option(None, "adapters: their scale times the rank; default: the rank", least=1)
+    lora_dropout: float = option(0.0, "adapters: dropout on their input", least=0, below=1)
+    lora_targets: list[str] | None = option(
+        None, "adapters: names of the layers that get one, or all-linear; default: what peft has for the encoder"
     )
-    span_size: int | None = field(
-        default=None, metadata={"help": "span_cvae: size of a span's embedding; default: the encoder's hidden size"}
-    )
-    labels_per: str = field(
-        default="corpus", metadata={"help": "span_cvae: outputs per corpus, or shared between corpora"}
-    )
-    alpha: float = field(default=1e-4, metadata={"help": "span_cvae: weight of the CVAE's loss; 0: no CVAE"})
-    prior: str = field(
-        default="full",
-        metadata={
-            "help": "span_cvae: initial prior distribution vectors: full, fixed (not trained), unshared, shared or random"
-        },
-    )
-    latent_size: int | None = field(
-        default=None, metadata={"help": "size of the latent variable; default: span_cvae 150, joint_ib 512"}
-    )
-    threshold: float = field(default=0.0, metadata={"help": "span_cvae: least probability of a predicted mention"})
-    noise: bool = field(default=True, metadata={"help": "joint_ib: sample the compressed span in training"})
-    beta: float = field(default=1e-4, metadata={"help": "joint_ib: weight of the compression loss; 0: none"})
-    ib_prior: str = field(
-        default="learnt", metadata={"help": "joint_ib: prior of the compressed span: learnt or standard"}
-    )
-    gamma: float = field(
-        default=1e-2, metadata={"help": "joint_ib: the generative losses' weight for the encoder; 0: no decoders"}
-    )
-    kl_weight: float = field(
-        default=1.0,
-        metadata={"help": "joint_ib: weight of the divergences in the generative losses; 1: the paper's bound"},
-    )
-    shared: str = field(
-        default="mean",
-        metadata={"help": "joint_ib: what spans and synonyms share: mean, both (and variance) or nothing"},
-    )
-    pretraining: float = field(
-        default=0.0, metadata={"help": "joint_ib: epochs at the beginning that train the generative parts alone"}
-    )
-    annealing: float = field(
-        default=0.0, metadata={"help": "joint_ib: epochs over which the divergences' weights rise to their full values"}
-    )
-    least_count: int = field(
-        default=1, metadata={"help": "joint_ib: occurrences that make a word one of the decoders'"}
-    )
-    word_vectors: str | None = field(
-        default=None,
-        metadata={
-            "help": "joint_ib: file with the decoders' initial word vectors, of word2vec or fastText (text, binary, .gz)"
-        },
-    )
-    word_size: int | None = field(
-        default=None,
-        metadata={"help": "joint_ib: size of the decoders' word vectors; default: that of the file, or 200"},
-    )
-    decoder_size: int = field(default=256, metadata={"help": "joint_ib: size of the state of the decoders' LSTM"})
-    latents_per_action: int = field(
-        default=2, metadata={"help": "sruner: latent vectors of the memory, as a multiple of the actions"}
-    )
-    context: int = field(default=150, metadata={"help": "sruner: slots on either side with positions of their own"})
-    train_scale: bool = field(default=False, metadata={"help": "sruner: train the scale of slots against positions"})
-    history: str = field(default="softmax", metadata={"help": "sruner: what weighs past actions: softmax or logits"})
-    follow_gold: bool = field(
-        default=True, metadata={"help": "sruner: in training the memory is told the gold actions, however unlikely"}
-    )
-    write: str = field(default="last", metadata={"help": "sruner: the slot that past actions go to: last or next"})
-    loss_mean: str = field(
-        default="windows", metadata={"help": "sruner: the loss is a mean over windows, or over all steps of a batch"}
-    )
-    slot_dropout: float = field(default=0.2, metadata={"help": "sruner: dropout on latent vectors and positions"})
-    flat: bool | None = field(
-        default=None,
-        metadata={
-            "help": "no overlapping mentions; default: span_cvae flat, sruner and joint_ib nested (taggers are always flat)"
-        },
-    )
-    restrict_labels: bool = field(
-        default=False, metadata={"help": "aioner: keep other tasks' labels out of the loss and the search"}
-    )
-    label_first_token_only: bool = field(default=False, metadata={"help": "tag only the first token of each word"})
-    scores: str = field(default="marginal", metadata={"help": "aioner: confidence of a mention: marginal or emission"})
-    prediction_mode: str | None = field(
-        default=None,
-        metadata={
-            "help": "aioner: aio, ind or combined; others: shared, or native to get a corpus's own types; sruner also merged"
-        },
-    )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the encoder's output"})
-    token_masking: float = field(
-        default=0.0, metadata={"help": "share of the training tokens hidden behind the mask token (regularisation)"}
-    )
-    max_tokens: int = field(default=256, metadata={"help": "tokens per window, special tokens included"})
-    window_overlap: int | None = field(
-        default=None, metadata={"help": "tokens shared by the windows of a sentence that is too long; default: 48"}
-    )
-    packing: str = field(default="packed", metadata={"help": "packed (several sentences a window) or single"})
-    scratch_layers: int = field(default=2, metadata={"help": "layers of the encoder 'scratch'"})
-    scratch_hidden_size: int = field(default=128, metadata={"help": "hidden size of the encoder 'scratch'"})
-    lora_rank: int | None = field(
-        default=None,
-        metadata={
-            "help": "train low-rank adapters of this rank, the family's new tokens and the head only; default: all weights"
-        },
-    )
-    lora_alpha: int | None = field(
-        default=None, metadata={"help": "adapters: their scale times the rank; default: the rank"}
-    )
-    lora_dropout: float = field(default=0.0, metadata={"help": "adapters: dropout on their input"})
-    lora_targets: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "adapters: names of the layers that get one, or all-linear; default: what peft has for the encoder"
-        },
-    )
-    quantization: str | None = field(
-        default=None, metadata={"help": "adapters: load the encoder's frozen weights in 8bit or 4bit"}
+    quantization: str | None = option(
+        None, "adapters: load the encoder's frozen weights in 8bit or 4bit", choices=("8bit", "4bit")
     )
 
-    def __post_init__(self):
+    def check(self) -> None:
+        super().check()
         if self.lora_rank is None:
             for name in ("lora_alpha", "lora_targets", "lora_dropout"):
                 if getattr(self, name):
@@ -180,359 +80,261 @@ class ModelArguments:
                 raise ArgumentError(
                     f"--quantization {self.quantization} freezes the encoder; it needs adapters to train, see --lora_rank"
                 )
-        elif self.lora_rank < 1:
-            raise ArgumentError(f"--lora_rank is {self.lora_rank}; expected 1 or more")
         elif self.encoder == "scratch":
             raise ArgumentError("--lora_rank freezes the encoder; --encoder scratch has nothing in it yet to freeze")
-        if self.lora_alpha is not None and self.lora_alpha < 1:
-            raise ArgumentError(f"--lora_alpha is {self.lora_alpha}; expected 1 or more")
-        if not 0 <= self.lora_dropout < 1:
-            raise ArgumentError(f"--lora_dropout is {self.lora_dropout}; expected a share from 0 to below 1")
-        if self.word_vectors is not None and not self.gamma:
-            raise ArgumentError(
-                f"--word_vectors {self.word_vectors} is for the decoders, and --gamma 0 leaves them out; leave out one of them"
-            )
-        for name in ("word_size", "decoder_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ArgumentError(f"--{name} is {getattr(self, name)}; expected 1 or more")
+        if self.encoder != "scratch":
+            for name in ("scratch_layers", "scratch_hidden_size"):
+                if getattr(self, name) != specs(ModelOptions)[name].default:
+                    raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
 
     @property
     def given_encoder(self) -> str | None:
         """The encoder, if another one than the default was asked for."""
-        return None if self.encoder == type(self).encoder else self.encoder
+        return None if self.encoder == specs(ModelOptions)["encoder"].default else self.encoder
 
 
 @dataclass
-class DataArguments:
-    """Data."""
-
-    corpora: list[str] = field(
-        default_factory=list, metadata={"help": "corpora to train on, by name; 'demo' is the generated set"}
-    )
-    test_corpora: list[str] | None = field(
-        default=None, metadata={"help": "corpora to test on; default: all corpora of the run"}
-    )
-    validation_corpora: list[str] | None = field(
-        default=None,
-        metadata={"help": "corpora whose validation split chooses the checkpoint; default: all that have one"},
-    )
-    data_dir: str | None = field(
-        default=None, metadata={"help": "folder with the corpora's files; without it they are downloaded"}
-    )
-    cache_dir: str | None = field(
-        default=None, metadata={"help": "cache of the built corpora; default: that of datasets"}
-    )
-    mapping: str = field(
-        default="shared",
-        metadata={"help": "column of the label mapping: shared (CVAE-NER's Table 7), aioner or sruner"},
-    )
-    types: list[str] | None = field(
-        default=None, metadata={"help": "keep only these shared types (e.g. one type of a corpus)"}
-    )
-    train_file: str | None = field(
-        default=None, metadata={"help": "your own training file; its format is told by its ending"}
-    )
-    validation_file: str | None = field(default=None, metadata={"help": "your own validation file"})
-    test_file: str | None = field(default=None, metadata={"help": "your own test file"})
-    corpus_name: str = field(default="user", metadata={"help": "name of the corpus in your own files"})
-    corpus_types: list[str] | None = field(
-        default=None,
-        metadata={"help": "types your files annotate exhaustively; default: those found in the training file"},
-    )
-    extra_mapping: str | None = field(
-        default=None,
-        metadata={"help": "a mapping table for your own types; without it each type is shared under its own name"},
-    )
-    validation_fraction: float = field(
-        default=0.0,
-        metadata={"help": "share of the training articles held out for validation where a run would have none"},
-    )
-    parts: dict | None = field(
-        default=None,
-        metadata={
-            "help": "JSON: name → a corpus made from another one's types, articles and splits, e.g. "
-            '{"half": {"of": "biored", "types": ["Gene"], "articles": [0, 0.5], "train": ["train", "validation"]}}; '
-            "name it in --corpora, --test_corpora or --validation_corpora"
-        },
-    )
-    max_train_documents: dict | None = field(
-        default=None,
-        metadata={"help": "JSON: corpus → number of training documents (subset curves), drawn by the seed"},
-    )
-    keep_overlap: bool = field(
-        default=False, metadata={"help": "keep training documents that are in an evaluation split (not honest)"}
-    )
-    predict_input: str | None = field(default=None, metadata={"help": "file or folder to annotate (--do_predict)"})
-    predict_output: str | None = field(
-        default=None, metadata={"help": "file or folder to write; its format is told by its ending"}
-    )
-    predict_corpus: str | None = field(default=None, metadata={"help": "annotate under this corpus's guideline"})
-    predict_chunk: int = field(default=64, metadata={"help": "documents read and predicted together"})
-    policy: str = field(
-        default="strict",
-        metadata={
-            "help": "faults in your files: strict (an error) or published (counted and reported, see formats.py)"
-        },
-    )
-    repeated_ids: str | None = field(
-        default=None,
-        metadata={
-            "help": "records of your files that share an id: error, or index (number them); default: by the policy"
-        },
-    )
-    resume: bool = field(default=False, metadata={"help": "continue an interrupted --do_predict"})
-    synonyms: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "joint_ib: where synonyms of mentions come from: corpora (the training corpora's concept identifiers), a "
-            "UMLS MRCONSO.RRF file, OBO files"
-        },
-    )
-    max_synonyms: int = field(default=3, metadata={"help": "joint_ib: synonyms per mention that are generated"})
-    write_predictions: bool = field(default=False, metadata={"help": "write test predictions and gold as PubTator"})
-    write_figures: bool = field(
-        default=False,
-        metadata={
-            "help": "span families: draw t-SNE of gold mentions' embeddings, prior vectors (span_cvae) and latents (joint_ib)"
-        },
-    )
-
-
-@dataclass
-class RunArguments(TrainingArguments):
+class TrainOptions(Options):
     """Training."""
 
-    output_dir: str | None = field(
-        default="outputs/run", metadata={"help": "folder for the model, its card and results.json"}
+    output_dir: str = option("outputs/run", "folder for the model, its card and results.json", published=False)
+    num_train_epochs: float = option(5.0, "epochs")
+    learning_rate: float = option(5e-5, "learning rate of the encoder")
+    head_learning_rate: float | None = option(None, "learning rate of everything else; default: the same")
+    generator_learning_rate: float | None = option(
+        None, "learning rate of the decoders that only training needs; default: as everything else"
     )
-    num_train_epochs: float = field(default=5.0, metadata={"help": "epochs"})
-    learning_rate: float = field(default=5e-5, metadata={"help": "learning rate of the encoder"})
-    head_learning_rate: float | None = field(
-        default=None, metadata={"help": "learning rate of everything else; default: the same"}
+    per_device_train_batch_size: int = option(16, "windows per device and step", least=1)
+    per_device_eval_batch_size: int = option(
+        16, "windows per device in evaluation and prediction", least=1, published=False
     )
-    generator_learning_rate: float | None = field(
-        default=None,
-        metadata={"help": "learning rate of the decoders that only training needs; default: as everything else"},
+    warmup_steps: float = option(0.1, "warm-up steps, or below 1 a share of all steps", least=0)
+    weight_decay: float = option(0.01, "weight decay of matrices", least=0)
+    sampling_rates: dict | None = option(
+        None, "JSON: task or corpus → share of its windows that an epoch draws (default 1)"
     )
-    per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per device and step"})
-    per_device_eval_batch_size: int = field(
-        default=16, metadata={"help": "windows per device in evaluation and prediction"}
+    balanced_sampling: bool = option(
+        False, "an epoch draws equally many windows from every task or corpus, as many in all as one has on average"
     )
-    warmup_steps: float = field(default=0.1, metadata={"help": "warm-up steps, or below 1 a share of all steps"})
-    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of matrices"})
-    sampling_rates: dict | None = field(
-        default=None, metadata={"help": "JSON: task or corpus → share of its windows that an epoch draws (default 1)"}
+    grouped_batches: bool = option(
+        False, "each batch from one task or corpus, and those of one update from different ones"
     )
-    balanced_sampling: bool = field(
-        default=False,
-        metadata={
-            "help": "an epoch draws equally many windows from every task or corpus, as many in all as one has on average"
-        },
+    early_stopping_patience: int | None = option(None, "stop after so many evaluations without progress", least=1)
+    eval_strategy: str = option("epoch", "when to evaluate on validation: epoch, steps or no", published=False)
+    save_strategy: str = option("epoch", "when to save a checkpoint: epoch, steps, best or no", published=False)
+    save_total_limit: int | None = option(1, "checkpoints kept, beside the best", published=False)
+    load_best_model_at_end: bool = option(True, "end with the checkpoint that did best on validation", published=False)
+    metric_for_best_model: str | None = option("f1", "validation figure that chooses it", published=False)
+    logging_steps: float = option(20, "steps between log lines", published=False)
+    report_to: str | None = option(
+        "tensorboard", "tensorboard, none, or any other of transformers' reporters", published=False
     )
-    grouped_batches: bool = field(
-        default=False,
-        metadata={"help": "each batch from one task or corpus, and those of one update from different ones"},
+    inference_only: bool = option(False, "save the final model without the parts that only training needs")
+    write_predictions: bool = option(False, "write test predictions and gold as PubTator", published=False)
+    write_figures: bool = option(
+        False,
+        "span families: draw t-SNE of gold mentions' embeddings, prior vectors (span_cvae) and latents (joint_ib)",
+        published=False,
     )
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "stop after so many evaluations without progress"}
+    hp_search: str | None = option(
+        None,
+        "YAML file of a hyperparameter search by the validation score: n_trials, sampler, pruner, space; writes search.json "
+        "and best.yaml, no model",
     )
-    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on validation: epoch, steps or no"})
-    save_strategy: str = field(
-        default="epoch", metadata={"help": "when to save a checkpoint: epoch, steps, best or no"}
-    )
-    save_total_limit: int | None = field(default=1, metadata={"help": "checkpoints kept, beside the best"})
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "end with the checkpoint that did best on validation"}
-    )
-    metric_for_best_model: str | None = field(default="f1", metadata={"help": "validation figure that chooses it"})
-    logging_steps: float = field(default=20, metadata={"help": "steps between log lines"})
-    report_to: str | None = field(
-        default="tensorboard", metadata={"help": "tensorboard, none, or any other of transformers' reporters"}
-    )
-    inference_only: bool = field(
-        default=False, metadata={"help": "save the final model without the parts that only training needs"}
-    )
-    hp_search: str | None = field(
-        default=None,
-        metadata={
-            "help": "YAML file of a hyperparameter search by the validation score: n_trials, sampler, pruner, space; writes "
-            "search.json and best.yaml, no model"
-        },
-    )
-    dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": SUPPRESS})
-    do_train: bool = field(default=False, metadata={"help": SUPPRESS})
-    do_eval: bool = field(default=False, metadata={"help": SUPPRESS})
-    do_predict: bool = field(
-        default=False, metadata={"help": "annotate --predict_input with --model_name_or_path, write --predict_output"}
-    )
-    remove_unused_columns: bool | None = field(default=False, metadata={"help": SUPPRESS})
-    average_tokens_across_devices: bool = field(default=False, metadata={"help": SUPPRESS})
+
+    def check(self) -> None:
+        super().check()
+        if self.early_stopping_patience and (self.eval_strategy == "no" or not self.load_best_model_at_end):
+            raise ArgumentError(
+                "--early_stopping_patience needs --eval_strategy epoch or steps, and --load_best_model_at_end"
+            )
+        if self.balanced_sampling and self.sampling_rates:
+            raise ArgumentError(
+                "--balanced_sampling sets the rates of all tasks or corpora; leave out --sampling_rates"
+            )
 
 
-GROUPS = (ModelArguments, DataArguments, RunArguments)
-_SHOWN = {
-    "output_dir", "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps",
-    "lr_scheduler_type", "use_cpu", "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers",
-    "push_to_hub", "hub_model_id", "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
-} | set(RunArguments.__annotations__)  # fmt: skip
-
-
-_DICTIONARIES = ("max_train_documents", "parts", "sampling_rates")
-
-
-def _json_mapping(text: str) -> dict:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ArgumentTypeError(f"expected a JSON object such as '{{\"name\": 1}}', got {text!r}")
-    return value
-
-
-_ALWAYS = {
+SHARED = (ModelOptions, DataOptions, TrainOptions, PredictionOptions)
+"""The options classes that all families share."""
+_ALWAYS = (
     "family", "encoder", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_tokens",
     "packing", "warmup_steps", "weight_decay",
-}  # fmt: skip
-_REPORTED = {f.name for group in (ModelArguments, DataArguments) for f in fields(group)} | _ALWAYS
-_REPORTED |= {
-    "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "head_learning_rate", "generator_learning_rate",
-    "sampling_rates", "balanced_sampling", "grouped_batches", "early_stopping_patience", "max_grad_norm", "optim",
-    "adam_beta2", "adam_epsilon", "resume_from_checkpoint",
-}  # fmt: skip
-_REPORTED -= {
-    "predict_input", "predict_output", "predict_chunk", "resume", "cache_dir", "data_dir", "write_predictions",
-    "write_figures",
-}  # fmt: skip
+)  # fmt: skip
+_TRAINERS_SHOWN = (
+    "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "lr_scheduler_type", "use_cpu",
+    "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers", "push_to_hub", "hub_model_id",
+    "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
+)  # fmt: skip
+_TRAINERS_PUBLISHED = (
+    "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "max_grad_norm", "optim", "adam_beta2", "adam_epsilon",
+    "lr_scheduler_type", "resume_from_checkpoint",
+)  # fmt: skip
+_TRAINERS_HIDDEN = ("do_train", "do_eval", "do_predict", "remove_unused_columns", "average_tokens_across_devices")
+"""Of these the program decides itself."""
+_TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
+"""Options of the model and of training that have an effect on a trained model, or an error of their own."""
 
 
-class ArgumentError(ValueError):
-    """A recipe or a command line that cannot be understood."""
+@dataclass
+class Arguments:
+    """What a run was asked for.
+
+    `own` are the options of its family; `trainer` what was said of transformers' own options; `given` all that was said, as
+    one recipe.
+    """
+
+    model: ModelOptions
+    data: DataOptions
+    train: TrainOptions
+    prediction: PredictionOptions
+    own: Options
+    trainer: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> tuple[Options, ...]:
+        """The options objects, the family's last."""
+        return self.model, self.data, self.train, self.prediction, self.own
+
+    @property
+    def seed(self) -> int:
+        """Draws subsets, starts weights and orders windows."""
+        return self.trainer.get("seed", trainer_specs()["seed"].default)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the run's result, JSON-ready: all that departs from its default, and the main values anyway."""
+        values: dict[str, Any] = {"seed": self.seed}
+        for group in self.groups[:3] + self.groups[4:]:
+            values |= {n: getattr(group, n) for n in specs(type(group)) if n in _ALWAYS} | group.departures()
+        known = trainer_specs()
+        values |= {
+            n: v for n, v in self.trainer.items() if n in _TRAINERS_PUBLISHED and v not in (known[n].default, None)
+        }
+        return values
 
 
-def parse(argv: list[str]):
-    """(ModelArguments, DataArguments, RunArguments, settings): a recipe's values, overridden by `--key value`.
+@cache
+def trainer_specs() -> dict[str, Spec]:
+    """transformers' own options, but for those that `TrainOptions` has."""
+    kinds = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+    found = {}
+    with TRAINER_TABLE.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if row["name"] not in specs(TrainOptions) and row["name"] not in _TRAINERS_HIDDEN:
+                rules = {"choices": tuple(row["choices"].split())} if row["choices"] else {}
+                default = json.loads(row["default"])
+                found[row["name"]] = Spec(row["name"], kinds[row["kind"]], True, default, row["help"], rules)
+    return found
+
+
+def parse(argv: list[str]) -> Arguments:
+    """A recipe's values, overridden by `--key value`.
 
     Raises:
-        ArgumentError: an unknown key (with the nearest known one), a recipe that can't be read.
+        ArgumentError: an unknown key (with the nearest known one), another family's option, a value that can't be, or a recipe
+            that can't be read.
     """
-    recipe, name = {}, ""
+    recipe, path = {}, ""
     if argv and not argv[0].startswith("-"):
-        name = argv[0]
-        recipe = read_recipe(name)
-        argv = argv[1:]
-    known = [f.name for group in GROUPS for f in fields(group) if f.init]
+        path, argv = argv[0], argv[1:]
+        recipe = read_recipe(path)
+    name = _family_name(recipe, argv)
+    own = families.family(name).Options
+    groups = (*SHARED, own)
+    known = {key: spec for group in groups for key, spec in specs(group).items()} | trainer_specs()
     for key in recipe:
         if key not in known:
-            raise ArgumentError(f"{name}: unknown key {key!r}{nearest(key, known)}")
-    parser = _parser(full="--help_all" in argv)
-    if "--help_all" in argv:
-        argv = ["--help"]
-    try:
-        *groups, rest = parser.parse_args_into_dataclasses(as_argv(recipe) + argv, return_remaining_strings=True)
-    except ValueError as error:  # transformers' own checks, e.g. strategies that don't go together
-        raise ArgumentError(str(error)) from error
+            raise ArgumentError(f"{path}: unknown key {key!r}" + _whose(key, name, known))
+    parser = _parser(groups, name, full="--help_all" in argv)
+    argv = ["--help" if word == "--help_all" else word for word in argv]
+    values, rest = parser.parse_known_args(as_argv(recipe) + argv)
     if rest:
-        name = rest[0].lstrip("-").split("=")[0]
-        raise ArgumentError(f"unknown option {rest[0]!r}{nearest(name, known)}; --help lists the options")
-    _check(*groups)
-    return (*groups, settings(groups))
+        key = rest[0].lstrip("-").split("=")[0]
+        raise ArgumentError(f"unknown option {rest[0]!r}" + _whose(key, name, known) + "; --help lists the options")
+    given = vars(values)
+    made = [group(**{key: given[key] for key in specs(group) if key in given}) for group in groups]
+    for group in made:
+        group.check()
+    trainer = {key: value for key, value in given.items() if key in trainer_specs()}
+    for key, value in trainer.items():
+        trainer_specs()[key].check(value)
+    arguments = Arguments(*made, trainer, given)
+    _check(arguments, _said(argv))
+    return arguments
 
 
-def given(argv: list[str]) -> dict:
-    """What a command line that `parse` takes says, as one recipe: the recipe's options, overridden by the other ones."""
-    recipe = {}
-    if argv and not argv[0].startswith("-"):
-        recipe, argv = read_recipe(argv[0]), argv[1:]
-    parser = _parser(full=True)
-    for action in parser._actions:
-        action.default = SUPPRESS  # only what is said
-    return recipe | vars(parser.parse_known_args(argv)[0])
+def _family_name(recipe: dict, argv: list[str]) -> str:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--family", default=recipe.get("family", specs(ModelOptions)["family"].default))
+    return str(parser.parse_known_args(argv)[0].family)
 
 
-_CHOICES = {
-    "scheme": ("aio", "mtl", "naive"),
-    "classifier": ("crf", "softmax"),
-    "boundaries": ("word", "token"),
-    "labels_per": ("corpus", "shared"),
-    "history": ("logits", "softmax"),
-    "write": ("last", "next"),
-    "loss_mean": ("windows", "steps"),
-    "ib_prior": ("learnt", "standard"),
-    "shared": ("mean", "both", "nothing"),
-    "prior": ("full", "fixed", "unshared", "shared", "random"),
-    "scores": ("marginal", "emission"),
-    "packing": ("packed", "single"),
-    "quantization": ("8bit", "4bit"),
-    "repeated_ids": ("error", "index"),
-    "policy": ("strict", "published"),
-}
+def _whose(key: str, family: str, known) -> str:
+    """What an error says of a key that the run doesn't know: which family's option it is, or which is near."""
+    owners = [name for name in families.names() if name != family and key in specs(families.family(name).Options)]
+    if owners:
+        return f": it is an option of {' and '.join(owners)}, and the family here is {family}; leave it out"
+    return nearest(key, known)
 
 
-def _check(model: ModelArguments, data: DataArguments, run: RunArguments) -> None:
-    """What can be told to be wrong before anything is read."""
-    for name, choices in _CHOICES.items():
-        value = getattr(model if name in {f.name for f in fields(model)} else data, name)
-        if value is not None and value not in choices:
-            hint = nearest(value, choices, listing=False)
-            raise ArgumentError(f"--{name} is {value!r}; expected one of {', '.join(choices)}{hint}")
-    for name in ("train_file", "validation_file", "test_file", "predict_input"):
-        path = getattr(data, name)
-        if path and not Path(path).exists():
-            folder = Path(path).parent
-            there = [str(folder / p.name) for p in folder.iterdir()] if folder.is_dir() else []
-            raise ArgumentError(f"--{name}: no such file {path!r}{nearest(path, there, listing=False)}")
-    if data.predict_chunk < 1:
-        raise ArgumentError(f"--predict_chunk is {data.predict_chunk}; expected 1 or more")
-    if not 0 <= data.validation_fraction < 1:
-        raise ArgumentError(f"--validation_fraction is {data.validation_fraction}; expected a share from 0 to below 1")
-    if (
-        data.predict_input
-        and data.predict_output
-        and Path(data.predict_input).resolve() == Path(data.predict_output).resolve()
-    ):
-        raise ArgumentError(f"--predict_output is the input {data.predict_input!r}; name another file")
-    if run.early_stopping_patience and (run.eval_strategy == "no" or not run.load_best_model_at_end):
-        raise ArgumentError(
-            "--early_stopping_patience needs --eval_strategy epoch or steps, and --load_best_model_at_end"
-        )
-    if run.balanced_sampling and run.sampling_rates:
-        raise ArgumentError("--balanced_sampling sets the rates of all tasks or corpora; leave out --sampling_rates")
-    checkpoint = run.resume_from_checkpoint
+def _said(argv: list[str]) -> set[str]:
+    """The options that a command line names."""
+    return {word[2:].split("=")[0] for word in argv if word.startswith("--")}
+
+
+def _check(arguments: Arguments, said: set[str]) -> None:
+    """What lies between groups of options."""
+    model, _, train, prediction, own = arguments.groups
+    trained = model.model_name_or_path is not None
+    if train.hp_search:
+        for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
+            if arguments.given.get(name):
+                raise ArgumentError(f"--hp_search trains new models from --encoder; leave out --{name}")
+    if trained:
+        learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions)}
+        for name in sorted(said & {n for n, s in learnt.items() if s.rules.get("published", True)} - _TRAINED):
+            raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
+    if prediction.do_predict and not (trained and prediction.predict_input and prediction.predict_output):
+        raise ArgumentError("--do_predict needs --model_name_or_path, --predict_input and --predict_output")
+    for name in sorted(said & specs(PredictionOptions).keys()) if not prediction.do_predict else ():
+        raise ArgumentError(f"--{name} has no effect without --do_predict")
+    checkpoint = arguments.trainer.get("resume_from_checkpoint")
     if checkpoint and not Path(checkpoint).is_dir():
-        there = sorted(str(p) for p in Path(run.output_dir).glob("checkpoint-*"))
+        there = sorted(str(p) for p in Path(train.output_dir).glob("checkpoint-*"))
         raise ArgumentError(
-            f"--resume_from_checkpoint: no folder {checkpoint!r}; {run.output_dir} has {', '.join(there) or 'no checkpoint'}"
+            f"--resume_from_checkpoint: no folder {checkpoint!r}; {train.output_dir} has {', '.join(there) or 'no checkpoint'}"
         )
 
 
-def settings(groups) -> dict:
-    """What decides the run's result, JSON-ready: everything that departs from its default, and the main values anyway."""
-    out = {}
-    for group in groups:
-        for f in fields(group):
-            value = getattr(group, f.name)
-            if f.init and f.name in _REPORTED and (f.name in _ALWAYS or value not in (f.default, None, [])):
-                out[f.name] = value
-    return out
-
-
-def read_recipe(path: str, kind: str = "recipe") -> dict:
-    """A YAML mapping of option names to values.
+def recipe_path(name: str, kind: str = "recipe") -> Path:
+    """The file of a recipe: a path, or the name of one that comes with the package (`aioner/biored_all`).
 
     Args:
-        path: of the file.
+        name: as given.
         kind: what errors call it.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    path = Path(name)
+    for candidate in (path, RECIPES / name, RECIPES / f"{name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    folder = path.parent
+    there = [str(p) for p in folder.glob("*.yaml")] if folder.is_dir() else []
+    there += [str(p.relative_to(RECIPES).with_suffix("")) for p in RECIPES.rglob("*.yaml")]
+    raise ArgumentError(f"no {kind} {name!r}{nearest(name, there, listing=False)}")
+
+
+def read_recipe(name: str, kind: str = "recipe") -> dict:
+    """A YAML mapping of option names to values; arguments as for `recipe_path`.
 
     Raises:
         ArgumentError: no such file, no YAML, no mapping.
     """
-    if not Path(path).is_file():
-        folder = Path(path).parent
-        there = [str(p) for p in folder.glob("*.yaml")] if folder.is_dir() else []
-        raise ArgumentError(f"no {kind} {path!r}{nearest(path, there)}")
+    path = recipe_path(name, kind)
     try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ArgumentError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(recipe, dict):
@@ -541,7 +343,7 @@ def read_recipe(path: str, kind: str = "recipe") -> dict:
 
 
 def as_argv(recipe: dict) -> list[str]:
-    """The command line that says what a recipe says."""
+    """The command line that says what a recipe says; a null says nothing."""
     argv = []
     for key, value in recipe.items():
         if value is None:
@@ -554,45 +356,63 @@ def as_argv(recipe: dict) -> list[str]:
     return argv
 
 
+def _truth(text: str) -> bool:
+    if text.lower() in ("true", "yes", "1", "false", "no", "0"):
+        return text.lower() in ("true", "yes", "1")
+    raise ArgumentTypeError(f"expected true or false, got {text!r}")
+
+
+def _mapping(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"expected a JSON object such as '{{\"name\": 1}}', got {text!r}")
+    return value
+
+
 class _HelpFormatter(ArgumentDefaultsHelpFormatter):
-    """Wide; only the spelling with underscores; no "(default: None)"."""
+    """Wide; no "(default: None)"."""
 
     def __init__(self, prog):
         super().__init__(prog, max_help_position=34, width=110)
 
-    def _format_action_invocation(self, action):
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        value = "{…}" if action.choices else {"+": "A [B …]", "?": "[true]"}.get(action.nargs, "…")
-        return f"{action.option_strings[0]} {value}"
-
     def _get_help_string(self, action):
-        empty = action.default is None or action.default == [] or action.default is False
-        return action.help if empty else super()._get_help_string(action)
+        return action.help
 
 
-def _parser(full: bool) -> HfArgumentParser:
-    parser = HfArgumentParser(
-        GROUPS,
+def _add(section, spec: Spec, shown: bool) -> None:
+    text = spec.help.replace("%", "%%")
+    if spec.default not in (None, False, []):
+        text += f" (default: {spec.default})"
+    how: dict[str, Any] = {"type": spec.kind, "metavar": "…"}
+    if spec.kind is bool:
+        how = {"type": _truth, "nargs": "?", "const": True, "metavar": "true"}
+    elif spec.kind is list:
+        how = {"type": str, "nargs": "+", "metavar": "A"}
+    elif spec.kind is dict:
+        how = {"type": _mapping, "metavar": "{…}"}
+    section.add_argument(f"--{spec.name}", help=text if shown else SUPPRESS, default=SUPPRESS, **how)
+
+
+def _parser(groups, family: str, full: bool) -> ArgumentParser:
+    parser = ArgumentParser(
         prog="run_ner.py",
-        usage="run_ner.py [recipe.yaml] [--key value ...]",
+        usage="run_ner.py [recipe] [--key value ...]",
         description="Train, evaluate and run biomedical named entity recognition. A recipe gives the options; any can be "
-        "overridden: run_ner.py recipes/quickstart.yaml --num_train_epochs 2. --help_all adds every option of "
-        "transformers.TrainingArguments.",
+        "overridden: run_ner.py quickstart --num_train_epochs 2.",
+        epilog="--help with another --family shows that family's options; --help_all adds every option of "
+        "transformers.TrainingArguments. docs/options.md has them all.",
         allow_abbrev=False,
         formatter_class=_HelpFormatter,
     )
-    sections = {}
-    for group in GROUPS:
-        section = parser.add_argument_group(group.__doc__.strip().rstrip(".").lower())
-        sections |= {f.name: section for f in fields(group)}
-    for action in [a for a in parser._actions if a.dest in sections]:
-        if action.dest in _DICTIONARIES:
-            action.type = _json_mapping
-        training = sections[action.dest] is sections["output_dir"]
-        if training and action.dest not in _SHOWN and not full:
-            action.help = SUPPRESS
-        # The parser of transformers lists all options in one row; --help shows them by section.
-        parser._optionals._group_actions.remove(action)
-        sections[action.dest]._group_actions.append(action)
+    for group in groups:
+        title = group.__doc__.strip().splitlines()[0].rstrip(".").lower()
+        section = parser.add_argument_group(title if group in SHARED else f"family {family}: {title}")
+        for spec in specs(group).values():
+            _add(section, spec, shown=True)
+        if group is TrainOptions:
+            for name, spec in trainer_specs().items():
+                _add(section, spec, shown=full or name in _TRAINERS_SHOWN)
     return parser

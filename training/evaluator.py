@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from mosaic_ner.modeling.configuration_ner import Task
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.inference import MentionPredictor, Share
+from mosaic_ner.modeling.inference import MentionPredictor, Shard
 from mosaic_ner.modeling.label_space import LabelSpace
 
+from .bundle import Bundle
 from .features import in_shared_types
 from .metrics import document_f1, error_split, nested_recall, score_mentions, seqeval_report
 
 
-def share_of(state: PartialState) -> Share:
+def shard_of(state: PartialState) -> Shard:
     """The part of the prediction that this process does."""
-    return Share(state.process_index, state.num_processes, gather_object if state.num_processes > 1 else None)
+    return Shard(state.process_index, state.num_processes, gather_object if state.num_processes > 1 else None)
 
 
 @dataclass
@@ -44,12 +46,16 @@ class Evaluator:
         predictor: of the model being measured.
         space: the run's label space.
         mode: the family's prediction mode, if it has several.
+        tag_level: whether mentions are read off token tags.
     """
 
-    def __init__(self, predictor: MentionPredictor, space: LabelSpace, mode: str | None = None):
+    def __init__(
+        self, predictor: MentionPredictor, space: LabelSpace, mode: str | None = None, tag_level: bool = False
+    ):
         self.predictor = predictor
         self.space = space
         self.mode = mode
+        self.tag_level = tag_level
         predictor.model.tasks_for(None, mode)  # an unknown mode fails here, not after the training
 
     def predict(self, documents: list[Document]) -> list[list[Mention]]:
@@ -64,13 +70,13 @@ class Evaluator:
                 found[number] = mentions
         return found
 
-    def _tasks(self, corpus: str) -> list[str | None]:
+    def _tasks(self, corpus: str) -> list[Task]:
         """Those of the headline: a model that knows the corpus's own types is asked for them, unless a mode was chosen."""
         model = self.predictor.model
         native = self.mode is None and model.knows_native_types(corpus)
         return model.tasks_for(corpus, "native" if native else self.mode)
 
-    def evaluate(self, documents: list[Document], tag_level: bool = False, full: bool = False) -> Measured:
+    def evaluate(self, documents: list[Document], full: bool = False) -> Measured:
         """Scores documents of one corpus.
 
         The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that the
@@ -91,8 +97,8 @@ class Evaluator:
 
         Args:
             documents: with their gold mentions under native types.
-            tag_level: add `seqeval`'s figures on the model's tokens.
-            full: add these; costs up to two more passes over the documents.
+            full: add these and, of a tagger, seqeval's figures on the model's tokens; costs up to two more passes over the
+                documents.
         """
         corpus, model = documents[0].corpus, self.predictor.model
         knows_native = model.knows_native_types(corpus)
@@ -102,7 +108,7 @@ class Evaluator:
             types = self.space.native_types(corpus)
         answers: dict[tuple, list[Document]] = {}  # tasks → the documents with what the model says, each asked for once
 
-        def ask(tasks: list[str | None]) -> list[Document]:
+        def ask(tasks: list[Task]) -> list[Document]:
             if (key := tuple(tasks)) not in answers:
                 found = self.predictor([d.text for d in documents], tasks)
                 answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
@@ -121,7 +127,7 @@ class Evaluator:
             report |= {"nested": nested} if nested else {}
             report["errors"] = error_split(wanted, found, types)
         report["documents"] = len(documents)
-        if tag_level:
+        if full and self.tag_level:
             texts = [d.text for d in documents]
             report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
         return Measured(report, gold, predicted, document_f1(wanted, found, types))
@@ -143,15 +149,14 @@ class Evaluator:
         return {"disjoint": disjoint, "merged": merged}
 
 
-def evaluator_for(bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:
-    """Whole documents through the tagger of a `families.Bundle`, on all processes together.
+def evaluator_for(bundle: Bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:
+    """Whole documents through the model of a `bundle.Bundle`, on all processes together.
 
     Args:
-        bundle: its tagger and tokenizer.
+        bundle: model, tokenizer and features.
         space: the run's label space.
         mode: the family's prediction mode, if it has several.
         batch_size: windows per device.
     """
-    return Evaluator(
-        MentionPredictor(bundle.tagger, bundle.tokenizer, batch_size, share_of(PartialState())), space, mode
-    )
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer, batch_size, shard_of(PartialState()))
+    return Evaluator(predictor, space, mode, bundle.features.tag_level)

@@ -1,14 +1,107 @@
-"""results.json: what a run measured, and everything needed to judge it."""
+"""results.json: what a run measured, and everything needed to judge it. The only place that writes and reads it."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from mosaic_ner.modeling.label_space import UserError
 
 PACKAGES = ("mosaic-ner", "torch", "transformers", "tokenizers", "datasets", "accelerate", "seqeval")
+RESULTS, DOCUMENT_F1 = "results.json", "document_f1.json"
+
+
+class ResultsError(UserError):
+    """A folder without the results of a run, or with others than asked for."""
+
+
+@dataclass
+class Results:
+    """What a run measured.
+
+    Args:
+        settings: option → value, of all that decide the result.
+        test, validation: corpus → its report (see `Evaluator.evaluate`).
+        data: split → corpus → number of documents and mentions.
+        coverage: corpus → what could be represented (`CoverageReport.to_dict`).
+        overlap: which training documents are in an evaluation split, and what was done (`OverlapReport.to_dict`).
+        faults: what was wrong with the files, by cause.
+        versions: package → version. device: of the run. seconds: phase → duration.
+        history: the validation figures of each evaluation in training.
+        padding: share of the training tokens that are padding, 0..1; None: nothing was trained.
+        export: of a stock export, how it was made and compared.
+        document_f1: test corpus → F1 of each document, in a file of its own.
+    """
+
+    settings: dict[str, Any]
+    padding: float | None = None
+    history: list[dict] = field(default_factory=list)
+    coverage: dict[str, dict] = field(default_factory=dict)
+    test: dict[str, dict] = field(default_factory=dict)
+    validation: dict[str, dict] = field(default_factory=dict)
+    data: dict[str, dict] = field(default_factory=dict)
+    overlap: dict = field(default_factory=dict)
+    faults: dict = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    export: dict | None = None
+    document_f1: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> tuple[str, dict[str, dict]]:
+        """The split that the figures are of, "test" or else "validation", and its reports."""
+        return ("test", self.test) if self.test else ("validation", self.validation)
+
+    @property
+    def updates(self) -> int | None:
+        """Updates until the last evaluation; None where there was none."""
+        return max((row["step"] for row in self.history), default=None)
+
+    def report(self, corpus: str, split: str = "test") -> dict:
+        """The report of a corpus.
+
+        Raises:
+            ResultsError: it wasn't measured.
+        """
+        found = {"test": self.test, "validation": self.validation}[split]
+        if corpus not in found:
+            raise ResultsError(f"the run has no {split} figures of {corpus!r}; it has {', '.join(found) or 'none'}")
+        return found[corpus]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Results:
+        """The results of a finished run; those of earlier versions lack some fields.
+
+        Raises:
+            ResultsError: the folder has none that can be read.
+        """
+        path = Path(folder) / RESULTS
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name for f in fields(cls)}
+            found = cls(**{name: value for name, value in content.items() if name in known})
+            scores = path.with_name(DOCUMENT_F1)
+            found.document_f1 = json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else {}
+        except OSError as error:
+            raise ResultsError(
+                f"{folder} is not the folder of a finished run: no {path.name} that can be read ({error.strerror})"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ResultsError(f"{path}: expected the results of a run ({error!r})") from error
+        return found
+
+    def write(self, folder: str | Path) -> None:
+        """Writes results.json and document_f1.json."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "document_f1"}
+        write_json(Path(folder) / RESULTS, {name: value for name, value in content.items() if value is not None})
+        if self.document_f1:
+            write_json(Path(folder) / DOCUMENT_F1, self.document_f1)
 
 
 def versions() -> dict[str, str]:

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
+from mosaic_ner.data_builders.options import ArgumentError
 from torch.utils.data import Sampler
-
-from .arguments import ArgumentError
 
 
 class MixtureSampler(Sampler[int]):

@@ -13,16 +13,16 @@ A search file is YAML; the keys but `space` may be left out:
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, fields
-from enum import Enum
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 from accelerate import PartialState
+from mosaic_ner.data_builders.extras import require
+from mosaic_ner.data_builders.options import ArgumentError, Spec, specs
 from mosaic_ner.modeling.label_space import nearest
 
-from .arguments import GROUPS, ArgumentError, ModelArguments, RunArguments, as_argv, parse, read_recipe
+from . import families
+from .arguments import SHARED, ModelOptions, TrainOptions, as_argv, parse, read_recipe, trainer_specs
 
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler"}
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner"}
@@ -32,11 +32,10 @@ TRAINING_OPTIONS = (
     "gradient_accumulation_steps", "num_train_epochs", "max_steps", "warmup_steps", "weight_decay", "max_grad_norm",
     "lr_scheduler_type", "adam_beta1", "adam_beta2", "adam_epsilon", "balanced_sampling", "grouped_batches",
 )  # fmt: skip
-# Model options that may not: another model altogether, a name or a file, or what is measured.
-FIXED = {
-    "family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "scores", "word_vectors",
-}  # fmt: skip
 _OPTIONAL_KEYS = {"n_trials": 20, "sampler": "tpe", "pruner": "none"}
+_EXAMPLE = "learning_rate: {low: 1.0e-5, high: 3.0e-4, log: true}"
+_RANGE = ("low", "high", "log", "step")
+_KINDS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "words"}
 
 
 class SearchError(ArgumentError):
@@ -44,7 +43,7 @@ class SearchError(ArgumentError):
 
 
 @dataclass(frozen=True)
-class Option:
+class Variable:
     """The values of one option: `choices`, or numbers from `low` to `high`."""
 
     name: str
@@ -84,16 +83,22 @@ class Plan:
     n_trials: int
     sampler: str
     pruner: str
-    options: dict[str, Option]
+    variables: dict[str, Variable]
+
+
+def load_optuna():
+    """The library, which comes with the extra `search`."""
+    return require("search", "--hp_search", "optuna")
 
 
 def read_plan(given: dict) -> Plan:
     """Reads the search file that a recipe names, and checks all its values against the recipe.
 
     Args:
-        given: the run's recipe (see `arguments.given`) with `hp_search`.
+        given: all that a run was told (see `Arguments.given`), `hp_search` among it.
     Raises:
-        SearchError: optuna is missing; several processes; a file, an option or a value that can't be used.
+        SearchError: several processes; a file, an option or a value that can't be used.
+        ExtraError: optuna is missing.
     """
     load_optuna()
     if (processes := PartialState().num_processes) > 1:
@@ -101,16 +106,12 @@ def read_plan(given: dict) -> Plan:
             f"--hp_search runs on one process, but here are {processes}: a trial that is pruned or fails on the first would "
             "leave the others waiting. Use accelerate launch --num_processes 1"
         )
-    for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
-        if given.get(name):
-            raise SearchError(f"--hp_search trains new models from --encoder; leave out --{name}")
     path = str(given["hp_search"])
     content = read_recipe(path, "search file")
     known = ("space", *_OPTIONAL_KEYS)
     for key in content:
         if key not in known:
-            hint = f" (options go under space:){nearest(key, known)}"
-            raise SearchError(f"{path}: unknown key {key!r}{hint}")
+            raise SearchError(f"{path}: unknown key {key!r} (options go under space:){nearest(key, known)}")
     settings = _OPTIONAL_KEYS | {k: v for k, v in content.items() if v is not None}
     if isinstance(settings["n_trials"], bool) or not isinstance(settings["n_trials"], int) or settings["n_trials"] < 1:
         raise SearchError(f"{path}: n_trials is {settings['n_trials']!r}; expected a number of trials, 1 or more")
@@ -121,61 +122,48 @@ def read_plan(given: dict) -> Plan:
     space = settings.get("space")
     if not isinstance(space, dict) or not space:
         raise SearchError(f"{path}: space is {space!r}; expected option names with their values, e.g. {_EXAMPLE}")
-    options = {str(name): _option(f"{path}: space", str(name), values) for name, values in space.items()}
-    plan = Plan(path, settings["n_trials"], settings["sampler"], settings["pruner"], options)
+    family = given.get("family", specs(ModelOptions)["family"].default)
+    where = f"{path}: space"
+    variables = {str(name): _variable(where, _spec(where, str(name), family), values) for name, values in space.items()}
+    plan = Plan(path, settings["n_trials"], settings["sampler"], settings["pruner"], variables)
     _check_values(plan, given)
     return plan
 
 
-_EXAMPLE = "learning_rate: {low: 1.0e-5, high: 3.0e-4, log: true}"
-_RANGE = ("low", "high", "log", "step")
-_KINDS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "words"}
+def variable_options(family: str) -> dict[str, Spec]:
+    """The options that a search may name for a family."""
+    own = {**specs(families.family(family).Options), **specs(ModelOptions)}
+    found = {n: s for n, s in own.items() if s.kind in _KINDS and not s.rules.get("fixed")}
+    training = {**specs(TrainOptions), **trainer_specs()}
+    return found | {name: training[name] for name in TRAINING_OPTIONS}
 
 
-def load_optuna():
-    """The library, which comes with the extra `search`.
-
-    Raises:
-        SearchError: it is missing.
-    """
-    try:
-        return importlib.import_module("optuna")
-    except ImportError as error:
-        raise SearchError(f"--hp_search needs optuna: pip install 'mosaic-ner[search]' ({error})") from error
-
-
-def variable_options() -> dict[str, Any]:
-    """Option → annotation, of all options that a search may name."""
-    model, training = get_type_hints(ModelArguments), get_type_hints(RunArguments)
-    names = [f.name for f in fields(ModelArguments) if f.name not in FIXED and _kind(model[f.name])]
-    return {n: model[n] for n in names} | {n: training[n] for n in TRAINING_OPTIONS}
-
-
-def _alternatives(hint) -> tuple:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _spec(where: str, name: str, family: str) -> Spec:
+    """Raises SearchError for an option that isn't there, may not vary or is another family's."""
+    variable = variable_options(family)
+    if name in variable:
+        return variable[name]
+    own = specs(families.family(family).Options)
+    known = {key for group in SHARED for key in specs(group)} | own.keys() | trainer_specs().keys()
+    if name in known:
+        raise SearchError(
+            f"{where}: {name!r} may not vary in a search; expected a model option with plain values or one of "
+            f"{', '.join(TRAINING_OPTIONS)}. Set it in the recipe"
+        )
+    if any(name in specs(families.family(other).Options) for other in families.names()):
+        raise SearchError(
+            f"{where}: {name!r} has no effect on the family {family}, whose options are {', '.join(own)}; leave it out"
+        )
+    raise SearchError(f"{where}: unknown option {name!r}{nearest(name, variable)}")
 
 
-def _kind(hint) -> type | None:
-    """The plain type of an option's values; None for lists and dictionaries, from which Optuna can't choose."""
-    return next((kind for kind in _KINDS if kind in _alternatives(hint)), None)
-
-
-def _option(where: str, name: str, values) -> Option:
+def _variable(where: str, spec: Spec, values) -> Variable:
     """One entry of the space.
 
     Raises:
-        SearchError: an option that isn't there or may not vary, or values that it can't have.
+        SearchError: values that the option can't have.
     """
-    variable = variable_options()
-    if name not in variable:
-        if name in {f.name for group in GROUPS for f in fields(group)}:
-            raise SearchError(
-                f"{where}: {name!r} may not vary in a search; expected a model option with plain values or one of "
-                f"{', '.join(TRAINING_OPTIONS)}. Set it in the recipe"
-            )
-        raise SearchError(f"{where}: unknown option {name!r}{nearest(name, variable)}")
-    where, hint = f"{where}: {name}", variable[name]
-    kind = _kind(hint)
+    where, kind = f"{where}: {spec.name}", spec.kind
     if not isinstance(values, dict) or not ({"choices"} == set(values) or {"low", "high"} <= set(values) <= {*_RANGE}):
         raise SearchError(
             f"{where} is {values!r}; expected {{low, high}}, with log: true or a step, or {{choices: [...]}}, e.g. {_EXAMPLE}"
@@ -184,10 +172,10 @@ def _option(where: str, name: str, values) -> Option:
         found = values["choices"]
         if not isinstance(found, list) or not found:
             raise SearchError(f"{where}: choices is {found!r}; expected a list of values")
-        choices = tuple(_value(where, value, kind, hint) for value in found)
+        choices = tuple(None if value is None and spec.optional else _value(where, value, kind) for value in found)
         if len(set(choices)) < len(choices):
             raise SearchError(f"{where}: choices {found!r} has a value twice; leave one out")
-        return Option(name, kind is int, choices)
+        return Variable(spec.name, kind is int, choices)
     if kind not in (int, float):
         raise SearchError(
             f"{where}: its values are {_KINDS[kind]}, which have no low and high; give {{choices: [...]}}"
@@ -205,17 +193,15 @@ def _option(where: str, name: str, values) -> Option:
         steps = (high - low) / step if step > 0 else 0
         if step <= 0 or abs(steps - round(steps)) > 1e-6 or steps < 1:
             raise SearchError(f"{where}: steps of {step} don't lead from {low} to {high}; change one of the three")
-    return Option(name, kind is int, (), low, high, step, log)
+    return Variable(spec.name, kind is int, (), low, high, step, log)
 
 
-def _value(where: str, value, kind: type, hint=None):
-    """A value as the option's type; a null is one where the option may be left out.
+def _value(where: str, value, kind: type):
+    """A value as the option's type.
 
     Raises:
         SearchError: of another kind.
     """
-    if value is None and NoneType in _alternatives(hint):
-        return None
     fault = SearchError(f"{where}: {value!r} is none of its values; expected {_KINDS[kind]}")
     if kind is bool or isinstance(value, bool):
         if kind is bool and isinstance(value, bool):
@@ -224,9 +210,6 @@ def _value(where: str, value, kind: type, hint=None):
     if kind is str:
         if not isinstance(value, str):
             raise fault
-        names = [e.value for t in _alternatives(hint) if isinstance(t, type) and issubclass(t, Enum) for e in t]
-        if names and value not in names:
-            raise SearchError(f"{where}: {value!r} is none of its values{nearest(value, names)}")
         return value
     try:
         number = float(value)  # also a text: YAML takes 1e-5, without a point, for one
@@ -243,14 +226,15 @@ def _check_values(plan: Plan, given: dict) -> None:
     Raises:
         SearchError: a value that the parser refuses, or an option without effect.
     """
-    first = given | {name: option.examples[0] for name, option in plan.options.items()}
-    for name, option in plan.options.items():
-        for value in option.examples:
+    first = given | {name: variable.examples[0] for name, variable in plan.variables.items()}
+    for name, variable in plan.variables.items():
+        for value in variable.examples:
             try:
-                run = parse(as_argv(first | {name: value}))[2]
+                trainer = parse(as_argv(first | {name: value})).trainer
             except ArgumentError as error:
                 raise SearchError(f"{plan.path}: space: {name}: {value!r}: {error}") from error
-    if run.max_steps > 0 and "num_train_epochs" in plan.options:
+    if trainer.get("max_steps", -1) > 0 and "num_train_epochs" in plan.variables:
         raise SearchError(
-            f"{plan.path}: space: num_train_epochs has no effect, since max_steps is {run.max_steps}; leave one of them out"
+            f"{plan.path}: space: num_train_epochs has no effect, since max_steps is {trainer['max_steps']}; leave one of "
+            "them out"
         )

@@ -3,56 +3,90 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 
 import torch
+import transformers
+from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.prediction.adapters import Adapters
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
+from .arguments import TrainOptions
+from .bundle import Bundle
 from .evaluator import Evaluator
 from .features import FeatureDataset
 from .sampler import MixtureSampler, balanced_rates, padding_share
+
+_OWN = [f for f in fields(TrainOptions) if f.name not in {g.name for g in fields(TrainingArguments)}]
+RunArguments = make_dataclass(
+    "RunArguments", [(f.name, f.type, field(default=f.default)) for f in _OWN], bases=(TrainingArguments,)
+)
+"""transformers.TrainingArguments and those of `TrainOptions` that these don't have."""
+RunArguments.__module__ = __name__  # checkpoints keep an object of the class
+
+
+def run_arguments(options: TrainOptions, trainer: dict | None = None) -> RunArguments:
+    """What the Trainer is told.
+
+    Args:
+        options: ours.
+        trainer: what was said of transformers' own options.
+    Raises:
+        ArgumentError: what transformers' own checks refuse, or an option that its installed version doesn't have.
+    """
+    known = {f.name for f in fields(TrainingArguments)}
+    for name in trainer or {}:
+        if name not in known:
+            raise ArgumentError(f"--{name}: transformers {transformers.__version__} has no such option; leave it out")
+    decided = {"remove_unused_columns": False, "average_tokens_across_devices": False}
+    decided |= {"dataloader_pin_memory": torch.cuda.is_available()} | (trainer or {})
+    try:
+        return RunArguments(**{f.name: getattr(options, f.name) for f in fields(TrainOptions)}, **decided)
+    except ValueError as error:  # e.g. strategies that don't go together
+        raise ArgumentError(str(error)) from error
 
 
 class NERTrainer(Trainer):
     """transformers' Trainer with the evaluation, the sampler and the parameter groups of this package.
 
     Args:
+        bundle: the model, its tokenizer and collator; with adapters, checkpoints hold what is trained, not the encoder.
         evaluator: predicts and scores whole documents.
         validation: corpus → validation documents.
-        adapters: of the model, if its encoder is frozen: checkpoints then hold what is trained, not the encoder.
+    Raises:
+        ArgumentError: a learning rate for decoders that the model doesn't have.
     """
 
     def __init__(
-        self,
-        *args,
-        evaluator: Evaluator,
-        validation: dict[str, list[Document]],
-        adapters: Adapters | None = None,
-        **kwargs,
+        self, bundle: Bundle, args: RunArguments, evaluator: Evaluator, validation: dict[str, list[Document]], **kwargs
     ):
+        kwargs = {
+            "model": bundle.model,
+            "data_collator": bundle.collator,
+            "processing_class": bundle.tokenizer,
+        } | kwargs
         # transformers wants an evaluation set to evaluate on; ours are whole documents.
-        super().__init__(*args, eval_dataset=[d for part in validation.values() for d in part], **kwargs)
+        super().__init__(args=args, eval_dataset=[d for part in validation.values() for d in part], **kwargs)
+        if args.generator_learning_rate and not bundle.model.decoder_modules:
+            raise ArgumentError(
+                f"--generator_learning_rate has no effect: this {bundle.model.config.model_type} has no decoders; leave it out"
+            )
+        self.bundle = bundle
         self.evaluator = evaluator
         self.validation = validation
-        self.adapters = adapters
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         if self.args.early_stopping_patience:
             self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
 
-    def training_step(self, model, *args, **kwargs):
-        # A family whose loss has phases reads where it is.
-        self.accelerator.unwrap_model(model).epoch = self.state.epoch or 0.0
-        return super().training_step(model, *args, **kwargs)
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
-        for name, value in (outputs.get("loss_terms") or {}).items():
-            self._terms[name].append(value)
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+        for name, value in outputs.loss_terms.items():
+            self._terms[name].append(value.detach())
+        loss = outputs.loss if self.bundle.loss is None else self.bundle.loss(outputs, self.state.epoch or 0.0)
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -75,24 +109,24 @@ class NERTrainer(Trainer):
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        if self.adapters is None:
+        if self.bundle.adapters is None:
             super()._save(output_dir, state_dict)
         elif self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
-            self.adapters.save(folder)
+            self.bundle.adapters.save(folder)
             torch.save(self.args, folder / TRAINING_ARGS_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        if self.adapters is None:
+        if self.bundle.adapters is None:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            self.adapters.load(resume_from_checkpoint)
+            self.bundle.adapters.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        if self.adapters is None:
+        if self.bundle.adapters is None:
             super()._load_best_model()
         else:
-            self.adapters.load(self.state.best_model_checkpoint)
+            self.bundle.adapters.load(self.state.best_model_checkpoint)
 
     def _get_train_sampler(self, train_dataset=None):
         dataset: FeatureDataset = train_dataset if train_dataset is not None else self.train_dataset
@@ -123,12 +157,11 @@ class NERTrainer(Trainer):
             decay = set(self.get_decay_parameter_names(model))
             head_rate = self.args.head_learning_rate or self.args.learning_rate
             generator_rate = self.args.generator_learning_rate or head_rate
-            decoders = tuple(f"{module}." for module in getattr(model, "decoder_modules", ()))
-            # The baseline's encoder has its own name; it has no second learning rate to set.
+            decoders = tuple(f"{module}." for module in self.bundle.model.decoder_modules)
             groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    rate = self.args.learning_rate if "encoder." in name else head_rate
+                    rate = self.args.learning_rate if name.startswith("encoder.") else head_rate
                     rate = generator_rate if name.startswith(decoders) else rate
                     plain = name not in decay or name.startswith("crf.")
                     groups[rate, 0.0 if plain else self.args.weight_decay].append(parameter)

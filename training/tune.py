@@ -9,23 +9,24 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from accelerate.utils import release_memory
 from accelerate.utils.memory import should_reduce_batch_size
+from mosaic_ner.data_builders.options import specs
+from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.label_space import LabelSpace
 from transformers import set_seed
 
-from .arguments import ModelArguments, RunArguments
-from .evaluator import evaluator_for
-from .families import Bundle, build
+from .arguments import Arguments, ModelOptions
+from .bundle import Bundle, TrainingData, build
+from .evaluator import Evaluator, evaluator_for
 from .features import FeatureDataset
-from .search_space import PRUNERS, SAMPLERS, TRAINING_OPTIONS, Plan, SearchError, load_optuna, variable_options
-from .trainer import NERTrainer
+from .results import versions, without_local_paths, write_json
+from .search_space import PRUNERS, SAMPLERS, TRAINING_OPTIONS, Plan, SearchError, load_optuna, read_plan
+from .trainer import NERTrainer, RunArguments
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +34,20 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 REPORT, BEST = "search.json", "best.yaml"
 
 
-class _Readings:
-    """Model options that keep count of which were read."""
+def tune(arguments: Arguments, args: RunArguments) -> None:
+    """Makes the trials of `--hp_search` on the run's documents; test documents are read, but neither scored nor trained on.
 
-    def __init__(self, arguments: ModelArguments):
-        self.arguments = arguments
-        self.names: set[str] = set()
-
-    def __getattr__(self, name: str):
-        self.names.add(name)
-        return getattr(self.arguments, name)
+    Args:
+        arguments: the recipe.
+        args: its training options; changed by every trial.
+    Raises:
+        SearchError: the search file can't be used, there are no validation documents, or no trial was completed.
+    """
+    plan = read_plan(arguments.given)
+    set_seed(args.seed)
+    data = load_run_data(arguments.data, args.seed)
+    data.check_trainable()
+    Search(plan, arguments, TrainingData(data.space, data.train, args.seed), data.validation).run(args)
 
 
 class Search:
@@ -50,25 +55,15 @@ class Search:
 
     Args:
         plan: the search file.
-        arguments: the recipe's model options.
-        space: the run's label space.
-        train: corpus → training documents.
+        arguments: the recipe.
+        data: training documents and the run's label space.
         validation: corpus → validation documents.
-        synonyms: see `families.build`.
     Raises:
-        SearchError: no validation documents, or an option that the family doesn't read.
+        SearchError: no validation documents.
         ModelError: the recipe's own values can't be used.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        arguments: ModelArguments,
-        space: LabelSpace,
-        train: dict[str, list[Document]],
-        validation: dict[str, list[Document]],
-        synonyms: dict[str, tuple[str, ...]] | None = None,
-    ):
+    def __init__(self, plan: Plan, arguments: Arguments, data: TrainingData, validation: dict[str, list[Document]]):
         if not any(validation.values()):
             raise SearchError(
                 "--hp_search compares trials on validation documents, and this run has none; give --validation_corpora, a "
@@ -76,52 +71,36 @@ class Search:
             )
         self.plan = plan
         self.arguments = arguments
+        self.data = data
         self.validation = validation
         self.trials: list[dict] = []
-        self._space, self._train, self._synonyms = space, train, synonyms
-        self._documents = [d for part in train.values() for d in part]
         self._features: tuple[list, FeatureDataset] | None = None
-        readings = _Readings(arguments)
-        self.bundle: Bundle | None = self._build(readings)  # of the recipe's own values, until the first trial
-        self._check_read(readings.names)
-
-    def _build(self, arguments) -> Bundle:
-        return build(arguments, self._space, self._documents, list(self._train), self._synonyms)
-
-    def _check_read(self, read: set[str]) -> None:
-        family = self.arguments.family
-        model = [f.name for f in fields(ModelArguments)]
-        unread = [name for name in self.plan.options if name in model and name not in read]
-        parts = getattr(self.bundle.model, "decoder_modules", ())
-        if "generator_learning_rate" in self.plan.options and not parts:
-            unread.append("generator_learning_rate")
-        if unread:
-            known = [n for n in variable_options() if n in read]
-            raise SearchError(
-                f"{self.plan.path}: space: {unread[0]!r} has no effect on the family {family} with this recipe, whose model "
-                f"options are {', '.join(known)}; leave it out"
-            )
+        # Of the recipe's own values, until the first trial.
+        self.bundle: Bundle | None = build(arguments.model, arguments.own, data)
 
     def draw(self, trial) -> dict:
         """Option → the trial's value."""
-        return {name: option.draw(trial) for name, option in self.plan.options.items()}
+        return {name: variable.draw(trial) for name, variable in self.plan.variables.items()}
 
     def prepare(self, trial) -> Bundle:
         """The trial's model with everything around it; the same documents for all."""
-        model = {k: v for k, v in self.draw(trial).items() if k not in TRAINING_OPTIONS}
-        self.bundle = self._build(replace(self.arguments, **model))
+        drawn = {k: v for k, v in self.draw(trial).items() if k not in TRAINING_OPTIONS}
+        shared = {k: v for k, v in drawn.items() if k in specs(ModelOptions)}
+        own = {k: v for k, v in drawn.items() if k not in shared}
+        model, family = replace(self.arguments.model, **shared), replace(self.arguments.own, **own)
+        self.bundle = build(model, family, self.data)
         return self.bundle
 
-    def evaluator(self, batch_size: int):
+    def evaluator(self, batch_size: int) -> Evaluator:
         """Of the model at hand."""
-        return evaluator_for(self.bundle, self._space, self.arguments.prediction_mode, batch_size)
+        return evaluator_for(self.bundle, self.data.space, self.arguments.model.prediction_mode, batch_size)
 
     def features(self, trial) -> FeatureDataset:
         """The training windows as the model at hand reads them; built anew where a model option has another value."""
         key = [v for k, v in self.draw(trial).items() if k not in TRAINING_OPTIONS]
         if self._features is None or self._features[0] != key:
             self._features = None  # before the next ones need the room
-            self._features = key, self.bundle.features.build(self._documents)
+            self._features = key, self.bundle.features.build(self.data.documents)
         return self._features[1]
 
     @property
@@ -130,7 +109,7 @@ class Search:
         return max((t for t in self.trials if t["state"] == COMPLETE), key=lambda t: t["objective"], default=None)
 
     def report(self) -> dict:
-        """search.json, but for what the whole run is."""
+        """search.json, but for the seed and Optuna's version."""
         return {
             "objective": "mean micro-F1 over the validation corpora, of a trial's best evaluation",
             "best": self.best and self.best["number"],
@@ -138,28 +117,23 @@ class Search:
             "n_trials": self.plan.n_trials,
             "sampler": self.plan.sampler,
             "pruner": self.plan.pruner,
-            "space": {name: option.to_dict() for name, option in self.plan.options.items()},
+            "space": {name: variable.to_dict() for name, variable in self.plan.variables.items()},
+            "settings": without_local_paths(self.arguments.settings()),
+            "versions": versions(),
         }
 
-    def recipe(self, given: dict, output_dir: str) -> str:
-        """best.yaml: the recipe with the values of the best trial.
-
-        Args:
-            given: the run's recipe (see `arguments.given`).
-            output_dir: where it is to write.
-        """
-        options = {k: v for k, v in given.items() if k != "hp_search"} | self.best["options"]
+    def recipe(self, output_dir: str) -> str:
+        """best.yaml: the recipe with the values of the best trial, which writes into `output_dir`."""
+        options = {k: v for k, v in self.arguments.given.items() if k != "hp_search"} | self.best["options"]
         text = yaml.safe_dump(options | {"output_dir": output_dir}, sort_keys=False, allow_unicode=True, width=120)
         done = f"trial {self.best['number']} of {len(self.trials)}"
         return f"# The best of a search: {done}, validation F1 {self.best['objective']:.4f} (one seed).\n{text}"
 
-    def run(self, args: RunArguments, given: dict, write_json: Callable[[Path, dict], None]) -> None:
+    def run(self, args: RunArguments) -> None:
         """Makes all trials; after each, search.json and best.yaml are written. Nothing else is kept of a trial.
 
         Args:
             args: the recipe's training options; changed by every trial.
-            given: the recipe (see `arguments.given`).
-            write_json: writes the report (see `report`) into a file.
         Raises:
             SearchError: no trial was completed.
         """
@@ -169,12 +143,13 @@ class Search:
         args.save_strategy, args.load_best_model_at_end, args.push_to_hub = "no", False, False
         folder = Path(args.output_dir)
         (folder / BEST).unlink(missing_ok=True)  # of an earlier search
+        facts = {"seed": args.seed, "optuna": optuna.__version__, "device": str(args.device)}
 
         def after_trial() -> None:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / REPORT, self.report() | {"seed": args.seed, "optuna": optuna.__version__})
+            write_json(folder / REPORT, self.report() | facts)
             if self.best:
-                (folder / BEST).write_text(self.recipe(given, str(folder / "best")), encoding="utf-8")
+                (folder / BEST).write_text(self.recipe(str(folder / "best")), encoding="utf-8")
 
         trainer = SearchTrainer(self, args, after_trial)
         try:
@@ -220,29 +195,21 @@ class SearchTrainer(NERTrainer):
         after_trial: called when a trial has been recorded.
     """
 
-    def __init__(self, search: Search, args: RunArguments, after_trial: Callable[[], None]):
+    def __init__(self, search: Search, args: RunArguments, after_trial):
         self.search = search
         self.after_trial = after_trial
-        bundle = search.bundle
-        super().__init__(
-            args=args,
-            model_init=self._model_init,
-            data_collator=bundle.collator,
-            processing_class=bundle.tokenizer,
-            evaluator=search.evaluator(args.per_device_eval_batch_size),
-            validation=search.validation,
-        )
+        evaluator = search.evaluator(args.per_device_eval_batch_size)
+        super().__init__(search.bundle, args, evaluator, search.validation, model=None, model_init=self._model_init)
 
     def _model_init(self, trial=None):
         """Called by the Trainer at its beginning, without a trial, and at each trial's, before `training_options`."""
         if trial is None:
             return self.search.bundle.model
         self._release()
-        bundle = self.search.prepare(trial)
+        bundle = self.bundle = self.search.prepare(trial)
         self.train_dataset = self.search.features(trial)
         self.data_collator = bundle.collator
         self.processing_class = self.callback_handler.processing_class = bundle.tokenizer
-        self.adapters = bundle.adapters
         self.evaluator = self.search.evaluator(self.args.per_device_eval_batch_size)
         # A run's random numbers begin here once more, after its model was made (`Trainer.__init__`): so the recipe of a
         # trial gives the trial's scores.
@@ -300,7 +267,7 @@ class SearchTrainer(NERTrainer):
     def _release(self) -> None:
         """Lets go of the last model before there is another one, also of one that failed."""
         self.model = self.model_wrapped = self.optimizer = self.lr_scheduler = None
-        self.evaluator = self.adapters = self.search.bundle = self.train_dataset = None
+        self.evaluator = self.bundle = self.search.bundle = self.train_dataset = None
         for name in ("model", "optimizer", "lr_scheduler", "train_dataloader"):
             setattr(self.callback_handler, name, None)
         self._terms.clear()

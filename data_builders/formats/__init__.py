@@ -8,10 +8,11 @@ Readers stream: apart from the ids seen, memory does not grow with the file. Off
 
 Policies (`policy=`)
 --------------------
-"strict" (default) is for users' files, "published" for corpora whose known faults must be counted, not repaired.
+"strict" (default) ends at the first fault; "lenient" counts faults and repairs nothing. "published" is "lenient" for the
+corpora of this package.
 "cause" is the key in `ReadReport.counts`.
 
-| what is found                                     | strict           | published              | cause              |
+| what is found                                     | strict           | lenient                | cause              |
 |---------------------------------------------------|------------------|------------------------|--------------------|
 | mention text differs from the text at its offsets | error            | kept, offsets as given | text_mismatch      |
 | mention empty or outside the text                 | error            | dropped                | outside_text       |
@@ -33,8 +34,8 @@ An error under both policies: wrong number of cells, an offset that is no number
 record, an unknown JSON key or IOB tag, not UTF-8, not well-formed, passages that overlap, offsets that count
 UTF-8 bytes or UTF-16 units.
 
-A document id that occurs again is judged by `repeated_ids`: "error" (default under "strict") or "index" (default under
-"published"): `Document.index` counts the earlier records with that id, and the report counts `repeated_id`. Files of
+A document id that occurs again is judged by `repeated_ids`: "error" (default under "strict") or "index" (default
+otherwise): `Document.index` counts the earlier records with that id, and the report counts `repeated_id`. Files of
 passages that share an article's id, such as NLM-Chem's, are read with `repeated_ids="index"`.
 """
 
@@ -192,7 +193,7 @@ def read_documents(
         path: a file, a folder (brat, plain text), or a binary handle (then `format` is needed; it is not closed).
         format: a name in `FORMATS`; by default what the file's ending says.
         corpus: the documents' corpus, unless the file (JSONL) says.
-        policy: "strict" or "published"; see the module's table.
+        policy: "strict", "lenient" or, for the corpora of this package, "published"; see the module's table.
         report: counts everything that is not represented; complete once the iterator is exhausted.
         annotated_types: types annotated exhaustively, unless the file (JSONL) says; by default none.
         repeated_ids: "error" or "index"; by default the policy's.

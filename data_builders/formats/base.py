@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from mosaic_ner.modeling.document import Document, Mention, Passage
+from mosaic_ner.modeling.label_space import UserError
 
 logger = logging.getLogger(__name__)
 
 BOM = b"\xef\xbb\xbf"
-POLICIES = ("strict", "published")
+POLICIES = ("strict", "lenient", "published")
 REPEATED_IDS = ("error", "index")
 _SEPARATORS = str.maketrans("\t\n\r", "   ")
 
@@ -57,7 +58,7 @@ CAUSES = {
 }
 
 
-class FormatError(ValueError):
+class FormatError(UserError):
     """A file (or a document to be written) that does not follow its format.
 
     Args:
@@ -156,15 +157,13 @@ class Reading:
         self.report.add(cause, self.where(line, document), detail, count)
 
     def fault(self, cause: str, expected: str, got: str, *, line=None, document=None) -> None:
-        """Count a fault under the policy "published".
+        """Count a fault unless the policy is "strict".
 
         Raises:
             FormatError: the policy is "strict".
         """
         if self.policy == "strict":
-            remedy = (
-                f"correct the file, or pass policy='published' (--policy published) to have it counted as {cause!r}"
-            )
+            remedy = f"correct the file, or pass policy='lenient' (--policy lenient) to have it counted as {cause!r}"
             raise self.error(expected, got, remedy, line=line, document=document)
         self.note(cause, got, line=line, document=document)
 

@@ -32,14 +32,14 @@ except ModuleNotFoundError as error:
 from huggingface_hub import metadata_load
 from mosaic_ner.hub.space import highlight
 from mosaic_ner.hub.space.build import build_space
-from mosaic_ner.hub.space.files import FormatError, annotate_file
+from mosaic_ner.hub.space.files import annotate_file
 from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
+from mosaic_ner.modeling.label_space import UserError
 
 HERE = Path(__file__).resolve().parent
 STYLE = Path(highlight.__file__).with_name("style.css")
 SWEEP, AGE = 300, 900
 """Seconds between two clearings of files, and the age at which they go."""
-PAGE_ERRORS = (SpaceError, FormatError)
 
 EXAMPLES = [
     "Expression of the mouse p53 gene in HeLa cells is induced by doxorubicin, a drug against breast cancer and acute myeloid "
@@ -172,7 +172,7 @@ def on_page(action: Callable[..., str]) -> Callable[..., str]:
     def told(*args, **kwargs):
         try:
             return action(*args, **kwargs)
-        except PAGE_ERRORS as error:
+        except UserError as error:
             return highlight.alert(str(error))
 
     return told
@@ -243,7 +243,7 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                         threshold,
                         lambda done, total: progress((done, total), unit="documents"),
                     )
-                except PAGE_ERRORS as error:
+                except UserError as error:
                     return highlight.alert(str(error)), gr.DownloadButton(visible=False, value=None)
                 finally:
                     _remove_if_empty(folder)
@@ -387,7 +387,7 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="mosaic-ner-") as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder
             serve(build_page(models, limits), limits, server_name=options.host, server_port=options.port)
-    except SpaceError as error:
+    except UserError as error:
         sys.stderr.write(f"space: error: {error}\n")
         sys.exit(2)
 

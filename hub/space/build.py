@@ -13,8 +13,9 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1]
 SOURCES = (
     "data_builders/__init__.py",
-    "data_builders/formats*.py",
+    "data_builders/formats/*.py",
     "hub/__init__.py",
+    "hub/stride.py",
     "hub/space/*.py",
     "hub/space/style.css",
     "modeling/__init__.py",

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import CAUSES, FormatError, ReadReport, read_documents, write_documents
+from mosaic_ner.data_builders.formats import CAUSES, ReadReport, read_documents, write_documents
 from mosaic_ner.hub.space.taggers import SpaceError
 from mosaic_ner.modeling.document import Document, Mention
-
-__all__ = ["ENDINGS", "Annotated", "FormatError", "annotate_file"]
 
 ENDINGS = {
     ".bioc.xml": "bioc_xml",
@@ -35,8 +33,13 @@ class _Upload(io.BytesIO):
 
 @dataclass(frozen=True)
 class Annotated:
-    """An annotated file: where it is, its documents with predicted mentions, and what its reader and writer counted, as
-    readable lines."""
+    """An annotated file.
+
+    Args:
+        path: where it is.
+        documents: with predicted mentions.
+        remarks: what its reader and writer counted, as readable lines.
+    """
 
     path: Path
     documents: list[Document]
@@ -52,7 +55,7 @@ def annotate_file(
 ) -> Annotated:
     """Replaces the mentions of a file by those that are found; ids, passages and texts stay.
 
-    Known faults of published files don't stop it, as under `policy="published"`: they are counted in the remarks.
+    Known faults of published files (see the policy "lenient" of the formats) don't stop it: the remarks count them.
 
     Args:
         content: the file. name: its name, whose ending tells the format.
@@ -70,7 +73,7 @@ def annotate_file(
             "Rename or convert it."
         )
     format, report = ENDINGS[ending], ReadReport()
-    documents = list(read_documents(_Upload(content, name), format, policy="published", report=report))
+    documents = list(read_documents(_Upload(content, name), format, policy="lenient", report=report))
     if not documents:
         raise SpaceError(f"{name}: expected at least one document, got none. Check that it is the right file.")
     annotated = []

@@ -11,7 +11,9 @@ from textwrap import shorten
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from mosaic_ner.hub.stride import stride_for
 from mosaic_ner.modeling.document import Mention
+from mosaic_ner.modeling.label_space import UserError
 from transformers import TokenClassificationPipeline, pipeline
 
 logger = logging.getLogger(__name__)
@@ -20,13 +22,11 @@ UNKNOWN_ORIGIN = ""
 """The guideline for a text of no corpus."""
 CORPUS, TASK = "corpus:", "task:"
 """Begin the other guidelines."""
-STRIDE = 32
-"""Tokens that two windows of a stock model share."""
 LOADING_ERRORS = (OSError, ValueError, LookupError, AttributeError, TypeError, ImportError, RuntimeError)
 """What a model that can't be reached, is damaged, or has code of another version, can end with."""
 
 
-class SpaceError(ValueError):
+class SpaceError(UserError):
     """What a visitor or the operator has to put right; the message is for them."""
 
 
@@ -56,7 +56,7 @@ class Tagger:
         own = [native for corpus in space.corpora for native in space.native_types(corpus)]
         own = [t for t in own if all(t not in types or types[t] is None for types in space.corpora.values())]
         self.types: list[str] = [*dict.fromkeys([*space.shared_types, *own])]
-        tasks = [t["name"] for t in model.config.tasks]
+        tasks = [task.name for task in model.config.tasks]
         others = [name for name in tasks if name not in space.corpora and [name] != list(model.config.default_tasks)]
         self.guidelines: list[tuple[str, str]] = [("Text of unknown origin", UNKNOWN_ORIGIN)]
         for corpus in known:
@@ -79,7 +79,7 @@ class Tagger:
             tokenizer.model_max_length = positions - 2  # RoBERTa leaves two of its positions unused
         self._stock = {
             "aggregation_strategy": "simple",
-            "stride": min(STRIDE, tokenizer.model_max_length // 4),
+            "stride": stride_for(tokenizer.model_max_length),
             "ignore_labels": [label for label in labels if label not in tagged],  # it would report any but "O"
         }
 

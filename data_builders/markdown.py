@@ -1,0 +1,47 @@
+"""Tables and lines in Markdown."""
+
+from __future__ import annotations
+
+WIDTH = 128
+"""Characters of a line that is no row of a table."""
+
+
+def markdown_table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table; cells are printed as they are."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def wrapped(text: str) -> str:
+    """The text with lines of at most `WIDTH` characters, broken at spaces; rows of tables, code and metadata stay as they are.
+
+    What follows a list's mark is indented by its width. BibTeX is broken, too.
+    """
+    out: list[str] = []
+    fence, metadata = "", False
+    for number, line in enumerate(text.split("\n")):
+        if number == 0 and line == "---":
+            metadata = True
+        elif metadata:
+            metadata = line != "---"
+        elif line.lstrip().startswith("```"):
+            fence = "" if fence else line.strip()
+        elif not line.startswith("|") and fence in ("", "```bibtex"):
+            out += _broken(line)
+            continue
+        out.append(line)
+    return "\n".join(out)
+
+
+def _broken(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    marked = line.lstrip().startswith(("- ", "* "))
+    following = indent + ("  " if marked or indent else "")
+    out = []
+    while len(line) > WIDTH:
+        cut = line.rfind(" ", len(following) + 2 * marked, WIDTH + 1)
+        if cut <= len(following):
+            break
+        out.append(line[:cut].rstrip())
+        line = following + line[cut + 1 :]
+    return [*out, line]

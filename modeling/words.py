@@ -1,0 +1,15 @@
+"""The words that decoders generate. Ships to the Hub; standard library only."""
+
+from __future__ import annotations
+
+import re
+
+PAD, START, END, UNKNOWN = range(4)
+"""The decoders' words before those of the vocabulary."""
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def words_of(text: str) -> list[str]:
+    """What a decoder takes for words: letters and digits in a row, and single other characters."""
+    return _WORD.findall(text)

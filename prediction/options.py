@@ -1,0 +1,30 @@
+"""Options of prediction. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic_ner.data_builders.options import ArgumentError, Options, option
+
+
+@dataclass
+class PredictionOptions(Options):
+    """Prediction."""
+
+    do_predict: bool = option(
+        False, "annotate --predict_input with --model_name_or_path, write --predict_output", published=False
+    )
+    predict_input: str | None = option(None, "file or folder to annotate", exists=True, published=False)
+    predict_output: str | None = option(
+        None, "file or folder to write; its format is told by its ending", published=False
+    )
+    predict_corpus: str | None = option(None, "annotate under this corpus's guideline")
+    predict_chunk: int = option(64, "documents read and predicted together", least=1, published=False)
+    resume: bool = option(False, "continue an interrupted --do_predict", published=False)
+
+    def check(self) -> None:
+        super().check()
+        places = self.predict_input, self.predict_output
+        if all(places) and Path(places[0]).resolve() == Path(places[1]).resolve():
+            raise ArgumentError(f"--predict_output is the input {places[0]!r}; name another file")

@@ -1,0 +1,63 @@
+"""Documentation: lines and cells that can be read, generated pages that are up to date, links that lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from mosaic_ner.training.options_table import options_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH, CELL = 128, 160
+
+
+def pages() -> list[Path]:
+    """Every Markdown file of the repository, but for what a run left behind."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    names = listed.stdout.split() or [p.relative_to(ROOT) for p in ROOT.rglob("*.md")]
+    return sorted(path for name in names if (path := ROOT / name).exists())
+
+
+def faults(text: str) -> list[str]:
+    """Lines outside tables that are too long, and table cells that are."""
+    found, fenced = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        fenced ^= line.lstrip().startswith("```")
+        if line.startswith("|") and not fenced:
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+            found += [f"line {number}: a cell of {len(cell)} characters" for cell in cells if len(cell) > CELL]
+        elif len(line) > WIDTH and not re.fullmatch(r"\S+|[-*\s]*\S+|.*\]\(\S+\)\S*", line):
+            found.append(f"line {number}: {len(line)} characters")
+    return found
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_lines_and_cells_can_be_read(path):
+    assert faults(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if not re.match(r"https?:|mailto:", target):
+            assert (path.parent / target).exists(), target
+
+
+def test_the_checker_finds_what_is_too_long():
+    assert faults("x " * 64 + "\n| a | b |\n") == []
+    assert faults("x " * 65) == ["line 1: 130 characters"]
+    assert faults("| a | " + "b" * 161 + " |") == ["line 1: a cell of 161 characters"]
+
+
+def test_the_page_of_options_is_up_to_date():
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_markdown()
+
+
+def test_readme_and_contributing_are_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 80
