@@ -19,15 +19,14 @@ from mosaic_ner.training.results import Results, ResultsError
 from .markdown import percent
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-NOTE = """F1 in percent on each corpus's test documents: exact match in characters, micro-averaged; types that the corpus
-doesn't annotate are ignored. Encoder: all-MiniLM-L6-v2 (22 M parameters). Training documents that are in an evaluation split
-were taken out. A mean ± standard deviation has its number of seeds in brackets; every other figure is of one seed. *Copying*
-is no model: the annotations of training documents with the identical text, had they been left in. Written by `mosaic-ner
-results`."""
+NOTE = """F1 in percent on test documents (exact match in characters, micro-averaged, types that the corpus annotates), encoder
+all-MiniLM-L6-v2, training documents of evaluation splits taken out. A mean ± standard deviation has its seeds in brackets; all
+other figures are of one seed. *Copying*: the annotations of training documents with the identical text, had they stayed in."""
 
 
 def results_table(folders: list[Path]) -> str:
-    """A row per model, a column per test corpus. Runs whose folders' names differ by `-seed<n>` only are one model.
+    """A row per model, a column per test corpus. Runs are of one model if their folders' names differ only in `-seed<n>`, the
+    encoder, and the corpus.
 
     Args:
         folders: of cards; those without test figures or with the overlap kept are left out.
@@ -36,13 +35,20 @@ def results_table(folders: list[Path]) -> str:
     for folder in sorted(folders):
         results = Results.read(folder)
         if results.test and not results.overlap.get("kept") and results.export is None:
-            models.setdefault(re.sub(r"-seed\d+$", "", folder.name), []).append(results)
+            models.setdefault(_name(folder.name, results.test), []).append(results)
     if not models:
         raise ResultsError("no card with test figures and without overlap; expected folders such as model_cards/*")
     corpora = sorted({corpus for runs in models.values() for run in runs for corpus in run.test})
-    rows = [[f"[{name}](model_cards/{name})", *(_cell(runs, c) for c in corpora)] for name, runs in models.items()]
+    rows = [[name, *(_cell(runs, corpus) for corpus in corpora)] for name, runs in models.items()]
     copying = [_copying([run for runs in models.values() for run in runs], corpus) for corpus in corpora]
     return wrapped(NOTE) + "\n\n" + markdown_table(["model", *corpora], [*rows, ["copying, no model", *copying]])
+
+
+def _name(folder: str, tested) -> str:
+    """`joint-ib-minilm-ncbi-all-seed1`, tested on ncbi_disease → `joint-ib-all`."""
+    corpora = {*tested, *(corpus.partition("_")[0] for corpus in tested)}
+    parts = re.sub(r"-seed\d+$", "", folder).split("-")
+    return "-".join(part for part in parts if part not in {*corpora, "minilm"})
 
 
 def _cell(runs: list[Results], corpus: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from mosaic_ner.data_builders.console import one_message
-from mosaic_ner.data_builders.markdown import markdown_table
+from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 
 from .compare import ComparisonError, read_results
 from .markdown import f1_cell, percent
@@ -271,6 +271,7 @@ def main(argv: list[str] | None = None) -> None:
             table = build_errors(options.runs, options.corpus, options.split or "test")
         else:
             table = build_table(options.runs, options.corpus)
+    table = wrapped(table)
     if options.output:
         options.output.write_text(table, encoding="utf-8")
     else:

@@ -6,21 +6,21 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.analysis.markdown import f1_cell
+from mosaic_ner.data_builders.console import one_message
+from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training import families
 from mosaic_ner.training.results import RESULTS, Results
 
+from .export_readme import comparison, fits, readings, stock_notes
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
-CORPORA_PATH = Path(__file__).with_name("card_corpora.md")
-"""Title, licence and BibTeX of each corpus, written by `python -m mosaic_ner.hub.publish_data --write_card_corpora`."""
 
 SOFTWARE = """@software{mosaic_ner,
   title = {mosaic-ner: biomedical named entity recognition learnt from many corpora that disagree},
@@ -155,24 +155,19 @@ def write_card(folder: Path) -> None:
     (folder / "README.md").write_text(card_text(folder), encoding="utf-8")
 
 
-@cache
-def corpora_table() -> dict[str, dict[str, str]]:
-    """Corpus → "title", "licence" and "citation" (BibTeX), from `card_corpora.md`."""
-    pattern = r"^## (\w+)\n\ntitle: ([^\n]+)\nlicence: ([^\n]+)\n\n```bibtex\n(.+?)\n```$"
-    rows = re.findall(pattern, CORPORA_PATH.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return {name: {"title": title, "licence": licence, "citation": text} for name, title, licence, text in rows}
-
-
 def _about(corpus: str, settings: dict) -> dict[str, str]:
     """The table's row of a corpus, or of the one that it is a part of; empty for the user's own files."""
     part = (settings.get("parts") or {}).get(corpus, {})
-    about = corpora_table().get(part.get("of", corpus), {})
-    return about | {"title": f"part of {about['title']}"} if part and about else about
+    known = CORPORA.get(part.get("of", corpus))
+    if known is None:
+        return {}
+    title = f"part of {known.title}" if part else known.title
+    return {"title": title, "licence": known.licence, "citation": known.citation}
 
 
 def _listed(names) -> dict[str, None]:
     """Corpora named in the settings, in order, as far as they are single corpora and not the name of a set."""
-    return dict.fromkeys(n for n in names or () if n in corpora_table())
+    return dict.fromkeys(n for n in names or () if n in CORPORA)
 
 
 def _types(measured: dict) -> list[str]:
@@ -207,8 +202,6 @@ def _own_figures(measured: dict, split: str, results: Results) -> dict:
 
 def _export(export: dict, own: list[str]) -> dict:
     """What the card says of a stock export, and `own`, the corpora whose figures are the export's, too."""
-    from .export_readme import comparison, fits, readings, stock_notes  # not at the top: it imports this module
-
     compared = export["comparison"]
     differences = compared["compared"]["differences"] if compared else None
     return export | {

@@ -5,9 +5,11 @@ mosaic-ner export outputs/aioner/biored --format onnx --output outputs/onnx
 
 `stock`: a softmax tagger as the encoder's own token classification class, for the stock pipeline, the hosted widget and other
 tools. `onnx`: the scores of an AIONER, span_cvae or joint_ib model as a graph for onnxruntime (`hub/onnx_export.py` predicts
-whole documents with it). `--compare` predicts a corpus with the model and with the export, and writes comparison.json and
-comparison.md; any difference ends with exit code 1. Beside a stock export of a run's folder are the run's results.json, with
-what was exported and compared under "export", and the model card made from it. The same as `python -m mosaic_ner.hub.export`.
+whole documents with it).
+
+`--compare` predicts a corpus with the model and with the export, and writes comparison.json and comparison.md. Any difference
+ends with exit code 1. A stock export of a run's folder gets the run's results.json, too, with what was exported and compared
+under "export", and the model card made from it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.markdown import wrapped
 from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.data_builders.run_data import TEST, VALIDATION, load_run_data
 from mosaic_ner.modeling.document import Document
@@ -42,11 +45,12 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
     """The stock pipeline on an export against the model, asked for the same task.
 
     Returns:
-        `compared` (see `export_check.compare`): every text in parts that both read whole, cut at sentence ends; `in_parts`:
-        the ids of documents that need several; `whole_text`: whole documents, as a user of the widget gives them, with
-        `truncated` (ids of those that the pipeline reads in part), `unread_characters` and `unread_mentions` (of the
-        original, beyond what is read); `with_stride`: the truncated ones, read in stretches that share `stride` tokens; None
-        without any.
+        the task and the lengths, and under `compared`, `whole_text` and `with_stride` what `export_check.compare` returns.
+        compared: every text in parts that both read whole, cut at sentence ends.
+        in_parts: ids of documents that need several parts.
+        whole_text: whole documents, as a user of the widget gives them. It also has `truncated`, the ids of those that the
+            pipeline reads in part, `unread_characters`, and `unread_mentions`, those of the original beyond what is read.
+        with_stride: the truncated documents, read in stretches that share `stride` tokens; None without any.
     """
     own = MentionPredictor(model, tokenizer)
     stock = StockPredictor(folder)
@@ -137,7 +141,7 @@ def run(options: argparse.Namespace) -> dict | None:
             report = compare_onnx(model, tokenizer, folder, documents)
         report = without_local_paths(settings) | report | {"versions": versions()}
         write_json(folder / "comparison.json", report)
-        (folder / "comparison.md").write_text(summary(report), encoding="utf-8")
+        (folder / "comparison.md").write_text(wrapped(summary(report)), encoding="utf-8")
     if results is None:
         text = readme(options.format, facts, report)
     else:
@@ -153,9 +157,10 @@ def about_export(model, facts: dict, results: Results, report: dict | None) -> d
     """What results.json says of a stock export under "export".
 
     Returns:
-        `format`; of `facts` (see `export_stock`) all but the name; `same_task`: measured corpora that the original was asked
-        for by the export's task alone, so that the figures say something of the export; `comparison`: `counts` of the report,
-        or None.
+        format: "stock". Then `facts` (see `export_stock`) without the name.
+        same_task: measured corpora that the original answered by the export's task alone; only their figures say something of
+            the export.
+        comparison: `counts` of the report, or None.
     """
     mode = results.settings.get("prediction_mode")
     measured = dict.fromkeys([*results.test, *results.validation])

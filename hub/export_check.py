@@ -38,7 +38,7 @@ def parts_of(document: Document, windower: Windower) -> list[TextPart]:
         windows = windower([text])[0]
         if len(windows) < 2:
             return [(start, text)]
-        # Tokenised alone, a stretch that begins inside a word may have more tokens than the window, so it is looked at again.
+        # Tokenised alone, a stretch that begins inside a word may have more tokens than its window had: it is cut again.
         stretches = [(w.char_start, text[w.char_start : w.char_end]) for w in windows]
         return [p for at, own in stretches for p in ([(start + at, own)] if own == text else cut(start + at, own))]
 
@@ -50,11 +50,13 @@ def compare(original: Predict, export: Predict, parts: list[TextPart]) -> dict:
     """Mentions of both on the same texts, compared by (start, end, type).
 
     Returns:
-        `texts`; `original`, `export`, `same`: mentions; `only_original`, `only_export` and their sum `differences`;
-        `white_space`: pairs of these that are the same but for white space at their borders; `empty`: mentions of both that
-        are nothing else; `texts_that_differ`;
-        `largest_score_difference` of the same mentions, None without any; `examples`: the first differences, in characters
-        of the document.
+        texts, texts_that_differ: numbers of texts.
+        original, export, same, only_original, only_export: numbers of mentions.
+        differences: the sum of the last two, and mentions told twice.
+        white_space: pairs of differing mentions that are the same but for white space at their borders.
+        empty: mentions of both that are nothing but white space.
+        largest_score_difference: of the same mentions; None without any.
+        examples: the first differences, in characters of the document.
     """
     texts = [part.text for part in parts]
     count: Counter = Counter()

@@ -48,8 +48,8 @@ _OTHERS = "- The original also answers by the tasks {other_tasks}, which this ex
 _ONNX = """
 # {name}: ONNX
 
-The scores of a `{family}` model as a graph (opset {opset}), exported by mosaic-ner. Search and decoding are outside
-the graph:
+The scores of a `{family}` model as a graph (opset {opset}), exported by mosaic-ner. The mentions are read from the scores
+outside the graph:
 
 ```python
 from mosaic_ner.hub.onnx_export import load_onnx

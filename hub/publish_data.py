@@ -30,7 +30,6 @@ from mosaic_ner.data_builders.corpus import SPLITS, Corpus, MissingFileError
 from mosaic_ner.data_builders.data_card import SplitStatistics, corpus_section, statistics
 from mosaic_ner.data_builders.markdown import markdown_table
 
-from .card import CORPORA_PATH
 from .staging import PublishError, staged
 from .upload import check_repo_id, upload_folder
 
@@ -60,7 +59,7 @@ COLUMNS = (
     ),
     ("`infons`", "key-value pairs of the record"),
 )
-MADE_BY = "Made by `python -m mosaic_ner.hub.publish_data` of mosaic-ner."
+MADE_BY = "Made by `mosaic-ner publish_data` of mosaic-ner."
 
 
 @dataclass
@@ -309,17 +308,7 @@ Mentions by type:
 """
 
 
-def card_corpora() -> str:
-    """Content of `card_corpora.md`: what model cards say of the corpora, which `hub/card.py` may not import."""
-    parts = [f"# Corpora, for the model cards\n\nWritten by `{COMMAND} --write_card_corpora`; do not edit.\n"]
-    parts += [
-        f"## {c.name}\n\ntitle: {c.title}\nlicence: {c.licence}\n\n```bibtex\n{c.citation}\n```\n"
-        for c in CORPORA.values()
-    ]
-    return "\n".join(parts)
-
-
-COMMAND = "python -m mosaic_ner.hub.publish_data"
+COMMAND = "mosaic-ner publish_data"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -344,11 +333,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--private", action="store_true", help="with --upload: a private repository")
     parser.add_argument("--revision", help="with --upload: the branch (default: main)")
     parser.add_argument("--replace", action="store_true", help="with --upload: remove the repository's other files")
-    parser.add_argument("--write_card_corpora", action="store_true", help=f"instead, write {CORPORA_PATH.name} again")
     options = parser.parse_args(argv)
-    if options.write_card_corpora:
-        CORPORA_PATH.write_text(card_corpora(), encoding="utf-8")
-        return
     for name in ("repo_id", "output"):
         if getattr(options, name) is None:
             parser.error(f"--{name} is needed")

@@ -190,9 +190,8 @@ class NERConfig(PreTrainedConfig):
 class OwnTypesConfig(NERConfig):
     """What families share in which the types of all corpora are different types, each with outputs of its own."""
 
-    def __init__(self, **kwargs):
-        # transformers would make one of the class's fields, of which it has none.
-        super().__init__(**kwargs)
+    def __init__(self, flat: bool = False, **kwargs):
+        super().__init__(flat=flat, **kwargs)
 
     @property
     def types(self) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ def load(name_or_path: str, encoder: str | None = None):
         encoder: for an adapter, where its encoder is; default: where it says.
     Raises:
         ModelError: the folder holds a model that is none of this package's; or, as IntegrityError, one that doesn't fit its
-            config or tokenizer, or that would run code of its own (see integrity.py).
+            config or tokenizer, or whose config names code elsewhere (see integrity.py).
     """
     config = load_config(name_or_path, "--model_name_or_path")
     kind = model_class(config.model_type)

@@ -72,22 +72,21 @@ def prepare(folder: Path) -> None:
     """Writes FOLDER/<family>/ and FOLDER/expected.json; what the other environment lacks is imported here only."""
     import torch
     import transformers
-    from conftest import enliven
+    from conftest import enliven, options_of
     from helpers_sruner import calm
     from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
     from mosaic_ner.hub.publish import write_model
     from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.integrity import check_folder, write_checksums
-    from mosaic_ner.training import families
-    from mosaic_ner.training.arguments import ModelArguments
+    from mosaic_ner.training.bundle import TrainingData, build
 
     transformers.logging.disable_progress_bar()
-    documents = load_demo_corpora()["demo_all"]["train"]
+    train = {corpus: [] for corpus in DEMO_LABEL_SPACE.corpora} | {"demo_all": load_demo_corpora()["demo_all"]["train"]}
     size = {"encoder": "scratch", "scratch_layers": 1, "scratch_hidden_size": 32, "max_tokens": 64}
     texts, found = the_texts(), {}
     for family in FAMILIES:
         torch.manual_seed(0)
-        bundle = families.build(ModelArguments(family=family, **size), DEMO_LABEL_SPACE, documents)
+        bundle = build(*options_of(family, **size), TrainingData(DEMO_LABEL_SPACE, train))
         enliven(bundle.model)
         if family == "sruner":  # exact, or another build's rounding could turn one of thousands of actions into another
             calm(bundle.model)

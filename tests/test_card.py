@@ -15,9 +15,13 @@ from huggingface_hub import ModelCard
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.hub import card as card_module
-from mosaic_ner.hub import publish_data
 from mosaic_ner.training import families
-from mosaic_ner.training.results import versions, without_local_paths, write_json
+from mosaic_ner.training.results import Results, versions, without_local_paths, write_json
+
+
+def build_card(found: dict, name: str, **more):
+    """The card of results.json's content."""
+    return card_module.build_card(Results.from_dict(found), name, **more)
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +52,20 @@ def test_the_model_index_holds_the_test_results(trained_dir, card):
 
 
 def test_a_hub_id_is_in_the_code_and_its_last_part_is_the_name(trained_dir):
-    made = card_module.build_card(results(trained_dir), "my-lab/my-model", datasets=["my-lab/corpora"])
+    made = build_card(results(trained_dir), "my-lab/my-model", datasets=["my-lab/corpora"])
     text = str(made)
     assert 'model="my-lab/my-model"' in text
     assert "\n# my-model\n" in text
     assert made.data.model_name == "my-model"
     assert made.data.datasets == ["my-lab/corpora"]
-    assert "datasets" not in yaml.safe_load(str(card_module.build_card(results(trained_dir), "name")).split("---")[1])
+    assert "datasets" not in yaml.safe_load(str(build_card(results(trained_dir), "name")).split("---")[1])
 
 
 def test_the_parser_reads_back_what_was_written(trained_dir):
     """Every metadata field survives `ModelCard`'s own reading and writing."""
     found = results(trained_dir)
     found["settings"]["encoder"] = "someone/some-encoder"
-    made = card_module.build_card(found, "my-lab/my-model", datasets=["my-lab/corpora"])
+    made = build_card(found, "my-lab/my-model", datasets=["my-lab/corpora"])
     again = ModelCard(str(made))
     assert again.data.to_dict() == made.data.to_dict()
     assert [str(r) for r in again.data.eval_results] == [str(r) for r in made.data.eval_results]
@@ -95,7 +99,7 @@ def test_the_hub_is_asked_for_its_opinion(trained_dir, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-        card = card_module.build_card(results(trained_dir), "name")
+        card = build_card(results(trained_dir), "name")
         card.validate()
         server.shutdown()
     assert asked == [("/api/validate-yaml", {"repoType": "model", "content": str(card)})]
@@ -114,36 +118,31 @@ def test_the_widget_fits_the_types_of_the_model(trained_dir):
     found = results(trained_dir)
     shared = load_label_mapping(scheme="sruner").shared_types
     for types in (*([t] for t in shared), sorted(shared), ["Disease", "Chemical"], ["protein", "cell_line"]):
-        made = card_module.build_card(measured_on(found, types), "name")
+        made = build_card(measured_on(found, types), "name")
         titles = [set(w["example_title"].split(", ")) for w in made.data.widget]
         named = {card_module.NATIVE.get(t.replace("_", ""), t) for t in types}
         assert set().union(*titles) == named
         assert made.data.widget[0]["text"] in made.text.split("## Results")[0]
-    unknown = card_module.build_card(measured_on(found, ["Instrument"]), "name")
+    unknown = build_card(measured_on(found, ["Instrument"]), "name")
     assert "widget" not in unknown.data.to_dict()
     assert "PAX6" in unknown.text  # some sentence is in the code
-    invented = card_module.build_card(found, "name")
+    invented = build_card(found, "name")
     assert "velosis" in invented.data.widget[0]["text"]
 
 
 def test_a_model_of_generated_text_says_so(trained_dir):
     found = results(trained_dir)
     warning = "Trained on generated text"
-    assert warning in str(card_module.build_card(found, "name"))
-    assert warning not in str(card_module.build_card(measured_on(found, ["Gene"]), "name"))
+    assert warning in str(build_card(found, "name"))
+    assert warning not in str(build_card(measured_on(found, ["Gene"]), "name"))
 
 
 def test_titles_licences_and_citations_are_those_of_the_corpora(trained_dir):
-    assert card_module.CORPORA_PATH.read_text(encoding="utf-8") == publish_data.card_corpora()
-    table = card_module.corpora_table()
-    assert list(table) == list(CORPORA)
-    for name, corpus in CORPORA.items():
-        assert table[name] == {"title": corpus.title, "licence": corpus.licence, "citation": corpus.citation}
     found = results(trained_dir)
     sizes = {"documents": 3, "mentions": 4}
     found["data"]["train"] = {"biored": sizes, "mtl_bc5cdr": sizes, "mtl_linnaeus": sizes, "half": sizes, "mine": sizes}
     found["settings"] |= {"corpora": ["biored", "nlm_chem", "mtl_bc5cdr"], "parts": {"half": {"of": "genia"}}}
-    text = str(card_module.build_card(found, "name"))
+    text = str(build_card(found, "name"))
     assert f"| biored | BioRED | {CORPORA['biored'].licence} | 3 | 4 |" in text
     assert "| half | part of GENIA | GENIA licence | 3 | 4 |" in text
     assert "| mine | - | - | 3 | 4 |" in text
@@ -162,23 +161,19 @@ def test_titles_licences_and_citations_are_those_of_the_corpora(trained_dir):
     assert bibliography.count("{") == bibliography.count("}")
 
 
-@pytest.mark.parametrize("family", card_module.FAMILIES)
+@pytest.mark.parametrize("family", families.names())
 def test_every_family_is_told_of(trained_dir, family):
     found = results(trained_dir)
     found["settings"]["family"] = family
-    about = card_module.FAMILIES[family]
-    text = str(card_module.build_card(found, "name"))
+    about = families.family(family).FACTS
+    text = str(build_card(found, "name"))
     assert f"- Family: `{family}` of mosaic-ner: {about.idea}\n" in text
     assert f"- {about.overlap}\n" in text
     assert about.paper in text
     assert family in yaml.safe_load(text.split("---")[1])["tags"]
 
 
-def test_the_families_are_those_that_can_be_trained():
-    assert set(card_module.FAMILIES) == set(families.FAMILIES)
-
-
-@pytest.mark.parametrize("family", ["aioner", "sruner", card_module.STOCK])
+@pytest.mark.parametrize("family", ["aioner", "sruner"])
 def test_the_code_in_the_card_finds_mentions(trained_dir, build_bundle, tmp_path, capsys, family):
     found = results(trained_dir)
     found["settings"]["family"] = family
@@ -186,7 +181,7 @@ def test_the_code_in_the_card_finds_mentions(trained_dir, build_bundle, tmp_path
     if family != "aioner":
         folder = tmp_path
         build_bundle(lively=True, family=family).save(folder, False)
-    code = str(card_module.build_card(found, str(folder))).split("```python\n")[1].split("```")[0]
+    code = str(build_card(found, str(folder))).split("```python\n")[1].split("```")[0]
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
     assert lines
@@ -217,7 +212,7 @@ def exported(found: dict, whole: int = 0, compared: int = 0, **more) -> dict:
 
 def test_the_card_of_an_export_lists_as_its_own_only_what_was_found_to_be(trained_dir):
     found = results(trained_dir)
-    made = card_module.build_card(exported(found), "name")
+    made = build_card(exported(found), "name")
     assert {r.dataset_type for r in made.data.eval_results} == {"demo_all"}
     assert "In demo_all the export found the same mentions in whole documents" in made.text
     assert "Left out: demo_gene, demo_disease" in made.text
@@ -227,16 +222,16 @@ def test_the_card_of_an_export_lists_as_its_own_only_what_was_found_to_be(traine
         (exported(found, comparison=None), "were not compared"),
         (exported(found, same_task=[]), "Left out: demo_all, demo_gene"),
     ):
-        made = card_module.build_card(case, "name")
+        made = build_card(case, "name")
         assert not made.data.eval_results
         assert "measured with the original model" in made.text
-        assert sentence in made.text
+        assert sentence in " ".join(made.text.split())
         assert "## Training data" in made.text
     assert "| --- |" not in made.text.split("## Compared")[0]  # the last one has no figures
     claim = "the pipeline finds what the original finds in texts of up to 64 tokens"
-    assert claim in str(card_module.build_card(exported(found, whole=1), "name"))
+    assert claim in str(build_card(exported(found, whole=1), "name"))
     for case in (exported(found, whole=3, compared=3), exported(found, comparison=None)):
-        text = str(card_module.build_card(case, "name"))
+        text = str(build_card(case, "name"))
         assert claim not in text
         assert "by the tasks Gene, which this export does not" in text
 
@@ -244,18 +239,18 @@ def test_the_card_of_an_export_lists_as_its_own_only_what_was_found_to_be(traine
 def test_what_becomes_of_overlapping_mentions_follows_the_settings(trained_dir):
     found = results(trained_dir)
     for family, flat, sentence in (
-        ("span_cvae", False, card_module.NESTED), ("sruner", True, card_module.FLAT), ("aioner", False, card_module.LONGEST),
+        ("span_cvae", False, families.NESTED), ("sruner", True, families.FLAT), ("aioner", False, families.LONGEST),
     ):  # fmt: skip
         found["settings"] |= {"family": family, "flat": flat}
-        assert f"\n- {sentence}\n" in str(card_module.build_card(found, "name"))
+        assert f"\n- {sentence}\n" in str(build_card(found, "name"))
 
 
 def test_scores_with_test_documents_in_training_are_called_too_high(trained_dir):
     found = results(trained_dir)
-    assert "likely too high" not in str(card_module.build_card(found, "name"))
+    assert "likely too high" not in str(build_card(found, "name"))
     found["overlap"]["kept"] = True
-    text = str(card_module.build_card(found, "name"))
-    assert "so these scores are likely too high" in text
+    text = str(build_card(found, "name"))
+    assert "so these scores are likely too high" in " ".join(text.split())
     assert re.search(r"\| demo_gene \| 200 \| 2 \| kept \|", text)
 
 
@@ -275,15 +270,15 @@ def test_the_overlap_of_each_evaluation_split_is_shown_with_what_copying_would_s
         scores = [f"{100 * row['copying'][k]:.2f}" for k in ("precision", "recall", "f1")]
         counts = [row[k] for k in ("documents", "covered", "mentions", "mentions_in_training")]
         line = " | ".join(map(str, [name, *counts, *scores]))
-        assert f"| {line} |" in str(card_module.build_card(found, "name"))
+        assert f"| {line} |" in str(build_card(found, "name"))
     row = found["overlap"]["evaluation"]["demo_gene/test"] = {
         "documents": 10, "covered": 7, "mentions": 35, "mentions_in_training": 18, "covered_by": {},
         "copying": {"precision": 0.9683, "recall": 0.5106, "f1": 0.6686, "predicted": 19},
     }  # fmt: skip
-    text = str(card_module.build_card(found, "name"))
+    text = str(build_card(found, "name"))
     assert "| demo_gene/test | 10 | 7 | 35 | 18 | 96.83 | 51.06 | 66.86 |" in text
     del row["copying"]  # as in results of earlier versions
-    text = str(card_module.build_card(found, "name"))
+    text = str(build_card(found, "name"))
     assert "| demo_gene/test | 10 | 7 | 35 | 18 | - | - | - |" in text
 
 
@@ -295,13 +290,13 @@ def test_disjoint_and_merged_scores_and_nested_recall_are_shown(trained_dir):
     report["nested"] = {"recall": 0.125, "support": 8, "found": 1}
     found["test"]["demo_disease"]["disjoint"] = None
     merged = 100 * found["test"]["demo_disease"]["merged"]["overall"]["f1"]
-    text = str(card_module.build_card(found, "name"))
+    text = str(build_card(found, "name"))
     assert "| demo_gene | 50.00 | 25.00 |" in text
     assert f"| demo_disease | - | {merged:.2f} |" in text
     assert re.search(r"Recall of nested mentions .*demo_gene 12\.50% \(1 of 8\)", text)
     for part in found["test"].values():
         part.pop("nested", None)
-    assert "Recall of nested mentions" not in str(card_module.build_card(found, "name"))
+    assert "Recall of nested mentions" not in str(build_card(found, "name"))
 
 
 def test_results_of_earlier_versions_still_make_a_card(trained_dir):
@@ -309,7 +304,7 @@ def test_results_of_earlier_versions_still_make_a_card(trained_dir):
     for part in found["test"].values():
         for name in ("disjoint", "merged", "nested"):
             part.pop(name, None)
-    text = str(card_module.build_card(found, "name"))
+    text = str(build_card(found, "name"))
     assert "isjoint" not in text
     assert "\n## Training data\n" in text
     for folder in sorted((card_module.TEMPLATE.parents[1] / "model_cards").iterdir()):
@@ -362,9 +357,9 @@ def test_the_card_is_generated_again_from_the_results(trained_dir, tmp_path, cap
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "can't be read"),
+        (None, "no results.json that can be read"),
         ("{", "expected the results of a run"),
-        ("{}", "expected the results of a run (KeyError"),
+        ("{}", "expected the results of a run (TypeError"),
     ],
 )
 def test_a_folder_without_results_is_named(tmp_path, capsys, content, message):
@@ -374,7 +369,7 @@ def test_a_folder_without_results_is_named(tmp_path, capsys, content, message):
         card_module.main([str(tmp_path)])
     assert stop.value.code == 2
     written = capsys.readouterr().err
-    assert written.startswith(f"card: error: {tmp_path / 'results.json'}")
+    assert written.startswith(f"card: error: {tmp_path}")
     assert message in written
     assert not (tmp_path / "README.md").exists()
 
@@ -382,7 +377,7 @@ def test_a_folder_without_results_is_named(tmp_path, capsys, content, message):
 def test_a_hub_encoder_is_the_base_model(trained_dir):
     found = results(trained_dir)
     found["settings"]["encoder"] = "someone/some-encoder"
-    made = card_module.build_card(found, "name")
+    made = build_card(found, "name")
     assert made.data.base_model == "someone/some-encoder"
     header = yaml.safe_load(str(made).split("---")[1])
     assert header["base_model_relation"] == "finetune"

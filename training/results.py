@@ -75,6 +75,12 @@ class Results:
         return found[corpus]
 
     @classmethod
+    def from_dict(cls, content: dict) -> Results:
+        """The results of results.json's content; keys of other versions are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
+
+    @classmethod
     def read(cls, folder: str | Path) -> Results:
         """The results of a finished run; those of earlier versions lack some fields.
 
@@ -83,9 +89,7 @@ class Results:
         """
         path = Path(folder) / RESULTS
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            known = {f.name for f in fields(cls)}
-            found = cls(**{name: value for name, value in content.items() if name in known})
+            found = cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
             scores = path.with_name(DOCUMENT_F1)
             found.document_f1 = json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else {}
         except OSError as error:

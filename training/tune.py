@@ -59,7 +59,7 @@ class Search:
         data: training documents and the run's label space.
         validation: corpus → validation documents.
     Raises:
-        SearchError: no validation documents.
+        SearchError: no validation documents, or a learning rate for decoders that the family doesn't have.
         ModelError: the recipe's own values can't be used.
     """
 
@@ -77,6 +77,11 @@ class Search:
         self._features: tuple[list, FeatureDataset] | None = None
         # Of the recipe's own values, until the first trial.
         self.bundle: Bundle | None = build(arguments.model, arguments.own, data)
+        if "generator_learning_rate" in plan.variables and not self.bundle.model.decoder_modules:
+            raise SearchError(
+                f"{plan.path}: space: 'generator_learning_rate' has no effect: the family {arguments.model.family} has no "
+                "decoders; leave it out"
+            )
 
     def draw(self, trial) -> dict:
         """Option → the trial's value."""

@@ -8,7 +8,7 @@ environment variable MOSAIC_MODELS (with commas between them) are taken, or thos
 this file. Their own code is run: name only models that you trust. Needs gradio: `pip install 'mosaic-ner[space]'`.
 
 Visitors' texts are not logged. Their files are in a temporary folder for 15 to 20 minutes, and no longer than the page runs.
-The same as `python -m mosaic_ner.hub.space.app`, and in the folder of a Space as `python app.py`.
+The same as `mosaic-ner space`, and in the folder of a Space as `python app.py`.
 """
 
 from __future__ import annotations

@@ -1,38 +1,35 @@
-"""Hyperparameter search: what it draws, what it writes, what it never sees, and what it refuses."""
+"""Hyperparameter search: what it draws, what it writes, what it never sees (search files: test_search_space.py)."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from accelerate.utils import memory
-from helpers_run import ROOT, TINY, fails, messages, results, run
+from helpers_run import messages, results, run
+from helpers_search import SMALL, written
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.windowing import Windower
-from mosaic_ner.training import search_space
-from mosaic_ner.training import tune as search_module
-from mosaic_ner.training.arguments import ModelArguments, RunArguments, given
-from mosaic_ner.training.search_space import Option, Plan, SearchError, read_plan
-from mosaic_ner.training.trainer import NERTrainer
-from mosaic_ner.training.tune import Search, SearchTrainer
+from mosaic_ner.training import search_space, tune
+from mosaic_ner.training.arguments import as_argv, parse
+from mosaic_ner.training.bundle import TrainingData
+from mosaic_ner.training.search_space import Plan, SearchError, Variable
+from mosaic_ner.training.trainer import NERTrainer, run_arguments
+from mosaic_ner.training.tune import Search
 
-SMALL = [
-    "--corpora", "demo_gene", *TINY, "--max_train_documents", '{"demo_gene": 60}', "--num_train_epochs", "2",
-    "--per_device_train_batch_size", "2", "--report_to", "none",
-]  # fmt: skip
 SEED, TRIALS = 10, {"aioner": 3, "span_cvae": 2}
 # A window of 4 tokens has no room for text: such trials fail.
 SPACES = {
     "aioner": {
         "learning_rate": {"low": 5.0e-3, "high": 1.0e-2, "log": True},
-        "hidden_size": {"choices": [None, 16]},
+        "hidden_size": {"choices": [0, 16]},
         "max_tokens": {"choices": [4, 64]},
     },
     "span_cvae": {
@@ -42,13 +39,6 @@ SPACES = {
         "weight_decay": {"low": 0.0, "high": 0.1},
     },
 }
-
-
-def written(folder: Path, **content) -> Path:
-    """A search file."""
-    path = folder / "space.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def report(folder) -> dict:
@@ -73,10 +63,10 @@ def searched(request, tmp_path_factory, tiny_encoder_dir):
                 return original(self, texts, *args, **kwargs)
 
             patch.setattr(owner, "__call__", watched)
-        patch.setattr(search_module, "logger", log := logging.Logger("search", logging.INFO))
+        patch.setattr(tune, "logger", log := logging.Logger("search", logging.INFO))
         log.addHandler(handler)
-        more = ["--encoder", tiny_encoder_dir, "--hp_search", path, "--seed", SEED, "--output_dir", folder / "out"]
-        run(*SMALL, "--family", request.param, *more)
+        model = ["--family", request.param, "--encoder", tiny_encoder_dir, "--max_tokens", "64"]
+        run(*SMALL, *model, "--hp_search", path, "--seed", SEED, "--output_dir", folder / "out")
     return SimpleNamespace(family=request.param, folder=folder / "out", seen=seen, lines=lines)
 
 
@@ -145,15 +135,15 @@ def test_the_best_recipe_gives_the_best_trials_scores(searched, monkeypatch, tmp
 
 @pytest.fixture
 def search_for(demo_corpora, tiny_encoder_dir):
-    """Function: options of the plan, model options → a `Search` on a few generated documents."""
+    """Function: variables of the plan, options → a `Search` on a few generated documents."""
 
-    def make(options: list[Option], n_trials=3, sampler="tpe", pruner="none", validation=True, **model):
-        plan = Plan("space.yaml", n_trials, sampler, pruner, {o.name: o for o in options})
-        arguments = ModelArguments(**({"encoder": str(tiny_encoder_dir), "max_tokens": 64} | model))
+    def make(variables: list[Variable], n_trials=3, sampler="tpe", pruner="none", validation=True, **options):
+        plan = Plan("space.yaml", n_trials, sampler, pruner, {v.name: v for v in variables})
+        options = {"corpora": ["demo_gene"], "encoder": str(tiny_encoder_dir), "max_tokens": 64} | options
         part = demo_corpora["demo_gene"]
+        data = TrainingData(DEMO_LABEL_SPACE.restricted_to(["demo_gene"]), {"demo_gene": part["train"][:8]})
         held = {"demo_gene": part["validation"][:4]} if validation else {}
-        space = DEMO_LABEL_SPACE.restricted_to(["demo_gene"])
-        return Search(plan, arguments, space, {"demo_gene": part["train"][:8]}, held)
+        return Search(plan, parse(as_argv(options)), data, held)
 
     return make
 
@@ -173,22 +163,23 @@ def pretend(monkeypatch, tmp_path):
             memory, "clear_device_cache", lambda **_: None
         )  # there is nothing to free, and it takes long
         monkeypatch.setattr("gc.collect", lambda *_: 0)
-        args = RunArguments(output_dir=str(tmp_path), report_to="none", disable_tqdm=True, use_cpu=True, seed=seed)
-        search.run(args, {"corpora": ["demo_gene"]}, lambda path, content: path.write_text(json.dumps(content)))
+        train = replace(search.arguments.train, output_dir=str(tmp_path), report_to="none")
+        search.run(run_arguments(train, {"disable_tqdm": True, "use_cpu": True, "seed": seed}))
         return search
 
     return make
 
 
-RATE = Option("learning_rate", low=1e-5, high=1e-3, log=True)
-WIDTH = Option("max_tokens", integer=True, low=32, high=64, step=16)
+RATE = Variable("learning_rate", low=1e-5, high=1e-3, log=True)
+WIDTH = Variable("max_tokens", integer=True, low=32, high=64, step=16)
 
 
 @pytest.mark.parametrize("sampler", search_space.SAMPLERS)
 def test_the_seed_decides_what_is_drawn(search_for, pretend, sampler):
     drawn = []
     for seed in (1, 1, 2):
-        search = search_for([RATE, WIDTH, Option("flat", choices=(None, True, False))], 12, sampler, family="sruner")
+        flat, overlap = Variable("flat", choices=(True, False)), Variable("window_overlap", True, choices=(None, 4))
+        search = search_for([RATE, WIDTH, flat, overlap], 12, sampler, family="sruner")
         pretend(search, lambda _, values: [values["learning_rate"]], seed)
         drawn.append([t["options"] for t in search.trials])
     assert drawn[0] == drawn[1] != drawn[2]
@@ -196,7 +187,8 @@ def test_the_seed_decides_what_is_drawn(search_for, pretend, sampler):
     assert len(set(rates)) == 12
     assert all(1e-5 <= rate <= 1e-3 for rate in rates)
     assert {values["max_tokens"] for values in drawn[0]} == {32, 48, 64}
-    assert {values["flat"] for values in drawn[0]} <= {None, True, False}
+    assert {values["flat"] for values in drawn[0]} <= {True, False}
+    assert {values["window_overlap"] for values in drawn[0]} == {None, 4}
 
 
 def test_the_best_epoch_counts(search_for, pretend):
@@ -243,11 +235,11 @@ def test_features_are_built_anew_where_a_model_option_changes_only(search_for):
 
 def test_training_options_are_set_on_the_arguments(search_for, pretend):
     options = [
-        Option("head_learning_rate", choices=(None, 1e-3)),
-        Option("per_device_train_batch_size", integer=True, low=1, high=8),
-        Option("num_train_epochs", low=1, high=3, step=1),
-        Option("balanced_sampling", choices=(True, False)),
-        Option("lr_scheduler_type", choices=("linear", "cosine")),
+        Variable("head_learning_rate", choices=(None, 1e-3)),
+        Variable("per_device_train_batch_size", integer=True, low=1, high=8),
+        Variable("num_train_epochs", low=1, high=3, step=1),
+        Variable("balanced_sampling", choices=(True, False)),
+        Variable("lr_scheduler_type", choices=("linear", "cosine")),
     ]
     seen = []
 
@@ -329,143 +321,6 @@ def test_trials_are_pruned_by_the_number_of_evaluations(search_for, pretend):
     assert len(search.trials[5]["history"]) == 1
     assert search.trials[5]["objective"] == 0.4
     assert "reason" not in search.trials[5]
-
-
-# ---- what is refused, before anything is trained
-
-
-SPACE = {"learning_rate": {"low": 1e-4, "high": 1e-3}}
-REFUSED = {
-    "unknown": ({"lerning_rate": {"low": 1, "high": 2}}, [], ["'lerning_rate'", "'learning_rate'"]),
-    "family": ({"family": {"choices": ["aioner"]}}, [], ["'family' may not vary", "learning_rate", "recipe"]),
-    "encoder": ({"encoder": {"choices": ["scratch"]}}, [], ["'encoder' may not vary"]),
-    "seed": ({"seed": {"low": 1, "high": 2}}, [], ["'seed' may not vary"]),
-    "output": ({"output_dir": {"choices": ["a"]}}, [], ["'output_dir' may not vary"]),
-    "data": ({"mapping": {"choices": ["shared", "aioner"]}}, [], ["'mapping' may not vary"]),
-    "list": ({"bridge": {"choices": ["a", "b"]}}, [], ["'bridge' may not vary"]),
-    "word": ({"dropout": {"choices": [0.1, "much"]}}, [], ["dropout: 'much'", "expected numbers"]),
-    "truth": ({"hidden_size": {"choices": [8, True]}}, [], ["hidden_size: True", "expected whole numbers"]),
-    "fraction": ({"hidden_size": {"low": 1.5, "high": 8}}, [], ["hidden_size: 1.5", "whole numbers"]),
-    "nothing": ({"max_tokens": {"choices": [None, 64]}}, [], ["max_tokens: None", "whole numbers"]),
-    "number": ({"classifier": {"choices": [1, 2]}}, [], ["classifier: 1", "expected words"]),
-    "range": ({"classifier": {"low": 1, "high": 2}}, [], ["classifier", "no low and high", "choices"]),
-    "choice": ({"classifier": {"choices": ["crf", "sofmax"]}}, [], ["--classifier is 'sofmax'", "'softmax'"]),
-    "schedule": ({"lr_scheduler_type": {"choices": ["linar", "cosine"]}}, [], ["'linar'", "'linear'"]),
-    "order": ({"dropout": {"low": 0.3, "high": 0.1}}, [], ["low is 0.3 and high 0.1"]),
-    "log": ({"dropout": {"low": 0.0, "high": 0.1, "log": True}}, [], ["dropout", "log: true", "above 0"]),
-    "log_step": ({"learning_rate": {"low": 1, "high": 2, "log": True, "step": 1}}, [], ["log: true", "without a step"]),
-    "step": ({"hidden_size": {"low": 8, "high": 15, "step": 4}}, [], ["steps of 4", "from 8 to 15"]),
-    "form": ({"dropout": [0.1, 0.2]}, [], ["dropout is [0.1, 0.2]", "{low, high}", "choices"]),
-    "misspelt": ({"dropout": {"lo": 0.1, "high": 0.2}}, [], ["dropout", "{low, high}"]),
-    "twice": ({"dropout": {"choices": [0.1, 0.1]}}, [], ["a value twice"]),
-    "empty": ({"dropout": {"choices": []}}, [], ["choices is []"]),
-    "no_space": ({}, [], ["space is {}", "learning_rate"]),
-    "unread": ({"max_span_width": {"low": 2, "high": 4}}, [], ["'max_span_width'", "family aioner", "hidden_size"]),
-    "no_decoder": ({"generator_learning_rate": {"low": 1e-4, "high": 1e-3}}, [], ["'generator_learning_rate'", "effect"]),
-    "lora": ({"lora_alpha": {"low": 1, "high": 8}}, [], ["lora_alpha", "--lora_rank"]),
-    "steps": ({"num_train_epochs": {"low": 1, "high": 2}}, ["--max_steps", "3"], ["num_train_epochs", "max_steps is 3"]),
-    "rates": (
-        {"balanced_sampling": {"choices": [False, True]}}, ["--sampling_rates", '{"Gene": 2}'],
-        ["balanced_sampling: True", "--sampling_rates"],
-    ),
-    "no_validation": (
-        SPACE, ["--train_file", "own.pubtator", "--test_file", "own.pubtator", "--keep_overlap"],
-        ["validation documents", "--validation_fraction"],
-    ),
-    "model": (SPACE, ["--model_name_or_path", "x"], ["--hp_search trains new models", "--model_name_or_path"]),
-    "predict": (SPACE, ["--do_predict"], ["--hp_search trains new models", "--do_predict"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_can_be_told_before_is_told_before(tmp_path, monkeypatch, capsys, case):
-    space, argv, expected = REFUSED[case]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(SearchTrainer, "train", None)
-    Path("own.pubtator").write_text("1|t|Hello TP53\n1|a|x\n1\t6\t10\tTP53\tGene\n\n")
-    corpora = [] if "--train_file" in argv else SMALL[:2]
-    message = fails(
-        capsys, *corpora, *TINY, "--report_to", "none", "--hp_search", written(tmp_path, space=space), *argv
-    )
-    for piece in expected:
-        assert piece in message
-    assert not Path("outputs").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"sampler": "tpee"}, ["sampler is 'tpee'", "'tpe'"]),
-        ({"pruner": "hyperband"}, ["pruner is 'hyperband'", "none, median"]),
-        ({"n_trials": 0}, ["n_trials is 0"]),
-        ({"n_trials": "many"}, ["n_trials is 'many'"]),
-        ({"n_trial": 3}, ["unknown key 'n_trial'", "'n_trials'"]),
-    ],
-)
-def test_wrong_search_files(tmp_path, content, expected):
-    path = written(tmp_path, **({"space": SPACE} | content))
-    with pytest.raises(SearchError) as error:
-        read_plan({"hp_search": str(path)})
-    for piece in [str(path), *expected]:
-        assert piece in str(error.value)
-
-
-def test_a_search_file_that_is_not_there(tmp_path, capsys):
-    written(tmp_path, space=SPACE)
-    message = fails(capsys, *SMALL, "--hp_search", tmp_path / "spice.yaml")
-    assert "no search file" in message
-    assert "space.yaml'" in message
-
-
-def test_optuna_is_an_extra(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    message = fails(capsys, *SMALL, "--hp_search", written(tmp_path, space=SPACE))
-    assert "--hp_search needs optuna: pip install 'mosaic-ner[search]'" in message
-
-
-def test_one_process_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(search_space, "PartialState", lambda: SimpleNamespace(num_processes=2))
-    with pytest.raises(SearchError, match=r"one process, but here are 2.*--num_processes 1"):
-        read_plan({"hp_search": str(written(tmp_path, space=SPACE))})
-
-
-def test_numbers_that_yaml_takes_for_text(tmp_path):
-    path = tmp_path / "space.yaml"
-    path.write_text(
-        "space:\n  learning_rate: {low: 1e-5, high: 1e-3, log: true}\n  hidden_size: {choices: ['8', 16]}\n"
-    )
-    options = read_plan({"hp_search": str(path), "report_to": "none"}).options
-    assert (options["learning_rate"].low, options["learning_rate"].high) == (1e-5, 1e-3)
-    assert options["hidden_size"].choices == (8, 16)
-    assert all(type(value) is int for value in options["hidden_size"].choices)
-
-
-def test_what_a_command_line_says_as_a_recipe(tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text("corpora: [demo]\nseed: 7\nlearning_rate: 2e-3\nsampling_rates: {Gene: 2}\n")
-    assert given([str(path), "--seed", "8", "--corpora", "demo_all", "demo_gene", "--noise", "false", "--bf16"]) == {
-        "corpora": ["demo_all", "demo_gene"], "seed": 8, "learning_rate": "2e-3", "sampling_rates": {"Gene": 2},
-        "noise": False, "bf16": True,
-    }  # fmt: skip
-
-
-# ---- the search files of this repository
-
-
-FILES = sorted((ROOT / "recipes").rglob("search.yaml"))
-
-
-def test_there_are_search_files():
-    assert {path.parent.name for path in FILES} >= {"aioner", "joint_ib", "span_cvae", "sruner"}
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name)
-def test_every_search_file_fits_its_family(path, demo_corpora, tiny_encoder_dir):
-    plan = read_plan({"hp_search": str(path), "report_to": "none"})
-    arguments = ModelArguments(family=path.parent.name, encoder=str(tiny_encoder_dir), max_tokens=64)
-    part = demo_corpora["demo_gene"]
-    space = DEMO_LABEL_SPACE.restricted_to(["demo_gene"])
-    Search(plan, arguments, space, {"demo_gene": part["train"][:4]}, {"demo_gene": part["validation"][:2]})
 
 
 def test_no_validation_documents(search_for):
