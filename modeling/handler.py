@@ -190,14 +190,14 @@ def _has_own_code(folder: Path) -> bool:
 
 
 def _stride(tokenizer, folder: Path) -> int:
-    """Tokens that two windows of a stock export share: a quarter of a window's."""
+    """Tokens that two stretches of a long text share. The same as hub/stride.py has; this file ships alone."""
     room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
     if not 4 <= room < UNLIMITED:
         raise FolderError(
             f"{folder}: expected a model_max_length in tokenizer_config.json that leaves 4 tokens of text or more, got "
             f"{tokenizer.model_max_length}; long texts could not be cut into windows"
         )
-    return room // 4
+    return min(64, tokenizer.model_max_length // 4)
 
 
 def _mention(text: str, found: dict) -> dict:
