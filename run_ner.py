@@ -11,8 +11,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mosaic_ner.data_builders.console import quiet_requests
-from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.data_builders.console import one_message, quiet_requests
 from mosaic_ner.training.arguments import Arguments, parse
 
 logger = logging.getLogger("run_ner")
@@ -46,11 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     if {"-h", "--help", "--help_all"} & set(argv):
         rows = "".join(f"  mosaic-ner {name:<13}{what}\n" for name, (_, what) in COMMANDS.items())
         sys.stdout.write(f"commands (each has its own --help):\n{rows}  mosaic-ner [recipe]  training, as follows\n\n")
-    try:
+    with one_message("run_ner.py"):
         run(parse(argv))
-    except UserError as error:
-        sys.stderr.write(f"run_ner.py: error: {error}\n")
-        sys.exit(2)
 
 
 def run_command(name: str, argv: list[str]) -> None:

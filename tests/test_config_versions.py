@@ -123,15 +123,16 @@ def test_a_converted_model_is_the_same(saved, demo_texts, tmp_path, name):
     bundle, new, old = saved(name)
     convert_folder(old, tmp_path / "converted")
     assert plain(read(tmp_path / "converted"), "tasks") == plain(read(new), "tasks")
-    model, tokenizer = load(str(tmp_path / "converted"))
-    assert plain(model.config.to_dict()) == plain(bundle.model.config.to_dict())
-    texts = [*demo_texts[:4], "𝔤𝔢𝔫𝔢 BRCA1 causes velosis.", "", " ".join(demo_texts[4:7])]
-    first, again = (MentionPredictor(*pair) for pair in ((bundle.model, bundle.tokenizer), (model, tokenizer)))
+    (original, _), (model, tokenizer) = (load(str(folder)) for folder in (new, tmp_path / "converted"))
+    assert plain(model.config.to_dict()) == plain(original.config.to_dict()) == plain(bundle.model.config.to_dict())
+    texts = [*demo_texts[:2], "𝔤𝔢𝔫𝔢 BRCA1 causes velosis.", "", " ".join(demo_texts[2:4])]
+    # Both as they are loaded: weights that begin elsewhere in memory than in a file can give other roundings.
+    first, again = (MentionPredictor(m, tokenizer) for m in (original, model))
     seen = set()
     for corpus in (None, *model.config.labels.corpora):
         for mode in [None, "native"] if corpus and model.knows_native_types(corpus) else [None]:
             tasks = model.tasks_for(corpus, mode)
-            assert tasks == bundle.model.tasks_for(corpus, mode)
+            assert tasks == original.tasks_for(corpus, mode)
             found, expected = (predictor(texts, tasks) for predictor in (again, first))
             assert [[(m.key, m.score) for m in row] for row in found] == [
                 [(m.key, m.score) for m in row] for row in expected

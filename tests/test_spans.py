@@ -159,6 +159,12 @@ def test_units_are_those_of_the_window_and_not_of_the_text_before_it():
         assert window.units("pretoken") == [(0, len(window.input_ids))]
 
 
+def test_a_window_finds_its_units_once():
+    window = window_of("bytes", "the mRNA of p53")
+    assert window.units("pretoken") is window.units("pretoken")
+    assert len(window.units("token")) > len(window.units("pretoken"))
+
+
 # ---- vectors of units
 
 

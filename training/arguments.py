@@ -274,7 +274,7 @@ def _whose(key: str, family: str, known) -> str:
     owners = [name for name in families.names() if name != family and key in specs(families.family(name).Options)]
     if owners:
         return f": it is an option of {' and '.join(owners)}, and the family here is {family}; leave it out"
-    return nearest(key, known)
+    return nearest(key, known, listing=False)
 
 
 def _said(argv: list[str]) -> set[str]:
