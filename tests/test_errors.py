@@ -17,6 +17,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.training import families
 from mosaic_ner.training.evaluator import Evaluator
 from mosaic_ner.training.metrics import error_split, score_mentions
+from mosaic_ner.training.results import Results
 
 TYPES = ("Gene", "Drug", "Cell")
 PARTS = ("boundary", "both", "apart")
@@ -218,14 +219,14 @@ def test_runs_without_the_figures_end_with_a_message(tmp_path, capsys):
 
 
 def test_the_card_has_them_where_the_results_do(trained_dir):
-    found = results(trained_dir)
-    found["test"]["demo_gene"]["errors"] = ERRORS
+    found = Results.read(trained_dir)
+    found.test["demo_gene"]["errors"] = ERRORS
     text = str(card_module.build_card(found, "name"))
     assert "\n\n### Errors\n\nFalse positives by what" in text
     assert "| demo_gene | false positives | 8 | 2 | 6 | 3 | 1 | 2 |" in text
     assert "| demo_gene | missed | 18 | 2 | 16 | 4 | 5 | 7 |\n" in text
     assert "| demo_disease | missed |" in text
     assert "\n\n\n" not in text
-    for report in found["test"].values():
+    for report in found.test.values():
         del report["errors"]  # as in results of earlier versions
     assert "### Errors" not in str(card_module.build_card(found, "name"))
