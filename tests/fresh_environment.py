@@ -3,10 +3,11 @@
 python tests/fresh_environment.py prepare FOLDER                 where mosaic_ner is installed, with its test extra
 python -I tests/fresh_environment.py check FOLDER [PUBLISHED …]  by the Python of the other environment
 
-`prepare` writes a published folder of a small, untrained but talkative model of each family, and expected.json: texts, and the
-mentions and scores that its own process finds. `check` finds them again by AutoModel, AutoModelForTokenClassification,
-pipeline and EndpointHandler, and prints a row per family; it fails on any mention more or less and on scores that differ.
-PUBLISHED are further published folders, of which nothing is known but that the four ways have to agree.
+`prepare` writes a published folder of a small, untrained but talkative model of each family, and expected.json: texts,
+and the mentions and scores that its own process finds. `check` finds them again by AutoModel,
+AutoModelForTokenClassification, pipeline and EndpointHandler, and prints a row per family; it fails on any mention more
+or less and on scores that differ. PUBLISHED are further published folders, of which nothing is known but that the four
+ways have to agree.
 """
 
 from __future__ import annotations

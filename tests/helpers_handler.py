@@ -1,4 +1,4 @@
-"""What the tests of modeling/handler.py are made of: a server as that of an inference endpoint, and folders to serve."""
+"""What the tests of modeling/handler.py are made of: a server like an inference endpoint's, and folders."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_an_environment_with_the_package_is_refused(capsys, tmp_path):
 
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path):
-    """Function: mentions of each text by way → a prepared folder, in an environment that passes, where they are found."""
+    """Function: mentions of each text by way → a prepared folder, in an environment where they are found."""
     texts = ["BRCA1 here", ""]
 
     def make(expected=None, **found):

@@ -1,4 +1,4 @@
-"""`--do_predict`: any format in, any single-file format out, in order, as a stream, the same bytes however it is run."""
+"""`--do_predict`: any format in, any single-file format out, in order, as a stream, the same bytes in any way."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTPUTS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ".iob2"]
 
 @pytest.fixture(scope="module")
 def collection(demo_corpora):
-    """Documents of every shape: in an order that is no sorting's, one of 3,000 words, astral characters, no mentions."""
+    """Documents of every shape, in an order that is no sorting's; one of 3,000 words, one with astral characters."""
     demo = demo_corpora["demo_all"]["test"][:9]
     long = " ".join(d.text for d in demo_corpora["demo_all"]["train"])
     words = long.split(" ")

@@ -47,7 +47,9 @@ def error_of(call):
     return None
 
 out["without_trust"] = error_of(lambda: AutoModel.from_pretrained(folder, trust_remote_code=False))
-out["pipeline_without_trust"] = error_of(lambda: pipeline("token-classification", model=folder, trust_remote_code=False))
+out["pipeline_without_trust"] = error_of(
+    lambda: pipeline("token-classification", model=folder, trust_remote_code=False)
+)
 
 def look(folder):
     seen = {}
@@ -84,7 +86,8 @@ out["unknown_argument"] = error_of(lambda: ner(texts, treshold=0.5))
 out["unknown_corpus"] = error_of(lambda: ner(texts, corpus="demo_gen"))
 out["unknown_task"] = error_of(lambda: ner(texts, tasks=["Gen"]))
 out["unknown_types"] = error_of(lambda: ner(texts, corpus="demo_gene", types="nativ"))
-out["native"] = [error_of(lambda: ner(texts, types="native", **a)) for a in ({"corpus": "demo_gene"}, {"tasks": ["Gene"]}, {})]
+native = {"corpus": "demo_gene"}, {"tasks": ["Gene"]}, {}
+out["native"] = [error_of(lambda: ner(texts, types="native", **asked)) for asked in native]
 out["no_text"] = error_of(lambda: ner(7))
 out["empty"] = [ner(""), ner("  ")]
 model.save_pretrained(again)
@@ -114,7 +117,10 @@ def here(trained_dir, texts):
         tasks = predictor.model.tasks_named(names) if names else predictor.model.tasks_for()
         return [
             [
-                {"entity_group": m.type, "score": round(m.score, 4), "word": t[m.start : m.end], "start": m.start, "end": m.end}
+                {
+                    "entity_group": m.type, "score": round(m.score, 4), "word": t[m.start : m.end],
+                    "start": m.start, "end": m.end,
+                }
                 for m in predictor([t], tasks)[0]
             ]
             for t in texts
@@ -331,8 +337,8 @@ def nesting(build_bundle):
 
 
 def saved_as(bundle, name: str):
-    """The bundle's model as the folder of that name has it. In "exact", in float64, no rounding can turn one action into
-    another, as it could over thousands of steps where batches differ."""
+    """The bundle's model as the folder of that name has it. In "exact", in float64, no rounding can turn one action
+    into another, as it could over thousands of steps where batches differ."""
     return copy.deepcopy(bundle.model).double() if name == "exact" else bundle.model
 
 

@@ -325,7 +325,10 @@ WRONG = {
         ["'--max_span_width'", "an option of span_cvae and joint_ib", "the family here is aioner", "leave it out"],
     ),
     "checkpoint": (["--corpora", "demo", "--resume_from_checkpoint", "no/such"], ["'no/such'", "has no checkpoint"]),
-    "data_dir": (["--corpora", "biored", "--data_dir", "nowhere"], ["BioRED_TrainDev.PubTator", "--data_dir", "https://"]),
+    "data_dir": (
+        ["--corpora", "biored", "--data_dir", "nowhere"],
+        ["BioRED_TrainDev.PubTator", "--data_dir", "https://"],
+    ),
     "nothing": ([], ["--corpora", "--train_file"]),
     "mapping_file": (["--train_file", "good.pubtator", "--extra_mapping", "none.tsv"], ["none.tsv", "columns"]),
     "no_shared_type": (
@@ -352,7 +355,8 @@ WRONG = {
 def with_files(tmp_path, monkeypatch):
     """A current folder with a few files of a user's."""
     files = {
-        "good.pubtator": BROKEN.replace("TP54", "TP53"), "broken.pubtator": BROKEN, "notes.docx": "x", "empty.pubtator": "",
+        "good.pubtator": BROKEN.replace("TP54", "TP53"), "broken.pubtator": BROKEN, "notes.docx": "x",
+        "empty.pubtator": "",
         "recipe.yaml": "corpora: [demo]\nlerning_rate: 1\n", "torn.yaml": "a: [1\n", "list.yaml": "- a\n",
         "none_shared.tsv": "corpus\tnative_type\tshared_type\nuser\tGene\t-\n",
     }  # fmt: skip

@@ -118,7 +118,7 @@ def test_an_unmapped_type_or_corpus_is_an_error_never_a_silent_drop():
 
 
 def test_new_types_have_tasks_of_their_own_beside_the_bridges():
-    """AIONER-Merged: ALL looks for what the bridge annotates; the negative of a new type is never taught by the bridge."""
+    """AIONER-Merged: ALL looks for what the bridge annotates; the bridge never teaches the negative of a new type."""
     space = LabelSpace({**DEMO_LABEL_SPACE.corpora, "plants": {"Plant": "Plant", "Fungus": "Fungus"}})
     scheme = build_scheme("aio", space, ["demo_all"])
     assert scheme.task("ALL").types == ("Gene", "Disease", "Chemical", "Species")
@@ -143,7 +143,7 @@ SCHEMES = ["aio", "naive", "mtl"]
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("trained", [["odd"], ["demo_all", "odd"], None])
 def test_a_corpus_without_any_shared_type_trains_no_tagger(build_bundle, bert_dir, scheme, trained):
-    with pytest.raises(LabelError, match="^odd can't train a tagger, which learns shared types: ") as error:
+    with pytest.raises(LabelError, match=r"^odd can't train a tagger, which learns shared types: ") as error:
         build_bundle(ODD, encoder=str(bert_dir), trained=trained, scheme=scheme)
     for piece in ("(protein, cell_type)", "--mapping", "--extra_mapping", "--types", "--family", "--test_corpora"):
         assert piece in str(error.value)
