@@ -175,7 +175,9 @@ def check_output(folder: Path) -> None:
         raise PublishError(f"--output: {str(folder)!r} is a file, expected a folder")
     others = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet" and p != folder / "README.md"]
     readme = folder / "README.md"
-    ours = readme.is_file() and MADE_BY.partition(" publish_data")[2] in readme.read_text(encoding="utf-8", errors="replace")
+    ours = readme.is_file() and MADE_BY.partition(" publish_data")[2] in readme.read_text(
+        encoding="utf-8", errors="replace"
+    )
     if any(folder.iterdir()) and (others or not ours):
         what = others[0] if others else folder
         raise PublishError(

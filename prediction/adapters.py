@@ -105,7 +105,7 @@ class Adapters:
 
         Args:
             model, parts: the model and what its encoder came with.
-            options: those that say how adapters are made (`ModelArguments` of training/options.py).
+            options: those that say how adapters are made (`ModelOptions` of training/arguments.py).
         """
         peft = require("peft", "--lora_rank", "peft")
         mapping = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING

@@ -82,10 +82,6 @@ class ModelOptions(Options):
                 )
         elif self.encoder == "scratch":
             raise ArgumentError("--lora_rank freezes the encoder; --encoder scratch has nothing in it yet to freeze")
-        if self.encoder != "scratch":
-            for name in ("scratch_layers", "scratch_hidden_size"):
-                if getattr(self, name) != specs(ModelOptions)[name].default:
-                    raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
 
     @property
     def given_encoder(self) -> str | None:
@@ -259,13 +255,15 @@ def parse(argv: list[str]) -> Arguments:
     for key, value in trainer.items():
         trainer_specs()[key].check(value)
     arguments = Arguments(*made, trainer, given)
-    _check(arguments, _said(argv))
+    said = _said(argv)
+    # A recipe of an encoder from scratch may be given another one, not a size that its own encoder can't have.
+    _check(arguments, said, said if recipe.get("encoder") == "scratch" else said | recipe.keys())
     return arguments
 
 
 def _family_name(recipe: dict, argv: list[str]) -> str:
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--family", default=recipe.get("family", specs(ModelOptions)["family"].default))
+    parser.add_argument("--family", default=recipe.get("family") or specs(ModelOptions)["family"].default)
     return str(parser.parse_known_args(argv)[0].family)
 
 
@@ -282,14 +280,16 @@ def _said(argv: list[str]) -> set[str]:
     return {word[2:].split("=")[0] for word in argv if word.startswith("--")}
 
 
-def _check(arguments: Arguments, said: set[str]) -> None:
-    """What lies between groups of options."""
+def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
+    """What lies between groups of options: those said on the command line, and those that may give an encoder's size."""
     model, _, train, prediction, own = arguments.groups
     trained = model.model_name_or_path is not None
     if train.hp_search:
         for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
             if arguments.given.get(name):
                 raise ArgumentError(f"--hp_search trains new models from --encoder; leave out --{name}")
+    for name in sorted(sized & {"scratch_layers", "scratch_hidden_size"}) if model.encoder != "scratch" else ():
+        raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
     if trained:
         learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions)}
         for name in sorted(said & {n for n, s in learnt.items() if s.rules.get("published", True)} - _TRAINED):
