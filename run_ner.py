@@ -16,7 +16,7 @@ from mosaic_ner.training.arguments import Arguments, parse
 
 logger = logging.getLogger("run_ner")
 
-COMMANDS = {
+COMMANDS = {  # command → its module in the package, and what it is for
     "publish": ("hub.publish", "a trained model as the folder that goes to the Hub; --upload sends it"),
     "verify": ("hub.verify", "whether a folder is what it says, before anything in it runs"),
     "export": ("hub.export", "a model for programs without this package"),
@@ -33,11 +33,10 @@ COMMANDS = {
     "synonyms": ("data_builders.synonyms", "how many mentions have synonyms"),
     "options": ("training.options_table", "all options, as Markdown"),
 }
-"""Command → its module in the package, and what it is for."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line entry; a user's mistake ends with one message and exit code 2."""
+    """Command line entry; a user's mistake ends with one message and exit code 2, a prediction that lacks records with 3."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] and argv[0] in COMMANDS:
         run_command(argv[0], argv[1:])
@@ -46,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         rows = "".join(f"  mosaic-ner {name:<13}{what}\n" for name, (_, what) in COMMANDS.items())
         sys.stdout.write(f"commands (each has its own --help):\n{rows}  mosaic-ner [recipe]  training, as follows\n\n")
     with one_message("run_ner.py"):
-        run(parse(argv))
+        if run(parse(argv)):
+            sys.exit(3)
 
 
 def run_command(name: str, argv: list[str]) -> None:
@@ -62,8 +62,8 @@ def run_command(name: str, argv: list[str]) -> None:
         sys.exit(status)
 
 
-def run(arguments: Arguments) -> None:
-    """Searches, predicts, evaluates or, if nothing else was asked for, trains."""
+def run(arguments: Arguments) -> int:
+    """Searches, predicts, evaluates or, if nothing else was asked for, trains; returns how many records it had to leave out."""
     from accelerate import PartialState
     from mosaic_ner.training.allocator import keep_freed_memory
     from mosaic_ner.training.trainer import run_arguments
@@ -73,16 +73,13 @@ def run(arguments: Arguments) -> None:
     args = run_arguments(arguments.train, arguments.trainer)  # begins the processes (with --use_cpu on CPUs)
     logging.basicConfig(level="INFO" if PartialState().is_main_process else "ERROR", format="%(message)s")
     quiet_requests()
-    if PartialState().num_processes > 1:
-        logger.info("on %d processes", PartialState().num_processes)
-    if arguments.train.hp_search:
-        tune(arguments, args)
-    elif arguments.prediction.do_predict:
-        predict(arguments, args)
-    elif arguments.model.model_name_or_path:
-        evaluate(arguments, args)
-    else:
-        train(arguments, args)
+    if (processes := PartialState().num_processes) > 1:
+        logger.info("on %d processes", processes)
+    if arguments.prediction.do_predict and not arguments.train.hp_search:
+        return predict(arguments, args)
+    job = tune if arguments.train.hp_search else evaluate if arguments.model.model_name_or_path else train
+    job(arguments, args)
+    return 0
 
 
 def train(arguments: Arguments, args) -> None:
@@ -91,7 +88,7 @@ def train(arguments: Arguments, args) -> None:
     from mosaic_ner.data_builders.run_data import load_run_data
     from mosaic_ner.training.bundle import TrainingData, build
     from mosaic_ner.training.evaluator import evaluator_for
-    from mosaic_ner.training.trainer import NERTrainer
+    from mosaic_ner.training.trainer import NERTrainer, without_validation
     from transformers import set_seed
 
     begin = time.perf_counter()
@@ -106,8 +103,7 @@ def train(arguments: Arguments, args) -> None:
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
     if not data.validation:
-        args.eval_strategy, args.load_best_model_at_end, args.save_strategy = "no", False, "no"
-        logger.warning("no validation documents: the last checkpoint is the model (see --validation_fraction)")
+        without_validation(args, arguments.given)
     trainer = NERTrainer(bundle, args, evaluator, data.validation, train_dataset=dataset)
     windows, padding = trainer.describe_epoch()
     logger.info("training: %d windows an epoch, %.1f%% of the tokens are padding", windows, 100 * padding)
@@ -175,8 +171,8 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     logger.info("written to %s: %s", out, ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
 
 
-def predict(arguments: Arguments, args) -> None:
-    """Annotates a file of any supported format (see prediction/annotate.py)."""
+def predict(arguments: Arguments, args) -> int:
+    """Annotates a file or folder of any supported format (see prediction/annotate.py)."""
     from accelerate import PartialState
     from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.annotate import annotate_file
@@ -185,13 +181,12 @@ def predict(arguments: Arguments, args) -> None:
 
     model, data, options = arguments.model, arguments.data, arguments.prediction
     network, tokenizer = load(model.model_name_or_path, model.given_encoder)
-    predictor = MentionPredictor(
-        network.to(args.device), tokenizer, args.per_device_eval_batch_size, shard_of(PartialState())
-    )
+    size, shard = args.per_device_eval_batch_size, shard_of(PartialState())
+    predictor = MentionPredictor(network.to(args.device), tokenizer, size, shard)
     if options.predict_corpus:
         network.config.labels.native_types(options.predict_corpus)  # an unknown corpus is an error
     tasks = network.tasks_for(options.predict_corpus, model.prediction_mode)
-    annotate_file(predictor, tasks, options, model.model_name_or_path, data.policy, data.repeated_ids)
+    return annotate_file(predictor, tasks, options, model.model_name_or_path, data)
 
 
 if __name__ == "__main__":

@@ -293,6 +293,7 @@ def annotate(draft: Draft, corpus: str) -> Document:
         id=draft.id,
         corpus=corpus,
         text=draft.text,
+        article=f"demo:{draft.id}",
         annotated_types=frozenset(DEMO_LABEL_SPACE.native_types(corpus)),
         passages=(
             Passage(0, len(draft.title), "title"),

@@ -6,6 +6,7 @@ Standard library only, so that `--help` is quick.
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mosaic_ner.modeling.label_space import UserError, nearest
+
+from .overlap import MODES
 
 
 class ArgumentError(UserError):
@@ -103,6 +106,15 @@ class Options:
         return {n: v for n, s, v in rows if s.rules.get("published", True) and v not in (s.default, None, [])}
 
 
+FORMATS = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "text", "genia_jsonl")
+"""Those of data_builders/formats, which would take its time to import."""
+OFFSET_UNITS = (
+    "code_points", "utf16", "utf8", "crlf_once", "crlf_twice", "utf16_crlf_once", "utf16_crlf_twice", "utf8_crlf_once",
+    "utf8_crlf_twice",
+)  # fmt: skip
+"""Those of data_builders/formats/units.py."""
+
+
 @dataclass
 class DataOptions(Options):
     """Data."""
@@ -118,9 +130,25 @@ class DataOptions(Options):
     cache_dir: str | None = option(None, "cache of the built corpora; default: that of datasets", published=False)
     mapping: str = option("shared", "column of the label mapping: shared (CVAE-NER's Table 7), aioner or sruner")
     types: list[str] | None = option(None, "keep only these shared types (e.g. one type of a corpus)")
-    train_file: str | None = option(None, "your own training file; its format is told by its ending", exists=True)
-    validation_file: str | None = option(None, "your own validation file", exists=True)
-    test_file: str | None = option(None, "your own test file", exists=True)
+    train_file: str | None = option(
+        None, "your own training file or folder; its content tells its format, or else its ending", exists=True
+    )
+    validation_file: str | None = option(None, "your own validation file or folder", exists=True)
+    test_file: str | None = option(None, "your own test file or folder", exists=True)
+    format: str | None = option(
+        None,
+        "format of your own files and of --predict_input; default: what their content or ending says",
+        choices=FORMATS,
+    )
+    offset_unit: str = option(
+        "code_points",
+        "what the offsets of your files count: code_points, utf16 or utf8, each also with other line ends (crlf_once, "
+        "crlf_twice)",
+        choices=OFFSET_UNITS,
+    )
+    entity_type: str | None = option(None, "the type of IOB tags that have none (B, I, O)")
+    type_infon: str = option("type", "the infon that says the type of an annotation (BioC)")
+    tag_column: int | None = option(None, "the column of the tag in IOB files, from 1; default: the last", least=2)
     corpus_name: str = option("user", "name of the corpus in your own files")
     corpus_types: list[str] | None = option(
         None, "types your files annotate exhaustively; default: those found in the training file"
@@ -138,10 +166,18 @@ class DataOptions(Options):
     max_train_documents: dict | None = option(
         None, "JSON: corpus → number of training documents (subset curves), drawn by the seed"
     )
-    keep_overlap: bool = option(False, "keep training documents that are in an evaluation split (not honest)")
-    policy: str = option(
-        "strict",
-        "faults in your files: strict (an error) or lenient (counted and reported)",
+    overlap: str = option(
+        "remove",
+        "documents shared with evaluation: remove (from training), keep (not honest), evaluation (not scored); or JSON, corpus "
+        "→ one of these",
+    )
+    article_ids: str | None = option(
+        None, "ids of your files are article ids of this kind; default: texts alone tell", choices=("pmid", "pmcid")
+    )
+    policy: str | None = option(
+        None,
+        "faults in your files: strict (an error) or lenient (counted and reported); default: strict, in prediction lenient, "
+        "which also skips records that can't be read",
         choices=("strict", "lenient"),
     )
     repeated_ids: str | None = option(
@@ -149,3 +185,28 @@ class DataOptions(Options):
         "records of your files that share an id: error, or index (number them); default: by the policy",
         choices=("error", "index"),
     )
+
+    def check(self) -> None:
+        super().check()
+        for mode in self._overlap_modes().values():
+            if mode not in MODES:
+                hint = nearest(str(mode), MODES, listing=False)
+                raise ArgumentError(f"--overlap has {mode!r}; expected one of {', '.join(MODES)}{hint}")
+
+    def _overlap_modes(self) -> dict[str, str]:
+        if not self.overlap.startswith("{"):
+            return {"": self.overlap}
+        try:
+            return json.loads(self.overlap)
+        except ValueError as error:
+            raise ArgumentError(f"--overlap: {self.overlap!r} is no JSON object ({error})") from error
+
+    def overlap_mode(self, corpus: str) -> str:
+        """What is done with documents that training shares with the corpus's evaluation splits."""
+        modes = self._overlap_modes()
+        return modes.get(corpus, modes.get("", MODES[0]))
+
+    def reading(self) -> dict[str, Any]:
+        """How your own files are read, as `read_documents` (data_builders/formats) takes it, but for the policy."""
+        names = ("format", "repeated_ids", "offset_unit", "entity_type", "type_infon", "tag_column")
+        return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""Leakage between corpora: training documents that are in an evaluation split are found, removed and reported.
+"""Leakage between corpora: documents that are in training and in an evaluation split are found, taken out and reported.
 
 BioRED's articles are in many other corpora: the ten training files hold 72 of its 100 test documents, text for text.
 """
@@ -10,7 +10,7 @@ import logging
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mosaic_ner.modeling.document import Document
@@ -30,6 +30,8 @@ _SEPARATORS = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[^\W_]+")
 
 CAUSES = ("by_id", "by_text", "by_sentence")
+MODES = ("remove", "keep", "evaluation")
+"""What is done with shared documents: taken out of training, kept, or taken out of what is scored."""
 
 Place = tuple[str, int]
 """(evaluation set, position of the document in it)"""
@@ -40,7 +42,8 @@ class TrainingOverlap:
     """What was found in one training corpus.
 
     `causes` counts documents under the first cause that applies; `found_mentions` are the mentions of all of them,
-    `articles` their article ids.
+    `articles` their article ids. `removed`, `removed_mentions`: what was taken out. `equal_ids` counts documents whose id is
+    an evaluation document's, of another text, where one of the two ids isn't known to be an article's.
     """
 
     documents: int = 0
@@ -48,6 +51,9 @@ class TrainingOverlap:
     causes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
     found_mentions: int = 0
     articles: list[str] = field(default_factory=list)
+    removed: int = 0
+    removed_mentions: int = 0
+    equal_ids: int = 0
 
     @property
     def found(self) -> int:
@@ -63,6 +69,7 @@ class EvaluationOverlap:
     `mentions_in_training` of them are annotated in a training document of the same text, at the same offsets, with the
     same shared type: what a model gets right by copying. `copied` is what it would predict by copying: the distinct
     annotations of training documents of the same text, of the shared types that the document's own corpus annotates.
+    `mode` is one of `MODES`; `not_scored` counts the documents that were taken out of this set.
     """
 
     documents: int = 0
@@ -71,6 +78,8 @@ class EvaluationOverlap:
     mentions: int = 0
     mentions_in_training: int = 0
     copied: int = 0
+    mode: str = "remove"
+    not_scored: int = 0
 
     def copying(self) -> dict[str, float | int]:
         """Exact-match scores (0..1) of predicting the training annotations of the same text and nothing else."""
@@ -85,11 +94,15 @@ class EvaluationOverlap:
 
 @dataclass
 class OverlapReport:
-    """What `remove_overlap` found, per training corpus and per evaluation set; `kept` if it removed nothing."""
+    """What `part_overlap` found, per training corpus and per evaluation set."""
 
-    kept: bool = False
     training: dict[str, TrainingOverlap] = field(default_factory=dict)
     evaluation: dict[str, EvaluationOverlap] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> bool:
+        """Whether documents of some evaluation set were left in training and scored all the same."""
+        return any(o.mode == "keep" for o in self.evaluation.values())
 
     @property
     def found(self) -> int:
@@ -104,8 +117,9 @@ class OverlapReport:
                 "mentions": o.mentions,
                 "found": o.found,
                 **o.causes,
-                "removed_documents": 0 if self.kept else o.found,
-                "removed_mentions": 0 if self.kept else o.found_mentions,
+                "removed_documents": o.removed,
+                "removed_mentions": o.removed_mentions,
+                "equal_ids": o.equal_ids,
                 "articles": list(o.articles),
             }
             for name, o in self.training.items()
@@ -118,6 +132,8 @@ class OverlapReport:
                 "mentions": o.mentions,
                 "mentions_in_training": o.mentions_in_training,
                 "copying": o.copying(),
+                "mode": o.mode,
+                "not_scored": o.not_scored,
             }
             for name, o in self.evaluation.items()
         }
@@ -125,11 +141,11 @@ class OverlapReport:
 
     def summary(self) -> str:
         """Readable lines, one per training corpus and evaluation set."""
-        verb = "KEPT" if self.kept else "removed"
         lines = [
-            f"{name}: {verb} {o.found:,} of {o.documents:,} documents ({o.found_mentions:,} of {o.mentions:,} "
-            f"mentions) that are in an evaluation set: {o.causes['by_id']:,} by article id, "
-            f"{o.causes['by_text']:,} by text, {o.causes['by_sentence']:,} by sentence"
+            f"{name}: removed {o.removed:,} of {o.documents:,} documents ({o.removed_mentions:,} of {o.mentions:,} mentions); "
+            f"{o.found:,} are in an evaluation set: {o.causes['by_id']:,} by article id, {o.causes['by_text']:,} by text, "
+            f"{o.causes['by_sentence']:,} by sentence"
+            + (f"; {o.found - o.removed:,} KEPT" if o.found > o.removed else "")
             for name, o in self.training.items()
         ]
         for name, o in self.evaluation.items():
@@ -141,23 +157,25 @@ class OverlapReport:
             if o.covered:
                 precision, recall, f1 = (100 * o.copying()[key] for key in ("precision", "recall", "f1"))
                 line += f"; copying them alone scores P {precision:.1f}, R {recall:.1f}, F1 {f1:.1f}"
+            if o.not_scored:
+                line += f"; {o.not_scored:,} of them are not scored"
             lines.append(line)
         return "\n".join(lines)
 
 
-def remove_overlap(
+def part_overlap(
     training: dict[str, list[Document]],
     evaluation: dict[str, list[Document]],
+    modes: Mapping[str, str] | None = None,
     *,
-    keep: bool = False,
     labels: LabelSpace | None = None,
     min_characters: int = MIN_CHARACTERS,
-) -> tuple[dict[str, list[Document]], OverlapReport]:
-    """The training documents that are in no evaluation set, and a report of the others.
+) -> tuple[dict[str, list[Document]], dict[str, list[Document]], OverlapReport]:
+    """Training and evaluation documents without what they share, and a report.
 
     A training document is in an evaluation set if one of its documents has
-    - the same article id. Ids of different namespaces (`pmid:1`, `pmcid:1`) differ; an id without one (a user's own
-      file) matches any;
+    - the same article id, where both are known to be article ids: of the same namespace (`pmid:1` and `pmcid:1` differ; the id
+      of a user's own file has a namespace where the user gives it);
     - the same text, whole or a passage (e.g. the abstract alone), after NFKC and case folding and without white space
       and punctuation, where that leaves at least `min_characters` characters;
     - where one of the two is a record whose id is of none of `NAMESPACES` (e.g. a sentence of an IOB file): a text that
@@ -166,23 +184,30 @@ def remove_overlap(
     Args:
         training: corpus name → documents.
         evaluation: set name, e.g. `biored/test` → documents.
-        keep: remove nothing, but report the same, with a logged warning.
+        modes: set name → one of `MODES`, by default "remove". Documents shared with a set of mode "remove" leave training;
+            those that training still shares with a set of mode "evaluation" leave that set.
         labels: maps native to shared types, to compare mentions across corpora; None compares the types as they are.
+    Returns:
+        The training documents, the evaluation documents, the report.
     """
-    report = OverlapReport(kept=keep)
+    modes = {name: (modes or {}).get(name, "remove") for name in evaluation}
+    report = OverlapReport()
     index = _Index(evaluation, min_characters)
     right: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     copied: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     covered: dict[str, set[int]] = {name: set() for name in evaluation}
+    hidden: dict[str, set[int]] = {name: set() for name in evaluation}
     for name, documents in evaluation.items():
         mentions = sum(len(_keys(document, labels)) for document in documents)
-        report.evaluation[name] = EvaluationOverlap(documents=len(documents), mentions=mentions)
+        report.evaluation[name] = EvaluationOverlap(len(documents), mentions=mentions, mode=modes[name])
     remaining = {}
     for corpus, documents in training.items():
-        remaining[corpus], places = _sift(documents, index, keep, report, corpus)
+        remaining[corpus], places = _sift(documents, index, modes, report, corpus)
         by_set: dict[str, set[int]] = defaultdict(set)
-        for document, (name, position) in places:
+        for document, (name, position), stays in places:
             by_set[name].add(position)
+            if stays and modes[name] == "evaluation":
+                hidden[name].add(position)
             twin = evaluation[name][position]
             if document.text == twin.text:
                 keys = _keys(document, labels)
@@ -194,31 +219,45 @@ def remove_overlap(
             covered[name] |= by_set[name]
     for name, overlap in report.evaluation.items():
         overlap.covered, overlap.mentions_in_training = len(covered[name]), len(right[name])
-        overlap.copied = len(copied[name])
-    if keep and report.found:
+        overlap.copied, overlap.not_scored = len(copied[name]), len(hidden[name])
+    scored = {name: [d for i, d in enumerate(part) if i not in hidden[name]] for name, part in evaluation.items()}
+    _warn(report)
+    return remaining, scored, report
+
+
+def _warn(report: OverlapReport) -> None:
+    if kept := report.kept and sum(o.found - o.removed for o in report.training.values()):
+        logger.warning("%d training documents are in an evaluation set and are KEPT: the scores will be too high", kept)
+    if equal := sum(o.equal_ids for o in report.training.values()):
         logger.warning(
-            "%d training documents are in an evaluation set and are KEPT: the scores will be too high", report.found
+            "%d training documents have the id of an evaluation document with another text. They stay, since the ids aren't "
+            "known to be article ids; if they are, say so with --article_ids",
+            equal,
         )
-    return remaining, report
 
 
-def _sift(documents: list[Document], index: _Index, keep: bool, report: OverlapReport, corpus: str):
-    """The documents to keep, and (document, place) for each match."""
+def _sift(documents: list[Document], index: _Index, modes: Mapping[str, str], report: OverlapReport, corpus: str):
+    """The documents to keep, and (document, place, whether the document stays) for each match."""
     overlap = report.training[corpus] = TrainingOverlap(
         documents=len(documents), mentions=sum(len(document.mentions) for document in documents)
     )
     kept, matches, articles = [], [], {}
     for document in documents:
         causes = index.find(document)
-        first = next((cause for cause, places in causes.items() if places), None)
-        if first is None or keep:
+        places = list(dict.fromkeys(p for found in causes.values() for p in found))
+        stays = not any(modes[name] == "remove" for name, _ in places)
+        if stays:
             kept.append(document)
-        if first is None:
+        else:
+            overlap.removed += 1
+            overlap.removed_mentions += len(document.mentions)
+        if not places:
+            overlap.equal_ids += index.has_id(document)
             continue
-        overlap.causes[first] += 1
+        overlap.causes[next(cause for cause, found in causes.items() if found)] += 1
         overlap.found_mentions += len(document.mentions)
         articles[document.article] = None
-        matches += [(document, place) for place in dict.fromkeys(p for places in causes.values() for p in places)]
+        matches += [(document, place, stays) for place in places]
     overlap.articles = list(articles)
     return kept, matches
 
@@ -248,13 +287,10 @@ def article_key(article: str) -> tuple[str, str]:
 
 
 def _same_article(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    (namespace, bare), (namespace_2, bare_2) = one, other
-    if bare != bare_2:
-        return False
-    if namespace != namespace_2:
-        return not (namespace and namespace_2)
-    # Readers number records without ids, `file:1`, and two files may have the same name: their texts decide.
-    return namespace in ("", *NAMESPACES) or not bare.isdecimal()
+    # Readers number records without ids, `file:1`, and two files may have the same name: their texts decide. So they do where
+    # an id has no namespace: every file may count from 0.
+    namespace, bare = one
+    return one == other and bool(namespace) and (namespace in NAMESPACES or not bare.isdecimal())
 
 
 class _Index:
@@ -282,6 +318,11 @@ class _Index:
             text = normalise(document.text)
             if len(text) >= self.min_characters:
                 self._records[text[: self.min_characters]].append((text, place))
+
+    def has_id(self, document: Document) -> bool:
+        """Whether an evaluation document has the same id, and one of the two has no namespace."""
+        namespace, bare = article_key(document.article)
+        return any(not (namespace and other) for (other, _), _ in self._ids.get(bare, ()))
 
     def find(self, document: Document) -> dict[str, list[Place]]:
         """Cause → places of the evaluation documents that match."""

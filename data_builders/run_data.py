@@ -16,7 +16,7 @@ from .demo import DEMO_LABEL_SPACE, load_demo_corpora
 from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .options import DataOptions
-from .overlap import OverlapReport, remove_overlap
+from .overlap import OverlapReport, article_key, part_overlap
 from .parts import RunDataError, Splits, add_parts, read_parts
 from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
 
@@ -59,8 +59,7 @@ class RunData:
             raise RunDataError("nothing to train on: name --corpora with a training split, or give --train_file")
         if not any(self.train.values()):
             raise RunDataError(
-                "nothing to train on: every training document is in an evaluation split of the run (--keep_overlap keeps "
-                "them)"
+                "nothing to train on: every training document is in an evaluation split of the run (see --overlap)"
             )
 
 
@@ -116,7 +115,10 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     if options.validation_fraction and not validation:
         validation = _hold_out(train, options.validation_fraction, seed)
     evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
-    train, overlap = remove_overlap(train, evaluation, keep=options.keep_overlap, labels=space)
+    modes = {name: options.overlap_mode(name.rpartition("/")[0]) for name in evaluation}
+    train, evaluation, overlap = part_overlap(train, evaluation, modes, labels=space)
+    validation = {c: evaluation[f"{c}/{VALIDATION}"] for c in validation if evaluation[f"{c}/{VALIDATION}"]}
+    test = {c: evaluation[f"{c}/{TEST}"] for c in test if evaluation[f"{c}/{TEST}"]}
     train = _subsets(train, options.max_train_documents or {}, seed)
     data = RunData(train, validation, test, space, overlap, faults)
     logger.info("%s", data.summary())
@@ -143,12 +145,20 @@ def _own_files(options: DataOptions, faults: ReadReport) -> Splits:
     splits = {}
     for split, path in _file_options(options).items():
         documents = read_documents(
-            path, corpus=options.corpus_name, policy=options.policy, report=faults, repeated_ids=options.repeated_ids
+            path, corpus=options.corpus_name, policy=options.policy or "strict", report=faults, **options.reading()
         )
-        splits[split] = [replace(d, corpus=options.corpus_name) for d in documents]
+        splits[split] = [_own(document, options) for document in documents]
         if not splits[split]:
             raise RunDataError(f"--{split}_file: {path} holds no document")
     return splits
+
+
+def _own(document: Document, options: DataOptions) -> Document:
+    """A document of the user's corpus; its id names an article where the user says so."""
+    article = document.article
+    if options.article_ids and not article_key(article)[0]:
+        article = f"{options.article_ids}:{article}"
+    return replace(document, corpus=options.corpus_name, article=article)
 
 
 def _own_space(options: DataOptions, splits: Splits, published: LabelSpace) -> LabelSpace:
@@ -249,6 +259,10 @@ def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:
     for corpus, size in sizes.items():
         if corpus not in train:
             raise RunDataError(f"--max_train_documents: {corpus!r} is not trained on{nearest(corpus, train)}")
+        if size > len(train[corpus]):
+            logger.warning(
+                "--max_train_documents: %s has %d documents, fewer than %d", corpus, len(train[corpus]), size
+            )
         order = list(range(len(train[corpus])))
         random.Random(seed).shuffle(order)
         train[corpus] = [train[corpus][i] for i in sorted(order[:size])]

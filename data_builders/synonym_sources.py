@@ -58,7 +58,7 @@ def from_training_documents(
     number of its organism; such mentions are left out.
 
     Args:
-        training: *training* documents alone, without those that are in an evaluation set (`remove_overlap`). Nothing else
+        training: *training* documents alone, without those that are in an evaluation set (`part_overlap`). Nothing else
             is read, so nothing else can leak.
         wanted: as for `Synonyms`.
         counts: gains numbers of mentions: `mentions` (all), and those left out: `without_identifier` (none, or a

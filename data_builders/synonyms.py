@@ -17,7 +17,7 @@ from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
 
 from .corpora import CorpusError, get_corpus, read_split
-from .overlap import remove_overlap
+from .overlap import part_overlap
 from .synonym_index import Synonyms, mention_texts
 from .synonym_sources import CORPORA_SOURCE, SCOPES, SynonymError, collect
 
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         documents = _read_corpora(options.corpora, options.data_dir)
         training = {name: splits.get("train", []) for name, splits in documents.items()}
         evaluation = {f"{n}/{s}": d for n, splits in documents.items() for s, d in splits.items() if s != "train"}
-        remaining, overlap = remove_overlap(training, evaluation)
+        remaining, _, overlap = part_overlap(training, evaluation)
         synonyms = collect(
             [document for part in remaining.values() for document in part],
             mention_texts(d for splits in documents.values() for part in splits.values() for d in part),

@@ -319,25 +319,30 @@ def _coverage(coverage: dict) -> str:
 
 
 def _overlap(overlap: dict) -> str:
-    rows = [
-        [c, r["documents"], r["found"], ("kept" if overlap["kept"] else "removed") if r["found"] else "-"]
-        for c, r in overlap["training"].items()
-    ]
+    rows = [[c, r["documents"], r["found"], _what_was_done(r)] for c, r in overlap["training"].items()]
     training = markdown_table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
-    rows = []
+    rows, header = [], ["evaluation split", "documents", "in a training corpus", "mentions", "annotated alike there"]
+    hidden = any(row.get("not_scored") for row in overlap["evaluation"].values())
     for name, row in overlap["evaluation"].items():
         scores = row.get("copying", {})  # results of earlier versions have none
         figures = [f"{100 * scores[key]:.2f}" if scores else "-" for key in ("precision", "recall", "f1")]
         counts = [row[key] for key in ("documents", "covered", "mentions", "mentions_in_training")]
-        rows.append([name, *counts, *figures])
-    header = ["evaluation split", "documents", "in a training corpus", "mentions", "annotated alike there"]
-    evaluation = markdown_table([*header, "copying: P", "R", "F1"], rows)
+        rows.append([name, *counts, *figures, *([row["not_scored"]] if hidden else [])])
+    evaluation = markdown_table([*header, "copying: P", "R", "F1", *(["not scored"] if hidden else [])], rows)
     return f"""{training}
 
 What the training files hold of each evaluation split, before anything was removed. *Copying* is what one would score there
 without a model, by repeating the annotations of training documents with the identical text.
 
 {evaluation}"""
+
+
+def _what_was_done(row: dict) -> str:
+    """With the documents of a training corpus that are in an evaluation split."""
+    found, removed = row["found"], row["removed_documents"]
+    if removed in (0, found):
+        return "-" if not found else "removed" if removed else "kept"
+    return f"{removed} removed"
 
 
 def _pairs(values: dict) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from .label_space import LabelError, LabelSpace, nearest
+from .label_space import LabelError, LabelSpace, UserError, nearest
 
 VERSION = 2
 """Of the form of config.json; 1 was mosaic-ner 0.1's, which had no number."""
@@ -126,12 +126,12 @@ class NERConfig(PreTrainedConfig):
         """As transformers does.
 
         Raises:
-            ValueError: the dictionary is of an earlier version of this package.
+            UserError: the dictionary is of an earlier version of this package.
         """
         if config_dict.get("config_version", 1) != VERSION:
             old = [f"{key} (now {RENAMED[key]})" for key in RENAMED if key in config_dict]
             old += [f"{key} (gone)" for key in REMOVED if key in config_dict]
-            raise ValueError(
+            raise UserError(
                 f"config.json of a {config_dict.get('model_type')} has the form of mosaic-ner "
                 f"{config_dict.get('config_version', '0.1')}, expected form {VERSION}"
                 f"{': ' + ', '.join(old) if old else ''}. Train the model again, or load it with mosaic-ner 0.1"

@@ -8,6 +8,15 @@ from .configuration_ner import Task
 from .inference import MentionPredictor
 from .label_space import LabelError
 
+TEXTS_AT_ONCE = 32
+"""Texts of a list whose windows are batched together, unless `batch_size` says otherwise."""
+
+
+def _probability(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"threshold is {value!r}; expected a number, from 0 to 1")
+    return float(value)
+
 
 class NERPipeline(Pipeline):
     """Takes a text of any length, or a list of texts, and returns its mentions in characters.
@@ -20,23 +29,34 @@ class NERPipeline(Pipeline):
         tasks: names of the tasks to run instead of the model's default ones.
         types: "native" for the corpus's own types, with `corpus` or `tasks`; default: shared types.
         threshold: leave out mentions with a lower score (0..1).
+        ignore_labels: types whose mentions are left out.
         window_batch_size: windows that go through the model at once.
     """
 
     def _sanitize_parameters(
         self, corpus=None, tasks=None, types=None, threshold=None, window_batch_size=None, **kwargs
     ):
-        unknown = set(kwargs) - {"aggregation_strategy", "stride", "ignore_labels"}  # the stock pipeline's; no use here
+        ignored = kwargs.pop("ignore_labels", None) or ()
+        unknown = set(kwargs) - {"aggregation_strategy", "stride"}  # the stock pipeline's; no use here
         if unknown:
             raise ValueError(
-                f"unknown argument {sorted(unknown)}; expected corpus, tasks, types, threshold or window_batch_size"
+                f"unknown argument {sorted(unknown)}; expected corpus, tasks, types, threshold, ignore_labels or "
+                "window_batch_size"
             )
         run = {"corpus": corpus, "tasks": tasks, "types": types, "window_batch_size": window_batch_size}
         return (
             {},
             {k: v for k, v in run.items() if v is not None},
-            {} if threshold is None else {"threshold": threshold},
+            ({} if threshold is None else {"threshold": _probability(threshold)}) | {"ignore_labels": tuple(ignored)},
         )
+
+    def __call__(self, inputs, *args, **kwargs):
+        """The mentions of a text, or of each text of a list, whose windows share batches."""
+        if isinstance(inputs, list):
+            if not inputs:
+                return []
+            kwargs.setdefault("batch_size", min(len(inputs), TEXTS_AT_ONCE))
+        return super().__call__(inputs, *args, **kwargs)
 
     def preprocess(self, inputs):
         if not isinstance(inputs, str):
@@ -66,7 +86,7 @@ class NERPipeline(Pipeline):
             raise LabelError(f"this model tells shared types only for corpus {corpus!r}; leave out types='native'")
         return self.model.tasks_for(corpus, "native")
 
-    def postprocess(self, model_outputs, threshold=0.0):
+    def postprocess(self, model_outputs, threshold=0.0, ignore_labels=()):
         text = model_outputs["text"]
         return [
             {
@@ -77,5 +97,5 @@ class NERPipeline(Pipeline):
                 "end": m.end,
             }
             for m in model_outputs["mentions"]
-            if m.score >= threshold
+            if m.score >= threshold and m.type not in ignore_labels
         ]

@@ -299,11 +299,14 @@ def lost_by_windows(document: Document, windows: list[Window]) -> dict[Mention, 
 
 def keep_flat(mentions) -> tuple[list[Mention], list[Mention]]:
     """Splits mentions into (kept, dropped) so that none overlap: the longest wins, then the higher score, then the first."""
-    kept: list[Mention] = []
+    kept: list[Mention] = []  # in reading order, and so in the order of their ends, since none overlap
+    starts: list[int] = []
     dropped: list[Mention] = []
     for mention in sorted(mentions, key=lambda m: (m.start - m.end, -(m.score or 0.0), m.start, m.type)):
-        # `kept` of one window is short; a linear test is quicker than an interval tree.
-        clash = any(mention.start < k.end and k.start < mention.end for k in kept)
-        (dropped if clash else kept).append(mention)
-    kept.sort(key=lambda m: (m.start, m.end, m.type))
+        before = bisect_left(starts, mention.end)  # those that begin before the mention ends; the last reaches furthest
+        if before and kept[before - 1].end > mention.start:
+            dropped.append(mention)
+        else:
+            kept.insert(before, mention)
+            starts.insert(before, mention.start)
     return kept, dropped

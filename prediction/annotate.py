@@ -10,20 +10,25 @@ from collections.abc import Iterable, Iterator
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from mosaic_ner.data_builders.formats import ReadReport, read_documents
+from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.modeling.configuration_ner import Task
-from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
 
 from .options import PredictionOptions
-from .resumable_output import ResumableOutput, fingerprint
+from .outputs import open_output
+from .resumable_output import fingerprint
 
 logger = logging.getLogger(__name__)
 
+MAX_LISTED = 20
+
 
 def annotate(
-    documents: Iterable[Document], predictor: MentionPredictor, tasks: list[Task], chunk: int
+    documents: Iterable[Document], predictor: MentionPredictor, tasks: list[Task], chunk: int, keep: bool = False
 ) -> Iterator[list[Document]]:
-    """Documents with predicted mentions instead of their own, in input order, `chunk` at a time.
+    """Documents with predicted mentions instead of their own (or, with `keep`, beside them), in input order, `chunk` at a
+    time.
 
     Memory holds two chunks, whatever the collection's size: the one being predicted and the one being read.
     """
@@ -37,33 +42,58 @@ def annotate(
 
     for mentions in predictor.stream(texts(), tasks):
         part = waiting.pop(0)
+        if keep:
+            mentions = [_added(d.mentions, found) for d, found in zip(part, mentions, strict=True)]
         yield [d.with_mentions(found) for d, found in zip(part, mentions, strict=True)]
 
 
+def _added(own: Iterable[Mention], found: Iterable[Mention]) -> list[Mention]:
+    """A document's mentions and those found that are none of them."""
+    known = {mention.key for mention in own}
+    return [*own, *(mention for mention in found if mention.key not in known)]
+
+
 def annotate_file(
-    predictor: MentionPredictor, tasks: list[Task], options: PredictionOptions, model: str, policy: str, repeated_ids
-) -> None:
+    predictor: MentionPredictor, tasks: list[Task], options: PredictionOptions, model: str, data: DataOptions
+) -> int:
     """Annotates `options.predict_input` into `options.predict_output`.
+
+    A record that can't be read, or that the output's format can't hold, is left out, counted and listed at the end, unless
+    `data.policy` is "strict". Annotations of the input are not read, unless they are kept.
 
     Args:
         predictor: of the model; all processes take part, the main one writes.
         tasks: what is asked of it.
         options: files, chunk, and whether an interrupted run goes on.
         model: folder or Hub id, part of what an interrupted run must have had.
-        policy, repeated_ids: how the input is read (see data_builders/formats).
+        data: how the input is read.
+    Returns:
+        The number of records that are missing in the output.
     """
     state = PartialState()
-    source = options.predict_input
+    source, strict = options.predict_input, data.policy == "strict"
     key = {"predict_input": source, "predict_corpus": options.predict_corpus, "predict_chunk": options.predict_chunk}
-    key |= {"policy": policy, "repeated_ids": repeated_ids, "model": model, "tasks": [task.to_dict() for task in tasks]}
+    key |= {"policy": data.policy, "keep_mentions": options.keep_mentions, **data.reading()}
+    key |= {"model": model, "tasks": [task.to_dict() for task in tasks]}
     key |= {"content of the input": fingerprint(source), "batch size": predictor.batch_size}
     key |= {"content of the model": fingerprint(model)}
-    output = ResumableOutput(options.predict_output, key, options.resume) if state.is_main_process else None
+    output = None
+    if state.is_main_process:
+        output = open_output(source, options.predict_output, key, options.resume, data.format, skip=not strict)
     done = broadcast_object_list([output.done if output else 0])[0]
     faults = ReadReport()
-    documents = read_documents(source, policy=policy, repeated_ids=repeated_ids, report=faults)
+    documents = read_documents(
+        source,
+        policy="strict" if strict else "lenient",
+        report=faults,
+        gold=options.keep_mentions,
+        skip_bad=not strict,
+        keep_source=True,
+        **data.reading(),
+    )
     begin, count, mentions = time.perf_counter(), 0, 0
-    for part in annotate(itertools.islice(documents, done, None), predictor, tasks, options.predict_chunk):
+    rest = itertools.islice(documents, done, None)
+    for part in annotate(rest, predictor, tasks, options.predict_chunk, options.keep_mentions):
         count, mentions = count + len(part), mentions + sum(len(d.mentions) for d in part)
         if output:
             output.write(part)
@@ -73,3 +103,16 @@ def annotate_file(
         logger.warning("%s could not hold everything: %s", options.predict_output, lost)
     if faults.counts:
         logger.warning("%s: %s", source, faults.summary())
+    return _tell_bad(faults, output.report if output else ReadReport())
+
+
+def _tell_bad(*reports: ReadReport) -> int:
+    """Lists what is missing in the output; returns how many records that are."""
+    bad, missing = [line for report in reports for line in report.bad], sum(report.bad_count for report in reports)
+    if missing:
+        more = f"\n  and {missing - MAX_LISTED} more" if missing > MAX_LISTED else ""
+        listed = "".join(f"\n  {line}" for line in bad[:MAX_LISTED])
+        logger.warning(
+            "%d records are not in the output (--policy strict ends at the first):%s%s", missing, listed, more
+        )
+    return missing

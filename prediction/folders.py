@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HTTPError
+from mosaic_ner.modeling.label_space import UserError
 from transformers import AutoConfig, PreTrainedConfig
 
 from .integrity import check_folder
@@ -29,6 +30,8 @@ def load_config(name_or_path: str, option: str, trust_remote_code: bool | None =
     try:
         model_class(PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type"))
         return AutoConfig.from_pretrained(name_or_path, **own_code)
+    except UserError as error:
+        raise ModelError(f"{option}: {name_or_path}: {error}") from error
     except (OSError, ValueError) as error:  # the latter for a folder with something else in it
         raise ModelError(
             f"{option}: {name_or_path!r} is neither a folder with a config.json nor a model that can be had from the Hub "

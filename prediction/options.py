@@ -17,8 +17,11 @@ class PredictionOptions(Options):
     )
     predict_input: str | None = option(None, "file or folder to annotate", exists=True, published=False)
     predict_output: str | None = option(
-        None, "file or folder to write; its format is told by its ending", published=False
+        None,
+        "file to write, whose ending (before .gz) tells its format; a folder: brat, or, for a folder, files of the same names",
+        published=False,
     )
+    keep_mentions: bool = option(False, "add the predicted mentions to those of --predict_input", published=False)
     predict_corpus: str | None = option(None, "annotate under this corpus's guideline")
     predict_chunk: int = option(64, "documents read and predicted together", least=1, published=False)
     resume: bool = option(False, "continue an interrupted --do_predict", published=False)

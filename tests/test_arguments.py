@@ -158,14 +158,14 @@ def test_values_of_any_kind_pass_through_a_recipe(recipe):
     values = {
         "bridge": ["demo_all"],
         "types": None,
-        "keep_overlap": False,
+        "overlap": "remove",
         "load_best_model_at_end": False,
         "dropout": 0,
     }
     arguments = parse([recipe(**values, bf16=True, use_cpu=True)])
     assert arguments.own.bridge == ["demo_all"]
     assert arguments.data.types is None
-    assert arguments.data.keep_overlap is False
+    assert arguments.data.overlap == "remove"
     assert arguments.train.load_best_model_at_end is False
     assert arguments.model.dropout == 0
     assert arguments.trainer["bf16"] is True

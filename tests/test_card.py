@@ -249,6 +249,7 @@ def test_scores_with_test_documents_in_training_are_called_too_high(trained_dir)
     found = results(trained_dir)
     assert "likely too high" not in str(build_card(found, "name"))
     found["overlap"]["kept"] = True
+    found["overlap"]["training"]["demo_gene"]["removed_documents"] = 0
     text = str(build_card(found, "name"))
     assert "so these scores are likely too high" in " ".join(text.split())
     assert re.search(r"\| demo_gene \| 200 \| 2 \| kept \|", text)

@@ -97,11 +97,13 @@ def test_jsonl_holds_all_of_a_document(document, id, index):
     assert not report.counts
 
 
-def test_jsonl_holds_lone_surrogates_and_leaves_defaults_out(tmp_path):
+def test_jsonl_replaces_lone_surrogates_and_leaves_defaults_out(tmp_path):
     plain = Document("1", "user", "a")
     write_documents([plain, Document("2", "user", "a\ud800b")], tmp_path / "x.jsonl")
     assert json.loads((tmp_path / "x.jsonl").read_bytes().splitlines()[0]) == {"id": "1", "text": "a", "mentions": []}
-    assert [d.text for d in read_documents(tmp_path / "x.jsonl")] == ["a", "a\ud800b"]
+    report = ReadReport()
+    assert [d.text for d in read_documents(tmp_path / "x.jsonl", report=report)] == ["a", "a\ufffdb"]
+    assert report.counts == {"lone_surrogate": 1}
 
 
 @PROPERTY

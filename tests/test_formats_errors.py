@@ -56,18 +56,18 @@ DAMAGE = {
     "latin-1": ("x.pubtator", b"1|t|ab\n1|a|caf\xe9\n", 2, None, ["0xe9 at byte offset 14", "iconv -f WINDOWS-1252"]),
     "utf-16": ("x.pubtator", "1|t|a\n".encode("utf-16"), 1, None, ["byte offset 0", "iconv -f UTF-16"]),
     "latin-1 text": ("x.txt", b"\xef\xbb\xbfcaf\xe9", None, None, ["0xe9", "UTF-8"]),
-    "tag": ("x.tsv", "a\tO\nb\tS-X\n", 2, None, ["O, B-type or I-type", "'S-X'", "IOBES"]),
+    "tag": ("x.tsv", "a\tO\nb\tQ-X\n", 2, None, ["O, B-type or I-type", "'Q-X'", "IOBES", "tag_column"]),
     "one cell": ("x.tsv", "a\tO\nb\n", 2, None, ["a token and a tag", "'b'"]),
     "late docstart": ("x.tsv", "a\tO\n\n-DOCSTART-\n", 3, None, ["-DOCSTART- from the first line"]),
     "json": ("x.jsonl", '{"id": "1",\n', 1, None, ["a JSON object", "column", "one complete JSON object a line"]),
     "array": ("x.jsonl", "[]\n", 1, None, ["as a JSON object", "[]"]),
     "key": ("x.jsonl", '{"id": "1", "text": "", "mention": []}', 1, "1", ["'mention'", "did you mean 'mentions'"]),
     "mention key": (
-        "x.jsonl", '{"id": "1", "text": "a", "mentions": [{"start": 0, "end": 1, "label": "G", "type": "G"}]}', 1, "1",
-        ["only the keys start, end", "'label'"],
+        "x.jsonl", '{"id": "1", "text": "a", "mentions": [{"start": 0, "end": 1, "types": "G"}]}', 1, "1",
+        ["only the keys start, end", "'types'", "did you mean 'type'"],
     ),
     "missing": ("x.jsonl", '\n{"id": "1"}', 2, "1", ["the key 'text'", "add it"]),
-    "value": ("x.jsonl", '{"id": 1, "text": ""}', 1, "1", ["'id' of a record of type str", "got 1"]),
+    "value": ("x.jsonl", '{"id": 1.5, "text": ""}', 1, "1.5", ["'id' of a record of type str", "got 1.5"]),
     "truth": ("x.jsonl", '{"id": "1", "text": "", "index": true}', 1, "1", ["'index'", "True"]),
     "passage": ("x.jsonl", '{"id": "1", "text": "", "passages": [{"start": 0, "end": 1}]}', 1, "1", ["[0, 1)"]),
     "id": ("x.jsonl", '{"id": "", "text": ""}', 1, None, ["a document id", "empty"]),
@@ -82,9 +82,6 @@ DAMAGE = {
     "markup": ("x.xml", XML.format(PASSAGE.format(0, "a <i>b</i>", "")), 1, None, ["text in <text>", "<i>"]),
     "not xml": ("x.xml", "<collection>\n<document>", 2, None, ["well-formed XML"]),
     "html": ("x.xml", "<html/>", None, None, ["<collection>", "<html>"]),
-    "no location": (
-        "x.xml", XML.format(PASSAGE.format(0, "abc", '<annotation id="4"/>')), 1, "7", ["a location", "'4'"],
-    ),
     "bytes": ("x.json", bioc("ββ A", (5, 1, "A")), None, "7", ["code points", "offsets look like UTF-8 bytes"]),
     "utf-16 units": ("x.json", bioc("𝛼𝛼 AB", (5, 2, "AB")), None, "7", ["offsets look like UTF-16 code units"]),
     "bytes in a late passage": (
@@ -149,6 +146,7 @@ ACCEPTED = {
     ),
     "empty": ("x.pubtator", "1|t| \n1|a|\n", {"empty_document": 1}, 0),
     "iob1": ("x.tsv", "a\tI-G\nb\tI-G\nc\tI-H\n\n", {"iob1_start": 2}, 2),
+    "no location": ("x.xml", XML.format(PASSAGE.format(0, "abc", '<annotation id="4"/>')), {"no_location": 1}, 0),
     "bom json": ("x.json", "\ufeff" + bioc("ab", (0, 1, "a")), {"bom": 1}, 1),
 }
 
@@ -265,8 +263,9 @@ def test_wrong_arguments_fail_at_once_and_name_the_nearest(tmp_path):
 
 def test_pubtator_named_txt_is_not_taken_for_text(tmp_path):
     path = file(tmp_path, "corpus.txt", "1|t|title\n1|a|abstract\n")
-    assert "format='pubtator'" in str(failure(path))
-    assert [d.text for d in read_documents(path, "pubtator")] == ["title abstract"]
+    report = ReadReport()
+    assert [d.text for d in read_documents(path, report=report)] == ["title abstract"]
+    assert report.counts == {"format_by_content": 1}
     assert [d.text for d in read_documents(path, "text")] == ["1|t|title\n1|a|abstract\n"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from mosaic_ner.data_builders.builder import load_corpus
 from mosaic_ner.data_builders.corpora import CORPORA, TEN, read_split
 from mosaic_ner.data_builders.mapping import load_label_mapping
-from mosaic_ner.data_builders.overlap import article_key, normalise, remove_overlap
+from mosaic_ner.data_builders.overlap import article_key, normalise, part_overlap
 from mosaic_ner.modeling.document import Document, Mention, Passage
 from mosaic_ner.modeling.label_space import LabelSpace
 
@@ -27,6 +27,12 @@ def document(id: str, text: str, *mentions: Mention, corpus: str = "own", **fiel
     return Document(id, corpus, text, tuple(mentions), **fields)
 
 
+def remove_overlap(training, evaluation, mode="remove", **options):
+    """What stays in training, and the report."""
+    kept, _, report = part_overlap(training, evaluation, dict.fromkeys(evaluation, mode), **options)
+    return kept, report
+
+
 def removed(training: Document, evaluation: Document, **options) -> dict[str, int]:
     kept, report = remove_overlap({"train": [training]}, {"own/test": [evaluation]}, **options)
     found = report.training["train"]
@@ -41,9 +47,10 @@ def removed(training: Document, evaluation: Document, **options) -> dict[str, in
         ("pmid:12", "pmid:12", True),
         ("pmid:12", "pmid:13", False),
         ("pmid:12", "pmcid:12", False),
-        ("12", "pmid:12", True),
-        ("pmcid:12", "12", True),
-        ("12", "12", True),
+        # A number alone may count from 0 in every file: the texts decide.
+        ("12", "pmid:12", False),
+        ("pmcid:12", "12", False),
+        ("12", "12", False),
         ("PMC12", "pmcid:12", True),
         ("PMC12", "pmid:12", False),
         ("PMID:12", "pmid: 12", True),
@@ -101,12 +108,13 @@ def test_keep_removes_nothing_reports_the_same_and_warns(caplog):
     without, report = remove_overlap(training, evaluation)
     assert without == {"a": []}
     assert "keep" not in caplog.text.lower()
-    kept, kept_report = remove_overlap(training, evaluation, keep=True)
+    kept, kept_report = remove_overlap(training, evaluation, "keep")
     assert kept == training
     assert "KEPT" in caplog.text
     assert kept_report.kept
-    assert kept_report.training == report.training
-    assert kept_report.evaluation == report.evaluation
+    for name in ("causes", "found_mentions", "articles"):
+        assert getattr(kept_report.training["a"], name) == getattr(report.training["a"], name)
+    assert kept_report.evaluation["a/test"].copying() == report.evaluation["a/test"].copying()
     assert kept_report.to_dict()["training"]["a"]["removed_documents"] == 0
     assert report.to_dict()["training"]["a"]["removed_documents"] == 1
 
@@ -175,11 +183,12 @@ def test_report_is_json_and_its_summary_has_a_line_for_each_corpus_and_set():
         "documents": 2,
         "mentions": 1,
         "found": 1,
-        "by_id": 1,
-        "by_text": 0,
+        "by_id": 0,
+        "by_text": 1,
         "by_sentence": 0,
         "removed_documents": 1,
         "removed_mentions": 1,
+        "equal_ids": 0,
         "articles": ["1"],
     }
     assert data["evaluation"]["c/test"]["covered_by"] == {"a": 1, "b": 0}
@@ -260,3 +269,32 @@ def test_genia_and_jnlpba_share_their_articles(tmp_path):
     _, report = remove_overlap({"jnlpba": jnlpba["train"] + jnlpba["test"]}, {"genia/validation": genia})
     assert report.evaluation["genia/validation"].covered == len(genia) == 1765
     assert report.training["jnlpba"].causes["by_id"] >= 199
+
+
+def test_shared_documents_leave_what_is_scored_where_training_keeps_them(caplog):
+    """One model can be measured on all test sets: BioRED's documents leave training, others' shared ones aren't scored."""
+    shared, both = document("pmid:1", ABSTRACT), document("pmid:2", OTHER)
+    training = {"a": [shared, both]}
+    evaluation = {
+        "b/test": [document("pmid:2", OTHER)],
+        "c/test": [document("pmid:1", ABSTRACT), document("pmid:2", OTHER)],
+    }
+    kept, scored, report = part_overlap(training, evaluation, {"b/test": "remove", "c/test": "evaluation"})
+    assert kept == {"a": [shared]}  # the other is in b's test set
+    assert scored["b/test"] == evaluation["b/test"]
+    assert scored["c/test"] == evaluation["c/test"][1:]  # pmid:2 is in no training set any more
+    assert not report.kept
+    found = report.to_dict()
+    assert (found["training"]["a"]["found"], found["training"]["a"]["removed_documents"]) == (2, 1)
+    assert (found["evaluation"]["c/test"]["covered"], found["evaluation"]["c/test"]["not_scored"]) == (2, 1)
+    assert found["evaluation"]["c/test"]["mode"] == "evaluation"
+    assert "KEPT" not in caplog.text
+    assert "1 of them are not scored" in report.summary()
+
+
+def test_equal_ids_of_different_texts_are_no_overlap_but_told(caplog):
+    training = {"own": [document("0", ABSTRACT), document("1", "Quite another text. " * 5)]}
+    kept, _, report = part_overlap(training, {"own/test": [document("0", OTHER)]})
+    assert kept == training
+    assert report.training["own"].equal_ids == 1
+    assert "--article_ids" in caplog.text

@@ -117,7 +117,7 @@ def test_records_of_two_splits_with_one_id_are_told_apart():
 def test_documents_of_a_part_are_those_of_its_corpus_when_overlap_is_removed():
     given = {"held": {"of": "demo_all", "articles": [0, 0.25], "test": ["train"]}}
     data = data_of(given, corpora=["demo_all"], test_corpora=["held"])
-    kept = data_of(given, corpora=["demo_all"], test_corpora=["held"], keep_overlap=True)
+    kept = data_of(given, corpora=["demo_all"], test_corpora=["held"], overlap="keep")
     assert not articles(data.train["demo_all"]) & articles(data.test["held"])
     assert data.overlap.training["demo_all"].causes["by_id"] == len(data.test["held"]) > 0
     assert len(kept.train["demo_all"]) - len(data.train["demo_all"]) == len(data.test["held"])
@@ -309,7 +309,7 @@ def test_the_halves_of_bc5cdr(tmp_path):
         "bc5_chemical": {"of": "mtl_bc5cdr", "types": ["Chemical"], "articles": [0, 0.5]},
         "bc5_disease": {"of": "mtl_bc5cdr", "types": ["Disease"], "articles": [0.5, 1]},
     }
-    options = {"data_dir": str(REAL), "cache_dir": str(tmp_path), "mapping": "sruner", "keep_overlap": True}
+    options = {"data_dir": str(REAL), "cache_dir": str(tmp_path), "mapping": "sruner", "overlap": "keep"}
     data = data_of(given, corpora=[*given], test_corpora=["mtl_bc5cdr"], validation_corpora=[*given], **options)
     whole = load_corpus("mtl_bc5cdr", REAL, tmp_path)
     for split, made in (("train", data.train), ("validation", data.validation)):
@@ -326,7 +326,7 @@ def test_the_halves_of_bc5cdr(tmp_path):
     assert data.test["mtl_bc5cdr"] == whole["test"]
     assert data.space.shared_types_of("bc5_chemical") == ["Chemical"]
     # By default, sentences of the evaluation sets that are in a half are taken out, by their text.
-    honest = data_of(given, corpora=[*given], test_corpora=["mtl_bc5cdr"], **options | {"keep_overlap": False})
+    honest = data_of(given, corpora=[*given], test_corpora=["mtl_bc5cdr"], **options | {"overlap": "remove"})
     assert {c: o.found for c, o in honest.overlap.training.items()} == {
         c: len(data.train[c]) - len(honest.train[c]) for c in given
     }

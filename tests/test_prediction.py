@@ -205,11 +205,24 @@ def test_a_fault_in_the_middle_of_the_input_keeps_what_was_done(trained_dir, col
     source.write_text(good + "bad line\n", encoding="utf-8")
     message = fails(
         capsys, "--do_predict", "--model_name_or_path", trained_dir, "--predict_input", source, "--predict_output",
-        target, "--predict_chunk", "3",
+        target, "--predict_chunk", "3", "--policy", "strict",
     )  # fmt: skip
     assert "in.pubtator" in message
     assert not target.exists()
     assert (tmp_path / "out.jsonl.journal.json").exists()
+
+
+def test_a_bad_record_is_left_out_and_told(trained_dir, collection, tmp_path, caplog):
+    source, target = tmp_path / "in.pubtator", tmp_path / "out.jsonl"
+    write_documents(collection[:2], source)
+    good = source.read_text(encoding="utf-8")
+    number = good.count("\n") + 1
+    source.write_text(good + "bad line\n\n" + good.replace("\n\n", "\n").replace("|t|", "x|t|"), encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        predict(trained_dir, source, target)
+    assert stop.value.code == 3
+    assert [d.id for d in read_documents(target)][:2] == [d.id for d in collection[:2]]
+    assert f"in.pubtator:{number}: expected a title line" in caplog.text
 
 
 # ---- interruption

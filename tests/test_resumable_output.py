@@ -110,7 +110,7 @@ def test_resume_without_anything_to_resume_begins_at_the_start(tmp_path):
     assert [d.id for d in read_documents(tmp_path / "out.jsonl")] == ["1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("name", ["out.txt", "out.ann", "out.jsonl.gz"])
+@pytest.mark.parametrize("name", ["out.txt", "out.ann"])
 def test_formats_that_are_no_single_plain_file_are_refused(tmp_path, name):
     with pytest.raises(JournalError, match=r"name it \.pubtator"):
         ResumableOutput(tmp_path / name, KEY)

@@ -139,7 +139,7 @@ def test_no_synonym_comes_from_an_evaluation_document(tmp_path):
         return TrainingData(data.space, data.train).synonyms(["corpora"], 3)
 
     assert synonyms() == pair
-    kept = synonyms("--keep_overlap", True)  # what leaks when asked to
+    kept = synonyms("--overlap", "keep")  # what leaks when asked to
     assert {name for names in kept.values() for name in names} == {*pair, "secret name", "hidden name"}
 
 

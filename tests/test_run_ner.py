@@ -133,9 +133,9 @@ def encoder_dir(tiny_parts, tmp_path_factory):
     return folder
 
 
-def test_keep_overlap_keeps_and_warns(tmp_path, caplog):
+def test_overlap_keep_keeps_and_warns(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        run("--corpora", "demo_all", "demo_gene", *QUICK, "--keep_overlap", "--output_dir", tmp_path)
+        run("--corpora", "demo_all", "demo_gene", *QUICK, "--overlap", "keep", "--output_dir", tmp_path)
     overlap = results(tmp_path)["overlap"]
     assert overlap["kept"] is True
     row = overlap["training"]["demo_gene"]
@@ -342,7 +342,7 @@ WRONG = {
     "empty": (["--train_file", "good.pubtator", "--test_file", "empty.pubtator"], ["empty.pubtator", "no document"]),
     "types": (["--train_file", "good.pubtator", "--corpus_types", "Genes"], ["Gene", "--corpus_types", "'Genes'"]),
     "same_name": (["--train_file", "good.pubtator", "--corpus_name", "biored"], ["--corpus_name", "'biored'"]),
-    "all_removed": (["--train_file", "good.pubtator", "--test_file", "good.pubtator"], ["--keep_overlap"]),
+    "all_removed": (["--train_file", "good.pubtator", "--test_file", "good.pubtator"], ["--overlap"]),
     "nothing_to_train": (["--test_file", "good.pubtator"], ["nothing to train on", "--train_file"]),
     "recipe": (["recip.yaml"], ["'recip.yaml'", "'recipe.yaml'"]),
     "recipe_key": (["recipe.yaml"], ["lerning_rate", "'learning_rate'"]),

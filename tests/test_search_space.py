@@ -51,7 +51,7 @@ REFUSED = {
         ["balanced_sampling: True", "--sampling_rates"],
     ),
     "no_validation": (
-        SPACE, ["--train_file", "own.pubtator", "--test_file", "own.pubtator", "--keep_overlap"],
+        SPACE, ["--train_file", "own.pubtator", "--test_file", "own.pubtator", "--overlap", "keep"],
         ["validation documents", "--validation_fraction"],
     ),
     "model": (SPACE, ["--model_name_or_path", "x"], ["--hp_search trains new models", "--model_name_or_path"]),

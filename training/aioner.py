@@ -14,7 +14,7 @@ from mosaic_ner.modeling.label_space import LabelError, LabelSpace, nearest, spl
 from mosaic_ner.modeling.units import first_tokens
 from mosaic_ner.modeling.windowing import Window, align, keep_flat, lost_by_windows
 
-from .families import LONGEST, Facts
+from .families import LONGEST, Facts, names
 from .features import IGNORE, shared_mentions
 from .features import Features as BaseFeatures
 
@@ -248,8 +248,9 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
                 f"{corpus} can't train a tagger, which learns shared types: none of the corpus's own "
                 f"({', '.join(data.space.native_types(corpus)) or 'none'}) has one in this run, so all of its text would be "
                 "taught as negative. Take another --mapping (e.g. sruner), for your own files an --extra_mapping; if there are "
-                "--types, name some of this corpus; or take a --family that learns each corpus's own types. To measure "
-                "it only, name it in --test_corpora instead of --corpora"
+                "--types, name some of this corpus; or take a --family that learns each corpus's own types "
+                f"({', '.join(name for name in names() if name != model.family)}). To measure it only, name it in "
+                "--test_corpora instead of --corpora"
             )
     scheme = build_scheme(own.scheme, data.space, own.bridge)
     parts = encoder_parts(model, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from .bundle import Bundle
 from .evaluator import Evaluator
 from .features import FeatureDataset
 from .sampler import MixtureSampler, balanced_rates, padding_share
+
+logger = logging.getLogger(__name__)
 
 _OWN = [f for f in fields(TrainOptions) if f.name not in {g.name for g in fields(TrainingArguments)}]
 RunArguments = make_dataclass(
@@ -47,6 +50,29 @@ def run_arguments(options: TrainOptions, trainer: dict | None = None) -> RunArgu
         return RunArguments(**{f.name: getattr(options, f.name) for f in fields(TrainOptions)}, **decided)
     except ValueError as error:  # e.g. strategies that don't go together
         raise ArgumentError(str(error)) from error
+
+
+def without_validation(args: RunArguments, given: dict) -> None:
+    """Sets what a run without validation documents can't do; what was asked for by name is an error or stays.
+
+    Args:
+        args: changed.
+        given: what the run was told (see `Arguments.given`).
+    Raises:
+        ArgumentError: an option that needs validation documents.
+    """
+    needs = [name for name in ("early_stopping_patience", "load_best_model_at_end") if given.get(name)]
+    needs += ["eval_strategy"] if given.get("eval_strategy", "no") != "no" else []
+    needs += ["save_strategy best"] if given.get("save_strategy") == "best" else []
+    if needs:
+        raise ArgumentError(
+            f"--{needs[0]} needs validation documents, and this run has none: name --validation_corpora or a "
+            "--validation_file, hold some out with --validation_fraction, or leave the option out"
+        )
+    args.eval_strategy, args.load_best_model_at_end = "no", False
+    if "save_strategy" not in given:
+        args.save_strategy = "no"
+    logger.warning("no validation documents: the last checkpoint is the model (see --validation_fraction)")
 
 
 class NERTrainer(Trainer):
@@ -123,7 +149,13 @@ class NERTrainer(Trainer):
             self.bundle.adapters.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        if self.bundle.adapters is None:
+        if not self.state.best_metric:
+            logger.warning(
+                "no evaluation had a validation %s above 0: none was better than another, so the last weights are the model. "
+                "Train longer or with a higher --learning_rate",
+                self.args.metric_for_best_model,
+            )
+        elif self.bundle.adapters is None:
             super()._load_best_model()
         else:
             self.bundle.adapters.load(self.state.best_model_checkpoint)

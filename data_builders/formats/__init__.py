@@ -41,140 +41,54 @@ passages that share an article's id, such as NLM-Chem's, are read with `repeated
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
-import itertools
-import logging
-import os
-import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.label_space import nearest
 
-from .base import CAUSES, POLICIES, REPEATED_IDS, FormatError, Reading, ReadReport, open_binary
-from .bioc import (
-    JSON_FOOTER,
-    JSON_HEADER,
-    XML_FOOTER,
-    XML_HEADER,
-    bioc_json_record,
-    bioc_xml_record,
-    read_bioc_json,
-    read_bioc_xml,
-)
-from .brat import BratWriter, read_brat
-from .iob2 import iob2_record, read_iob2
-from .jsonl import jsonl_record, read_genia_jsonl, read_jsonl, read_text_files
-from .pubtator import pubtator_record, read_pubtator
+from .base import POLICIES, REPEATED_IDS, Reading, SourcedDocument, UnitError
+from .bioc import read_bioc_xml
+from .brat import brat_files, files_of, read_brat
+from .brat_write import BratWriter
+from .detect import FORMATS, choice, detect_format, format_of_name, stem_of
+from .iob2 import read_iob2
+from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
+from .pubtator import read_pubtator
+from .report import CAUSES, FormatError, ReadReport
+from .streams import GzipBomb, open_binary
+from .units import CODE_POINTS, UNITS
+from .writing import DocumentWriter, format_to_write, open_writer, write_documents
 
 __all__ = [
     "CAUSES",
     "FORMATS",
+    "UNITS",
     "BratWriter",
     "DocumentWriter",
     "FormatError",
     "ReadReport",
+    "SourcedDocument",
     "detect_format",
+    "format_of_name",
+    "format_to_write",
     "open_writer",
+    "parts_of",
     "read_documents",
     "write_documents",
 ]
 
-logger = logging.getLogger(__name__)
-
-# name → (endings in lower case, description)
-FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
-    "pubtator": ((".pubtator", ".pubtator.txt"), "PubTator: ID|t|title, ID|a|abstract, tab-separated mentions"),
-    "bioc_xml": ((".bioc.xml", ".xml"), "BioC XML collection"),
-    "bioc_json": ((".bioc.json", ".json"), "BioC JSON collection"),
-    "jsonl": ((".jsonl",), "one JSON document a line; holds all that a Document holds"),
-    "brat": ((".ann",), "brat standoff: a folder of .txt and .ann files, or one of them"),
-    "iob2": ((".iob2", ".iob", ".bio", ".conll", ".tsv"), "IOB2: token and tag a line, a blank line after a sentence"),
-    "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
-    "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
-}
-
-_READERS: dict[str, Callable[[BinaryIO, Reading], Iterator[Document]]] = {
+_READERS = {
     "pubtator": read_pubtator,
     "bioc_xml": read_bioc_xml,
-    "bioc_json": read_bioc_json,
+    "bioc_json": read_json,
     "jsonl": read_jsonl,
     "iob2": read_iob2,
     "genia_jsonl": read_genia_jsonl,
 }
-
-
-@dataclass(frozen=True)
-class _Codec:
-    """How a single-file format is written; `record(document, report, number of documents before it)`."""
-
-    record: Callable[[Document, ReadReport, int], str]
-    header: str = ""
-    footer: str = ""
-
-
-_CODECS = {
-    "pubtator": _Codec(pubtator_record),
-    "bioc_xml": _Codec(bioc_xml_record, XML_HEADER, XML_FOOTER),
-    "bioc_json": _Codec(bioc_json_record, JSON_HEADER, JSON_FOOTER),
-    "jsonl": _Codec(jsonl_record),
-    "iob2": _Codec(iob2_record),
-}
-
-
-def _choice(value: str, known: Iterable[str], what: str, path) -> str:
-    if value not in known:
-        raise FormatError(
-            path,
-            f"a {what} of {', '.join(known)}",
-            repr(value),
-            f"pass one of these{nearest(value, known, listing=False)}",
-        )
-    return value
-
-
-def _endings() -> list[tuple[str, str]]:
-    """(ending, format), longest ending first."""
-    pairs = [(ending, name) for name, (endings, _) in FORMATS.items() for ending in endings]
-    return sorted(pairs, key=lambda pair: -len(pair[0]))
-
-
-def detect_format(path: str | Path) -> str:
-    """The format that the file's ending (before `.gz`) names, or that the folder's files have.
-
-    Raises:
-        FormatError: the ending is unknown; the message lists the known ones and the nearest.
-    """
-    path = Path(path)
-    if path.is_dir():
-        suffixes = {file.suffix for file in path.iterdir() if not file.name.startswith(".")}
-        if ".ann" in suffixes:
-            return "brat"
-        if suffixes == {".txt"}:
-            return "text"
-        got = f"a folder with {', '.join(sorted(suffixes)) or 'no files'}"
-        raise FormatError(path, "a folder of .txt and .ann files (brat) or of .txt files alone", got, "give one file")
-    name = path.name.lower().removesuffix(".gz")
-    for ending, format in _endings():
-        if name.endswith(ending):
-            return format
-    known = [ending for ending, _ in _endings()]
-    got = Path(name).suffix
-    remedy = f"rename the file or pass format= (one of {', '.join(FORMATS)}){nearest(got, known, listing=False)}"
-    raise FormatError(path, f"a file ending of {', '.join(sorted(known))}", repr(got) if got else "none", remedy)
-
-
-def _stem(path: Path) -> str:
-    """The file name without its ending and `.gz`."""
-    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
-    ending = next((ending for ending, _ in _endings() if name.lower().endswith(ending)), Path(name).suffix)
-    return (name[: -len(ending)] if ending else name) or name
 
 
 def read_documents(
@@ -186,17 +100,33 @@ def read_documents(
     report: ReadReport | None = None,
     annotated_types: Iterable[str] | None = None,
     repeated_ids: str | None = None,
+    offset_unit: str = CODE_POINTS,
+    entity_type: str | None = None,
+    type_infon: str = "type",
+    tag_column: int | None = None,
+    gold: bool = True,
+    skip_bad: bool = False,
+    keep_source: bool = False,
 ) -> Iterator[Document]:
     """The documents of a file or folder, one at a time.
 
     Args:
-        path: a file, a folder (brat, plain text), or a binary handle (then `format` is needed; it is not closed).
-        format: a name in `FORMATS`; by default what the file's ending says.
+        path: a file, a folder (with its subfolders, files of any formats), or a binary handle (then `format` is needed; it is
+            not closed).
+        format: a name in `FORMATS`; by default what the file's content says, or else its ending.
         corpus: the documents' corpus, unless the file (JSONL) says.
         policy: "strict", "lenient" or, for the corpora of this package, "published"; see the module's table.
         report: counts everything that is not represented; complete once the iterator is exhausted.
         annotated_types: types annotated exhaustively, unless the file (JSONL) says; by default none.
         repeated_ids: "error" or "index"; by default the policy's.
+        offset_unit: what the file's offsets count, a name in `UNITS`; they are converted to code points.
+        entity_type: the type of IOB tags without one.
+        type_infon: the key of the infon that says an annotation's type (BioC).
+        tag_column: the column of the tag, from 1 (IOB); by default the last.
+        gold: whether annotations are read; without, they are neither kept nor judged.
+        skip_bad: skip records that can't be read, and what follows a break in a file, and count them (`ReadReport.bad`).
+        keep_source: give `SourcedDocument`s, from which a writer of the same format restores what a `Document` has no place
+            for: BioC's sentences and relations, IOB's lines.
 
     Raises:
         FormatError: at once for a wrong argument, while iterating for a fault in the file.
@@ -204,235 +134,144 @@ def read_documents(
     """
     is_handle = not isinstance(path, (str, Path))
     name = str(getattr(path, "name", "<stream>")) if is_handle else str(path)
-    _choice(policy, POLICIES, "policy", name)
-    repeated_ids = repeated_ids or ("error" if policy == "strict" else "index")
-    _choice(repeated_ids, REPEATED_IDS, "repeated_ids", name)
+    choice(policy, POLICIES, "policy", name)
+    repeated_ids = repeated_ids or ("error" if policy == "strict" and not skip_bad else "index")
+    choice(repeated_ids, REPEATED_IDS, "repeated_ids", name)
+    choice(offset_unit, UNITS, "offset_unit", name)
     if not is_handle and not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
-    guessed = format is None
-    if guessed and is_handle:
+    if format is None and is_handle:
         raise FormatError(name, "a format for a handle", "none", f"pass format= (one of {', '.join(FORMATS)})")
-    format = detect_format(path) if guessed else _choice(format, FORMATS, "format", name)
+    if format is not None:
+        choice(format, FORMATS, "format", name)
+    if is_handle and format in ("brat", "text"):
+        raise FormatError(name, f"a path for {format}", "a handle", "pass the path of the file or folder")
     types = frozenset([annotated_types] if isinstance(annotated_types, str) else annotated_types or ())
     report = ReadReport() if report is None else report
-    reading = Reading(name, _stem(Path(name)), corpus, policy, repeated_ids, types, report)
-    if format in ("brat", "text"):
-        if is_handle:
-            raise FormatError(name, f"a path for {format}", "a handle", "pass the path of the file or folder")
-        return read_brat(Path(path), reading) if format == "brat" else _read_text(Path(path), reading, guessed)
-    if not is_handle and Path(path).is_dir():
-        raise FormatError(name, f"a file for the format {format}", "a folder", "read its files one by one")
-    return _read_file(path, is_handle, format, reading)
+    stem = stem_of(Path(name)).encode("utf-8", "replace").decode()
+    reading = Reading(
+        name, stem, corpus, policy, repeated_ids, types, report, offset_unit, entity_type, type_infon, tag_column, gold,
+        skip_bad, keep_source,
+    )  # fmt: skip
+    if is_handle:
+        return _from_handle(path, format, reading)
+    if Path(path).is_dir():
+        return _from_parts(_parts(Path(path), format, report), reading)
+    return _from_path(Path(path), format or detect_format(path), reading, guessed=format is None)
 
 
-def _read_text(path: Path, reading: Reading, guessed: bool) -> Iterator[Document]:
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    documents = read_text_files(files, reading)
-    for document in documents:
-        first = document.text.partition("\n")[0]
-        if guessed and first.partition("|")[2].startswith("t|") and "|" not in first.partition("|")[0]:
-            remedy = "pass format='pubtator', or format='text' if it is text after all"
-            raise reading.error("plain text", "what looks like PubTator", remedy, line=1)
-        yield document
+def parts_of(folder: str | Path, format: str | None = None) -> list[tuple[Path, str]]:
+    """(file, format) of what `read_documents` reads in a folder, in its order; a brat document's is its .txt file.
+
+    Raises:
+        FormatError: there is nothing to read.
+    """
+    return _parts(Path(folder), format, ReadReport())
 
 
-def _read_file(source, is_handle: bool, format: str, reading: Reading) -> Iterator[Document]:
-    with contextlib.nullcontext(source) if is_handle else open_binary(source) as handle:
+def _parts(folder: Path, format: str | None, report: ReadReport) -> list[tuple[Path, str]]:
+    files, parts, others = files_of(folder), [], []
+    pairs = (
+        {file for file in brat_files(folder) if file.with_suffix(".ann").exists()}
+        if format in (None, "brat")
+        else set()
+    )
+    for file in files:
+        if file.with_suffix(".txt") in pairs and file.suffix in (".txt", ".ann"):
+            if file.suffix == ".ann":
+                parts.append((file.with_suffix(".txt"), "brat"))
+            continue
+        if format is not None:
+            if format not in ("brat", "text") or file.suffix == ".txt":
+                parts.append((file, format))
+            continue
         try:
-            yield from _READERS[format](handle, reading)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            remedy = "the file is damaged or not compressed: fetch it again, or drop .gz from its name"
-            raise reading.error("a complete gzip file", str(error), remedy) from error
+            parts.append((file, detect_format(file)))
+        except FormatError:
+            others.append(file)
+    if pairs and all(found in ("brat", "text") for _, found in parts):
+        # A brat folder: a text without annotations is a document whose .ann file is missing.
+        parts = [(file, "brat") for file, _ in parts]
+    if not parts:
+        suffixes = sorted({file.suffix for file in files})
+        got = f"a folder with {', '.join(suffixes) or 'no files'}"
+        remedy = "give one file, or pass format= (--format)"
+        raise FormatError(folder, "a folder with files of a known format, such as .txt and .ann", got, remedy)
+    for file in others:
+        report.add("file_not_read", str(file))
+    return sorted(parts, key=lambda part: part[0].relative_to(folder).with_suffix("").parts)
 
 
-class DocumentWriter:
-    """Writes documents to a binary (or text) handle, one at a time, and can go on where an earlier run stopped.
-
-    The header is written when `documents_written` is 0, and only then. To resume, cut the file at a `position` that was
-    noted after `write`, and pass the number of documents written until then; the bytes equal an uninterrupted write.
-    `report` counts what the format could not hold.
-
-    Args:
-        handle: open for writing, at the place to go on; not closed unless `owned`.
-        format: a name in `FORMATS` that can be written to a single file.
-        documents_written: documents already in the file.
-        owned: close the handle in `close`.
-
-    Raises:
-        FormatError: the format is unknown or cannot be written.
-    """
-
-    def __init__(self, handle, format: str, documents_written: int = 0, *, owned: bool = False):
-        self._codec = _codec(format, getattr(handle, "name", "<stream>"))
-        self._handle, self._owned, self._is_text = handle, owned, isinstance(handle, io.TextIOBase)
-        self.format, self.documents_written, self.report = format, documents_written, ReadReport()
-        self._header_done, self._closed = documents_written > 0, False
-
-    @property
-    def position(self) -> int:
-        """Bytes of the file so far, flushed."""
-        self.flush()
-        return self._handle.tell()
-
-    def _put(self, text: str) -> None:
-        self._handle.write(text if self._is_text else text.encode("utf-8"))
-
-    def header(self) -> None:
-        """Write the header unless it is there."""
-        if not self._header_done:
-            self._put(self._codec.header)
-            self._header_done = True
-
-    def write(self, document: Document) -> None:
-        """Append a document.
-
-        Raises:
-            FormatError: the format cannot hold it; nothing of it is written.
-        """
-        record = self._codec.record(document, self.report, self.documents_written)
-        self.header()
-        self._put(record)
-        self.documents_written += 1
-        self.report.documents += 1
-        self.report.mentions += len(document.mentions)
-
-    def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
-        self._handle.flush()
-
-    def footer(self) -> None:
-        """Write what closes the file; nothing can be appended afterwards."""
-        self.header()
-        self._put(self._codec.footer)
-        self.flush()
-
-    def close(self, *, complete: bool = True) -> None:
-        """Write the footer if `complete`, and close the handle if it is owned."""
-        if self._closed:
-            return
-        self._closed = True
-        if complete:
-            self.footer()
-        if self._owned:
-            self._handle.close()
-
-    def __enter__(self) -> DocumentWriter:
-        return self
-
-    def __exit__(self, kind, value, trace) -> None:
-        # After an error the file stays partial, so that it is not taken for a complete one and can be resumed.
-        self.close(complete=kind is None)
+def _from_parts(parts: list[tuple[Path, str]], reading: Reading) -> Iterator[Document]:
+    root = Path(reading.path)
+    if {format for _, format in parts} == {"brat"}:
+        reading.again = partial(read_brat, root)
+        yield from read_brat(root, reading)
+        return
+    for file, format in parts:
+        inner = file.relative_to(root)
+        own = reading.of(file)
+        own.stem = "/".join([*inner.parts[:-1], stem_of(file)])
+        own._surveyed = []
+        yield from _from_path(file, format, own, guessed=False, root=root)
 
 
-def _codec(format: str, path) -> _Codec:
-    _choice(format, FORMATS, "format", path)
-    if format == "text":
-        remedy = f"write one of {', '.join(_CODECS)}, brat"
-        raise FormatError(path, "a format that holds mentions", "plain text, which would lose them", remedy)
-    if format not in _CODECS:
-        what = "a folder; use open_writer" if format == "brat" else "for reading only"
-        raise FormatError(path, f"a format of {', '.join(_CODECS)}", f"{format!r}, which is {what}", "choose another")
-    return _CODECS[format]
-
-
-def open_writer(
-    path_or_handle, format: str | None = None, *, documents_written: int = 0, position: int | None = None
-) -> DocumentWriter | BratWriter:
-    """A writer for a path or an open handle.
-
-    A path is created, or, with `documents_written` above 0, cut to `position` bytes and continued.
-
-    Raises:
-        FormatError: the format is unknown or cannot be written; a file is to be resumed without a position, is shorter
-            than it, or is compressed.
-    """
-    if not isinstance(path_or_handle, (str, Path)):
-        if format is None:
-            raise FormatError(
-                "<stream>", "a format for a handle", "none", f"pass format= (one of {', '.join(_CODECS)})"
-            )
-        return DocumentWriter(path_or_handle, format, documents_written)
-    path = Path(path_or_handle)
-    format = detect_format(path) if format is None else format
+def _from_path(
+    path: Path, format: str, reading: Reading, *, guessed: bool, root: Path | None = None
+) -> Iterator[Document]:
+    named = format_of_name(path)
+    if guessed and named not in (None, format) and (named, format) != ("text", "brat"):
+        reading.note("format_by_content", f"{format}, not {named}")
     if format == "brat":
-        return BratWriter(path, documents_written)
-    _codec(format, path)
-    packed = path.name.lower().endswith(".gz")
-    if not documents_written:
-        return DocumentWriter(_create(path, packed), format, owned=True)
-    size = path.stat().st_size
-    if position is None or packed or size < position:
-        got = "a .gz file" if packed else f"position {position} in a file of {size} bytes"
-        raise FormatError(
-            path, "a file to resume and the position to cut it at", got, "start again from the first document"
-        )
-    handle = open(path, "r+b")  # noqa: SIM115 (the writer closes it)
-    handle.truncate(position)
-    handle.seek(position)
-    return DocumentWriter(handle, format, documents_written, owned=True)
+        read = partial(read_brat, path, root=root)
+    elif format == "text":
+        read = partial(read_text_files, [(path, reading.stem)])
+    else:
+        read = partial(_opened, path, format)
+    reading.again = read
+    yield from _guarded(read, reading, whole=root is None)
 
 
-def _create(path: Path, packed: bool) -> BinaryIO:
-    """A new file; a packed one carries neither name nor time, so that equal documents give equal bytes."""
-    return _Packed(path) if packed else open(path, "wb")
+def _opened(path: Path, format: str, reading: Reading) -> Iterator[Document]:
+    with open_binary(path) as handle:
+        yield from _READERS[format](handle, reading)
 
 
-class _Packed(gzip.GzipFile):
-    """A gzip file that closes the file beneath it."""
+def _from_handle(handle: BinaryIO, format: str, reading: Reading) -> Iterator[Document]:
+    if getattr(handle, "seekable", bool)():
+        start = handle.tell()
 
-    def __init__(self, path: Path):
-        self._beneath = open(path, "wb")  # noqa: SIM115 (closed in close)
-        super().__init__(filename="", mode="wb", fileobj=self._beneath, mtime=0)
+        def again(second: Reading) -> Iterator[Document]:
+            here = handle.tell()
+            handle.seek(start)
+            try:
+                yield from _READERS[format](handle, second)
+            finally:
+                handle.seek(here)
 
-    def close(self) -> None:
-        super().close()
-        self._beneath.close()
+        reading.again = again
+    yield from _guarded(partial(_READERS[format], handle), reading)
 
 
-def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None) -> ReadReport:
-    """Write all documents; the file (or, for brat, the folder) appears under its name only when it is complete.
-
-    Returns:
-        what the format could not hold.
-
-    Raises:
-        FormatError: a document cannot be written; an existing file stays as it was.
-        FileExistsError: a brat folder exists and is not empty.
-    """
-    path = Path(path)
-    format = _format_to_write(path, format)
-    partial = _free_name(path)
-    if format == "brat" and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path}: exists and is not an empty folder; remove it or choose another name")
+def _guarded(read, reading: Reading, whole: bool = True) -> Iterator[Document]:
+    """The documents that `read` gives; where a file breaks, those before it are kept if bad records are skipped, and a file
+    of which nothing could be read is an error if it is the `whole` input."""
+    count = reading.report.documents + reading.report.bad_count
     try:
-        if format == "brat":
-            writer = BratWriter(partial)
-        else:
-            writer = DocumentWriter(_create(partial, path.name.lower().endswith(".gz")), format, owned=True)
-        with writer:
-            for document in documents:
-                writer.write(document)
-        os.replace(partial, path)
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        partial.unlink(missing_ok=True)
-    lost = {cause: count for cause, count in writer.report.counts.items() if cause == "nested_not_written"}
-    if lost:
-        logger.warning("%s: %s", path, writer.report.summary())
-    return writer.report
-
-
-def _format_to_write(path: Path, format: str | None) -> str:
-    if format is None:
-        # A folder to be made has no ending; brat is the only format that writes one.
-        format = "brat" if not path.suffix or path.is_dir() else detect_format(path)
-    if format != "brat":
-        _codec(format, path)
-    return format
-
-
-def _free_name(path: Path) -> Path:
-    """A name beside `path` that is not taken."""
-    candidates = (path.with_name(f".{path.name}.{os.getpid()}.{n}.partial") for n in itertools.count())
-    return next(candidate for candidate in candidates if not candidate.exists())
+        yield from read(reading)
+    except (EOFError, gzip.BadGzipFile, zlib.error, GzipBomb) as error:
+        remedy = "the file is damaged or not compressed: fetch it again, or drop .gz from its name"
+        failure = reading.error("a complete gzip file", str(error), remedy)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        failure = reading.error("a file that can be read", error.strerror or str(error), "see to its permissions")
+    except UnitError:
+        raise
+    except FormatError as error:
+        failure = error
+    else:
+        return
+    if not reading.skip or (whole and reading.report.documents + reading.report.bad_count == count):
+        raise failure
+    reading.report.add_bad("broken_file", failure)

@@ -1,137 +1,61 @@
-"""What all file formats share: errors, the report of everything not represented, line reading, record bookkeeping.
+"""What all readers share: one file being read, record bookkeeping, offsets; and what all writers share.
 
 Use `mosaic_ner.data_builders.formats`; this file is its foundation.
 """
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import logging
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, BinaryIO
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mosaic_ner.modeling.document import Document, Mention, Passage
-from mosaic_ner.modeling.label_space import UserError
+
+from .report import FormatError, ReadReport
+from .units import CODE_POINTS, UNITS, Ruler, Tally, best_unit
 
 logger = logging.getLogger(__name__)
 
-BOM = b"\xef\xbb\xbf"
 POLICIES = ("strict", "lenient", "published")
 REPEATED_IDS = ("error", "index")
 _SEPARATORS = str.maketrans("\t\n\r", "   ")
-
-# cause → (what the percentage in the summary refers to, meaning)
-CAUSES = {
-    "text_mismatch": ("mention", "the mention's text in the file is not the text at its offsets; offsets kept"),
-    "outside_text": ("mention", "the mention is empty or reaches outside the text; dropped"),
-    "duplicate_mention": ("mention", "the same offsets, type and identifiers again in one document; kept once"),
-    "discontinuous": ("mention", "the mention has several pieces; dropped"),
-    "iob1_start": ("mention", "an I- tag that continues nothing; read as the start of a mention"),
-    "repeated_id": ("document", "the document id occurred before in the file; told apart by its index"),
-    "empty_document": ("document", "the document has no text but white space; kept"),
-    "missing_blank_line": ("document", "a PubTator record follows another without a blank line; read as a new record"),
-    "no_annotation_file": ("document", "a brat .txt without its .ann; read as a document without mentions"),
-    "relation": ("", "relations between mentions; not kept"),
-    "extra_field": ("", "a cell after the identifiers of a PubTator mention; not kept"),
-    "infon_not_kept": ("", "an infon of an annotation or sentence that has no place in a mention; not kept"),
-    "not_kept": ("", "a brat line other than T and N (relation, event, attribute, note); not kept"),
-    "empty_token": ("", "an IOB line whose first cell is empty; dropped"),
-    "crlf": ("file", "lines end with CR LF; in plain text and brat the CR stays part of the text"),
-    "bom": ("file", "the file starts with a byte order mark; stripped"),
-    "score_not_written": ("mention", "the format has no place for a prediction's score"),
-    "identifiers_not_written": ("mention", "the format has no place for concept identifiers"),
-    "identifier_split": ("mention", "an identifier contains ';' and will be read back as two"),
-    "nested_not_written": ("mention", "the mention overlaps a longer or earlier one, which IOB2 cannot express"),
-    "blank_mention_not_written": ("mention", "the mention covers only white space, which IOB2 cannot express"),
-    "mention_trimmed": ("mention", "the mention starts or ends with white space, which IOB2 cannot express"),
-    "infons_not_written": ("document", "the format has no place for the document's infons"),
-    "article_not_written": ("document", "the format has no place for an article id that differs from the document's"),
-    "passages_not_written": ("document", "the format cannot express these passages"),
-    "text_respaced": ("document", "IOB2 keeps tokens, not spacing: the text read back differs in white space"),
-    "resplit_token": ("", "a token was cut at a mention's boundary"),
-    "whitespace_replaced": ("", "characters of line ends replaced by one space each, so that offsets hold"),
-    "character_replaced": ("", "characters that the format cannot hold replaced one by one, so that offsets hold"),
-}
+# Digits of the largest offset; a longer number is damage.
+_MAX_DIGITS = 15
+_FEW = 20  # one in so many mentions may misfit before nobody would call the file's offsets right
 
 
-class FormatError(UserError):
-    """A file (or a document to be written) that does not follow its format.
-
-    Args:
-        path: the file.
-        expected, got: what the format asks for and what is there.
-        remedy: what to do next.
-        line: line number from 1, where there is one.
-        document: id of the document, where known.
-    """
-
-    def __init__(self, path, expected: str, got: str, remedy: str, *, line: int | None = None, document=None):
-        self.path, self.line, self.document = str(path), line, document
-        where = f"{path}:{line}" if line is not None else str(path)
-        if document is not None:
-            where += f": document {document!r}"
-        super().__init__(f"{where}: expected {expected}, got {got}; {remedy}")
+class UnitError(FormatError):
+    """Offsets count another unit than was said: every mention of the file is meant so, skipping one mends nothing."""
 
 
-class ReadReport:
-    """Counts, by cause, of everything a file holds that is not (or not exactly) represented; see `CAUSES`.
+@dataclass(frozen=True)
+class SourcedDocument(Document):
+    """A document with what its file held beside it, for a writer of the same format; `source` is the format's own, `path`
+    the file."""
 
-    `documents` and `mentions` are totals seen, dropped ones included; `examples` keeps the first few of each cause.
-    """
-
-    max_examples = 3
-
-    def __init__(self):
-        self.counts: Counter[str] = Counter()
-        self.examples: dict[str, list[str]] = defaultdict(list)
-        self.documents = 0
-        self.mentions = 0
-
-    def add(self, cause: str, where: str, detail: str = "", count: int = 1) -> None:
-        """Count `cause`; `where` is `file:line` or a document name, `detail` what was seen there."""
-        self.counts[cause] += count
-        if len(self.examples[cause]) < self.max_examples:
-            self.examples[cause].append(f"{where}: {detail}" if detail else where)
-
-    def merge(self, other: ReadReport) -> None:
-        """Add another report's counts and, as far as there is room, its examples."""
-        self.counts.update(other.counts)
-        self.documents += other.documents
-        self.mentions += other.mentions
-        for cause, examples in other.examples.items():
-            self.examples[cause].extend(examples[: self.max_examples - len(self.examples[cause])])
-
-    def to_dict(self, examples: bool = True) -> dict:
-        """Plain types only, for JSON.
-
-        Args:
-            examples: with the places of the first faults, which name files of this machine and quote their text.
-        """
-        out = {"documents": self.documents, "mentions": self.mentions, "counts": dict(self.counts)}
-        if examples:
-            out["examples"] = {cause: list(places) for cause, places in self.examples.items()}
-        return out
-
-    def summary(self) -> str:
-        """Readable lines, most frequent cause first, with percentages of the mentions or documents seen."""
-        lines = [f"{self.documents:,} documents, {self.mentions:,} mentions"]
-        for cause, count in self.counts.most_common():
-            unit, meaning = CAUSES.get(cause, ("", cause))
-            total = {"mention": self.mentions, "document": self.documents}.get(unit, 0)
-            share = f" ({100 * count / total:.2f}% of {total:,} {unit}s)" if total else ""
-            lines.append(f"  {cause}: {count:,}{share}: {meaning}; e.g. {self.examples[cause][0]}")
-        return "\n".join(lines)
+    source: Any = field(default=None, compare=False, repr=False)
+    path: str = field(default="", compare=False, repr=False)
 
 
 @dataclass
 class Reading:
-    """One file being read: where it is, how strictly, and which record ids it has had.
+    """One file being read: where it is, how it is to be read, and which record ids it has had.
 
     The set of ids is the only thing that grows with the file (about 150 bytes a document); finding repeats needs it.
+
+    Args:
+        path, stem: the file, and its name without ending.
+        corpus, policy, repeated_ids, annotated_types, offset_unit, entity_type, type_infon, tag_column: as for
+            `read_documents`.
+        gold: whether annotations are read; without, they are neither kept nor judged.
+        skip: whether a record that can't be read is skipped and counted instead of ending everything.
+        keep_source: whether documents are `SourcedDocument`s.
+        again: reads the same file once more under another `Reading`, to find its offset unit; None where it can't be.
+        tally: set in such a second reading.
     """
 
     path: str
@@ -141,8 +65,23 @@ class Reading:
     repeated_ids: str = "error"
     annotated_types: frozenset[str] = frozenset()
     report: ReadReport = field(default_factory=ReadReport)
+    offset_unit: str = CODE_POINTS
+    entity_type: str | None = None
+    type_infon: str = "type"
+    tag_column: int | None = None
+    gold: bool = True
+    skip: bool = False
+    keep_source: bool = False
+    again: Callable[[Reading], Iterator[Document]] | None = None
+    tally: Tally | None = None
     _used: set = field(default_factory=set)
     _next: dict = field(default_factory=dict)
+    _surveyed: list = field(default_factory=list)
+    _ruler: Ruler | None = None
+
+    def of(self, path: str) -> Reading:
+        """The same reading, of another file: counts and ids are shared."""
+        return replace(self, path=str(path))
 
     def error(self, expected, got, remedy, *, line=None, document=None) -> FormatError:
         """The error to raise for damage that no policy lets pass."""
@@ -156,40 +95,169 @@ class Reading:
         """Count something that every policy accepts."""
         self.report.add(cause, self.where(line, document), detail, count)
 
-    def fault(self, cause: str, expected: str, got: str, *, line=None, document=None) -> None:
+    def fault(
+        self, cause: str, expected: str, got: str, *, line=None, document=None, remedy: str | None = None
+    ) -> None:
         """Count a fault unless the policy is "strict".
 
         Raises:
             FormatError: the policy is "strict".
         """
         if self.policy == "strict":
-            remedy = f"correct the file, or pass policy='lenient' (--policy lenient) to have it counted as {cause!r}"
+            remedy = remedy or "correct the file"
+            remedy += f", or pass policy='lenient' (--policy lenient) to have it counted as {cause!r}"
             raise self.error(expected, got, remedy, line=line, document=document)
         self.note(cause, got, line=line, document=document)
 
+    def records(self, builders: Iterable[Callable[[], Document | None]]) -> Iterator[Document]:
+        """The documents that the builders make; with `skip` those that fail are counted and left out."""
+        for build in builders:
+            try:
+                document = build()
+            except RecursionError as error:
+                failure = self.error("values nested less deeply", "too deep a nesting", "correct the file")
+                if not self.skip:
+                    raise failure from error
+                self.report.add_bad("bad_record", failure)
+                continue
+            except UnitError:
+                raise
+            except FormatError as error:
+                if not self.skip:
+                    raise
+                self.report.add_bad("bad_record", error)
+                continue
+            if document is not None:
+                yield document
+
+    def span(self, text: str, start: int, end: int) -> tuple[int, int]:
+        """Offsets of the file as code points of the text; (-1, -1) where one lies inside a character."""
+        if self.offset_unit == CODE_POINTS:
+            return start, end
+        if self._ruler is None or self._ruler.text is not text:
+            self._ruler = Ruler(text, self.offset_unit)
+        first, last = self._ruler.index(start), self._ruler.index(end)
+        return (-1, -1) if first is None or last is None else (first, last)
+
+    def joined(self, text: str, pieces: list[tuple[int, int]]) -> tuple[int, int] | None:
+        """The span from the first to the last piece where only white space lies between them, else None; in the file's
+        unit."""
+        pieces = sorted(pieces)
+        for (_, left), (right, _) in itertools.pairwise(pieces):
+            start, end = self.span(text, left, right)
+            if right > left and (start < 0 or text[start:end].strip()):
+                return None
+        return pieces[0][0], max(end for _, end in pieces)
+
     def mention(
-        self, text: str, span: tuple[int, int], type: str, surface: str | None, identifiers=(), score=None, *, line, id
+        self,
+        text: str,
+        span: tuple[int, int],
+        type: str,
+        surface: str | None,
+        identifiers=(),
+        score=None,
+        *,
+        line,
+        id,
+        lines: str | None = None,
     ) -> Mention | None:
         """A checked mention, or None when it lies outside the text and the policy lets that pass.
 
-        `surface` is the mention's text as the file gives it (None: not given). Tabs and line ends in the text compare
-        equal to spaces, because the line formats cannot write them.
+        Args:
+            span: start and end in the file's unit.
+            surface: the mention's text as the file gives it (None: not given). White space compares equal, because the
+                line formats cannot write all of it.
+            lines: the text with its line ends, where they differ from what the file's offsets count.
+        Raises:
+            UnitError: the offsets fit in another unit, under every policy.
         """
-        start, end = span
+        start, end = self.span(text if lines is None else lines, *span)
         self.report.mentions += 1
         if not type:
             raise self.error("an entity type", "an empty one", "name the mention's type", line=line, document=id)
-        if not 0 <= start < end <= len(text):
-            got = f"{type} [{start}, {end}) of {surface!r}"
+        inside = 0 <= start < end <= len(text)
+        found = text[start:end] if inside else ""
+        fits = inside and (surface is None or _same(found, surface))
+        if self.tally is not None and surface:
+            self.tally.fits += fits
+            self.tally.misfits += not fits
+        if not fits and surface:
+            self._check_unit(surface, span, found, line, id)
+        if not inside:
+            got = f"{type} [{span[0]}, {span[1]}) of {surface!r}"
             self.fault(
                 "outside_text", f"a mention inside the text of {len(text)} characters", got, line=line, document=id
             )
             return None
-        found = text[start:end]
-        if surface is not None and found.translate(_SEPARATORS) != surface.translate(_SEPARATORS):
-            expected = f"the text at [{start}, {end}), {_shorten(found)}, as the text of {type}"
+        if not fits:
+            expected = f"the text at [{span[0]}, {span[1]}), {_shorten(found)}, as the text of {type}"
             self.fault("text_mismatch", expected, _shorten(surface), line=line, document=id)
         return Mention(start, end, type, tuple(identifiers), score)
+
+    def _check_unit(self, surface: str, span: tuple[int, int], found: str, line, id) -> None:
+        """Refuse offsets that another unit explains, or that are wrong throughout.
+
+        Where few mentions misfit and another unit fits nearly all, "lenient" counts them, and a warning names the unit.
+        """
+        first = not self._surveyed
+        if not (tallies := self.survey()):
+            return
+        own, best = tallies[0], best_unit(tallies)
+        got = f"{surface!r:.80} at [{span[0]}, {span[1]}), where the text is {_shorten(found)}; of {own.fits + own.misfits}"
+        got += f" mentions {own.fits} fit"
+        if best is not None:
+            whole = "all" if not best.misfits else f"{best.fits} of {best.fits + best.misfits}"
+            got += f", and {whole} do in another unit: the offsets look like {UNITS[best.unit]}"
+            remedy = f"pass offset_unit={best.unit!r} (--offset_unit {best.unit}), which converts them"
+            error = self._unit_error(f"offsets in {UNITS[self.offset_unit]}", got, remedy, line, id)
+            few = (own.misfits + own.broken) * _FEW <= own.fits
+            if self.policy == "strict" or not (few and best.misfits + best.broken):
+                raise error
+            if first:
+                logger.warning("%s", error)
+        elif self.policy == "strict" and own.misfits > 1 and own.misfits * 4 > own.fits:
+            remedy = "correct the file: the mentions' texts and offsets belong to different texts"
+            raise self._unit_error("the mentions' texts at their offsets", got, remedy, line, id)
+
+    def misplaced(self, error: FormatError) -> FormatError:
+        """The error to raise for a part that does not lie where the file says: with the unit in which it does."""
+        best = best_unit(tallies) if (tallies := self.survey()) else None
+        if best is None:
+            return error
+        remedy = f"pass offset_unit={best.unit!r} (--offset_unit {best.unit}), which converts them"
+        got = f"{error.got}: the offsets look like {UNITS[best.unit]}"
+        return self._unit_error(f"offsets in {UNITS[self.offset_unit]}", got, remedy, error.line, error.document)
+
+    def _unit_error(self, expected, got, remedy, line, document) -> UnitError:
+        return UnitError(self.path, expected, got, remedy, line=line, document=document)
+
+    def survey(self) -> list[Tally]:
+        """How all mentions of the file fit in this unit, then in each other; empty where the file can't be read again.
+
+        It is done once a file, and not for the corpora of this package, whose faults are known.
+        """
+        if self.tally is not None or self.again is None or self.policy == "published":
+            return []
+        if not self._surveyed:
+            enough = None
+            for unit in (self.offset_unit, *(unit for unit in UNITS if unit != self.offset_unit)):
+                tally = Tally(unit, enough=enough)
+                second = Reading(
+                    self.path, self.stem, policy="lenient", repeated_ids="index", offset_unit=unit, skip=True, tally=tally,
+                    entity_type=self.entity_type, type_infon=self.type_infon, tag_column=self.tag_column,
+                )  # fmt: skip
+                try:
+                    for _ in self.again(second):
+                        if tally.hopeless:
+                            break
+                except FormatError:
+                    tally.broken += 1
+                tally.broken += second.report.bad_count
+                self._surveyed.append(tally)
+                if enough is None:
+                    enough = (tally.misfits + tally.broken) // 2
+        return self._surveyed
 
     def claim(self, corpus: str, id: str, index: int | None, line: int | None) -> int:
         """The record's index: its own, or its number of earlier records with the same id."""
@@ -199,7 +267,10 @@ class Reading:
             self._used.add((key, wanted))
             return wanted
         if self.repeated_ids == "error":
-            remedy = "give records ids of their own, or pass repeated_ids='index' to tell them apart by their order"
+            remedy = (
+                "give records ids of their own, or pass repeated_ids='index' (--repeated_ids index) to tell them apart by "
+                "their order"
+            )
             raise self.error("each document id once", f"{id!r} again", remedy, line=line, document=id)
         self.note("repeated_id", line=line, document=id)
         free = self._next.get(key, 1)
@@ -209,7 +280,9 @@ class Reading:
         self._next[key] = free + 1
         return free
 
-    def document(self, id: str, text: str, mentions: Iterable[Mention], *, line=None, **fields) -> Document:
+    def document(
+        self, id: str, text: str, mentions: Iterable[Mention], *, line=None, source=None, **fields
+    ) -> Document:
         """The finished record: mentions once each in reading order, index assigned, oddities counted."""
         if not id:
             raise self.error("a document id", "an empty one", "give every record an id", line=line)
@@ -220,75 +293,36 @@ class Reading:
             example = next(iter(repeats))
             detail = f"{example.type} [{example.start}, {example.end})"
             self.note("duplicate_mention", detail, line=line, document=id, count=len(mentions) - len(unique))
-        if not text.strip():
-            self.note("empty_document", line=line, document=id)
         corpus = fields.pop("corpus", self.corpus)
         index = self.claim(corpus, id, fields.pop("index", None), line)
+        if not text.strip():
+            self.note("empty_document", line=line, document=id)
         fields.setdefault("annotated_types", self.annotated_types)
         self.report.documents += 1
-        return Document(id=id, corpus=corpus, text=text, index=index, **fields).with_mentions(unique)
+        made = dict(id=id, corpus=corpus, text=text, index=index, **fields)
+        document = SourcedDocument(**made, source=source, path=self.path) if self.keep_source else Document(**made)
+        return document.with_mentions(unique)
+
+
+def _same(found: str, surface: str) -> bool:
+    """Whether two spellings of a mention differ in line ends and tabs alone, which the line formats cannot write."""
+    if found.translate(_SEPARATORS) == surface.translate(_SEPARATORS):
+        return True
+    across = ("\n" in found or "\r" in found) and found == found.strip()
+    return across and found.split() == surface.split()
 
 
 def _shorten(text: str, limit: int = 80) -> str:
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def decode(raw: bytes, reading: Reading, offset: int = 0, line: int | None = None) -> str:
-    """UTF-8 bytes as text; `offset` is where in the file they start, in bytes.
-
-    Raises:
-        FormatError: they are not UTF-8; the message names the byte and the likely encoding.
-    """
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        utf16 = offset == 0 and raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-        source = "UTF-16" if utf16 else "WINDOWS-1252"
-        remedy = f"convert the file, for example: iconv -f {source} -t UTF-8 (if it is {source}, which is a guess)"
-        got = f"byte 0x{raw[error.start]:02x} at byte offset {offset + error.start}"
-        raise reading.error("UTF-8", got, remedy, line=line) from error
-
-
-def read_lines(handle: BinaryIO, reading: Reading) -> Iterator[tuple[int, str]]:
-    r"""(line number from 1, line without its end), one at a time. Only \n and \r\n end a line, no other character."""
-    offset, crlf = 0, False
-    for number, raw in enumerate(handle, 1):
-        start = offset
-        offset += len(raw)
-        if number == 1 and raw.startswith(BOM):
-            raw, start = raw[len(BOM) :], len(BOM)
-            reading.note("bom")
-        line = decode(raw, reading, start, number)
-        if line.endswith("\r\n") and not crlf:
-            crlf = True
-            reading.note("crlf", line=number)
-        yield number, line.removesuffix("\n").removesuffix("\r")
-
-
-def read_text(path: Path, reading: Reading) -> str:
-    """A whole text file, a byte order mark stripped, line ends untouched (offsets count them)."""
-    with open_binary(path) as handle:
-        raw = handle.read()
-    if raw.startswith(BOM):
-        reading.note("bom", document=path.name)
-        raw = raw[len(BOM) :]
-    if b"\r\n" in raw:
-        reading.note("crlf", document=path.name)
-    return decode(raw, reading)
-
-
-def open_binary(path) -> IO[bytes]:
-    """A file for reading, `.gz` unpacked on the fly."""
-    return gzip.open(path, "rb") if str(path).lower().endswith(".gz") else open(path, "rb")
-
-
 def parse_integer(cell, reading: Reading, what: str, *, line=None, document=None) -> int:
     """A decimal integer in ASCII digits (or already an int)."""
-    if isinstance(cell, int) and not isinstance(cell, bool):
+    if isinstance(cell, int) and not isinstance(cell, bool) and abs(cell) < 10**_MAX_DIGITS:
         return cell
-    if not isinstance(cell, str) or not re.fullmatch(r"-?[0-9]+", cell.strip(" ")):
+    if not isinstance(cell, str) or not re.fullmatch(rf"-?[0-9]{{1,{_MAX_DIGITS}}}", cell.strip(" ")):
         remedy = "offsets are decimal numbers of characters (code points)"
-        raise reading.error(f"{what} as a number", repr(cell), remedy, line=line, document=document)
+        raise reading.error(f"{what} as a number", f"{cell!r:.80}", remedy, line=line, document=document)
     return int(cell)
 
 
@@ -321,9 +355,6 @@ def replace_characters(
     if count:
         report.add(cause, document.name, f"{count} characters", count)
     return text
-
-
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def join_identifiers(document: Document, mention: Mention, report: ReadReport) -> str:

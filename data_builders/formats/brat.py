@@ -4,88 +4,115 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.document import Document, Mention
 
-from .base import (
-    SURROGATES,
-    Reading,
-    ReadReport,
-    count_losses,
-    parse_integer,
-    read_text,
-    replace_characters,
-    require,
-    write_error,
-)
+from .base import Reading, parse_integer
+from .streams import Undecodable, open_binary, read_lines, read_text
 
 _SPAN = re.compile(r"(.+?) (-?[0-9]+ -?[0-9]+(?:;-?[0-9]+ -?[0-9]+)*)", re.DOTALL)
 _NORMALISATION = re.compile(r"\S+ (\S+) (.*)", re.DOTALL)
-_LINE_ENDS = re.compile(r"[\t\n\r]")
+_LINE_START = re.compile(r"[A-Z#*][A-Za-z0-9]*\t|\s*$")  # after a lone carriage return
 _REPEATED = re.compile(r"(.+)\+record([1-9][0-9]*)", re.DOTALL)  # a "+" of the id itself is written %2B
-_MAX_NAME = 240  # bytes; file systems allow 255, temporary files and ".ann" need some
 
 
-def read_brat(path: Path, reading: Reading) -> Iterator[Document]:
-    """The documents of a folder in the order of their file names, or the one document of a .txt or .ann file."""
-    if path.is_dir():
-        stems = {file.stem for file in path.iterdir() if file.suffix in (".txt", ".ann")}
-        files = [path / f"{stem}.txt" for stem in sorted(stems)]
-        if not files:
-            raise reading.error("files *.txt and *.ann", "none", "give the folder that holds them")
-    else:
-        files = [path.with_suffix(".txt")]
-    for file in files:
-        yield _read_pair(file, reading)
+def brat_files(path: Path) -> list[Path]:
+    """The .txt files (there or not) of a folder with its subfolders, in the order of their names, or that of one file."""
+    if not path.is_dir():
+        return [path.with_suffix(".txt")]
+    files = {file.with_suffix(".txt") for file in files_of(path) if file.suffix in (".txt", ".ann")}
+    return sorted(files, key=lambda file: file.relative_to(path).with_suffix("").parts)
 
 
-def _read_pair(txt: Path, reading: Reading) -> Document:
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder and its subfolders in the order of their names, without hidden ones."""
+    found = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    kept = sorted(file.parts for file in found if not any(map(_is_hidden, file.parts)))
+    return [folder.joinpath(*parts) for parts in kept]
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is no document; an id may begin with a dot."""
+    return name.startswith(".") and (name.startswith("._") or not name.endswith((".txt", ".ann")))
+
+
+def read_brat(path: Path, reading: Reading, root: Path | None = None) -> Iterator[Document]:
+    """The documents of a folder and its subfolders in the order of their names, or the one document of a .txt or .ann file.
+
+    In a subfolder of `root` (by default the folder), the id begins with its name.
+    """
+    files = brat_files(path)
+    if not files:
+        raise reading.error("files *.txt and *.ann", "none", "give the folder that holds them")
+    root = root or (path if path.is_dir() else path.parent)
+    yield from reading.records(partial(_read_pair, file, root, reading) for file in files)
+
+
+def _read_pair(txt: Path, root: Path, reading: Reading) -> Document:
     id, index = _id_of(txt)
+    id = "/".join([*txt.relative_to(root).parts[:-1], id])
+    ann = txt.with_name(f"{txt.stem}.ann")
     if not txt.exists():
         remedy = "offsets are meaningless without the text: put it beside the .ann file"
-        raise reading.error(f"the text {txt.name}", "an .ann file alone", remedy, document=id)
-    text = read_text(txt, reading)
-    ann = txt.with_name(f"{txt.stem}.ann")
+        raise reading.of(ann).error(f"the text {txt.name}", "an .ann file alone", remedy, document=id)
+    text = read_text(txt, reading.of(txt))
+    if not reading.gold:
+        return reading.of(txt).document(id, text, (), index=index)
     if not ann.exists():
-        reading.fault("no_annotation_file", f"{ann.name} beside {txt.name} (it may be empty)", "none", document=id)
-        return reading.document(id, text, (), index=index)
-    found, identifiers = {}, {}
-    # Lines end with LF alone; a U+2028 in a mention's text is no line end.
-    for number, line in enumerate(read_text(ann, reading).split("\n"), 1):
-        line = line.removesuffix("\r")
-        if line.startswith("T"):
-            key, row = _entity(line, number, id, reading)
-            if row is not None:
-                found[key] = row
-        elif line.startswith("N"):
-            target, identifier = _normalisation(line, number, id, reading)
-            identifiers.setdefault(target, []).append(identifier)
-        elif line.strip():
-            reading.note("not_kept", line[:80], line=number, document=f"{ann.name}")
+        expected = f"{ann.name} beside {txt.name} (it may be empty)"
+        reading.of(txt).fault("no_annotation_file", expected, "none", document=id)
+        return reading.of(txt).document(id, text, (), index=index)
+    return reading.of(txt).document(id, text, _mentions(ann, text, id, reading.of(ann)), index=index)
+
+
+def _mentions(ann: Path, text: str, id: str, reading: Reading) -> list[Mention]:
+    """The mentions of an .ann file."""
+    rows, identifiers = {}, {}
+    with open_binary(ann) as handle:
+        for number, line in read_lines(handle, reading, _LINE_START):
+            if isinstance(line, Undecodable):
+                raise line.error
+            if line.startswith("T"):
+                key, row = _entity(line, number, text, id, reading)
+                if key in rows:
+                    reading.note("repeated_mention_id", key, line=number, document=id)
+                if row is not None:
+                    rows.setdefault(key, []).append(row)
+            elif line.startswith("N"):
+                target, identifier = _normalisation(line, number, id, reading)
+                # of the mention before it, where several have the id
+                identifiers.setdefault((target, max(len(rows.get(target, ())), 1)), []).append(identifier)
+            elif line.strip():
+                reading.note("not_kept", line[:80], line=number, document=id)
     mentions = []
-    for key, (span, type, surface, number) in found.items():
-        ids = identifiers.get(key, ())
-        mentions.append(reading.mention(text, span, type, surface, ids, line=number, id=id))
-    return reading.document(id, text, (mention for mention in mentions if mention is not None), index=index)
+    for key, same in rows.items():
+        for place, (span, type, surface, number) in enumerate(same, 1):
+            ids = identifiers.get((key, place), ())
+            mentions.append(reading.mention(text, span, type, surface, ids, line=number, id=id))
+    return [mention for mention in mentions if mention is not None]
 
 
-def _entity(line: str, number: int, id: str, reading: Reading):
-    """(key, ((start, end), type, surface, line)) of a T line; (key, None) when it has several pieces."""
+def _entity(line: str, number: int, text: str, id: str, reading: Reading):
+    """(key, ((start, end), type, surface, line)) of a T line; (key, None) when it has several pieces with text between."""
     cells = line.split("\t", 2)
     match = _SPAN.fullmatch(cells[1]) if len(cells) > 1 else None
     if match is None:
         expected = "T<number>, tab, type start end, tab, text"
         remedy = "separate the three by tabs; offsets are characters"
         raise reading.error(expected, repr(line[:80]), remedy, line=number, document=id)
-    pieces = match[2].split(";")
-    if len(pieces) > 1:
+    pieces = [
+        tuple(parse_integer(cell, reading, "an offset", line=number, document=id) for cell in piece.split(" "))
+        for piece in match[2].split(";")
+    ]
+    span = reading.joined(text, pieces)
+    if span is None:
         reading.report.mentions += 1
         reading.note("discontinuous", line[:80], line=number, document=id)
         return cells[0], None
-    start, end = (parse_integer(cell, reading, "an offset", line=number, document=id) for cell in pieces[0].split(" "))
-    return cells[0], ((start, end), match[1], cells[2] if len(cells) > 2 else None, number)
+    return cells[0], (span, match[1], cells[2] if len(cells) > 2 else None, number)
 
 
 def _normalisation(line: str, number: int, id: str, reading: Reading) -> tuple[str, str]:
@@ -111,84 +138,3 @@ def _id_of(txt: Path) -> tuple[str, int | None]:
 def _unquoted(stem: str) -> str | None:
     plain = unquote(stem)
     return plain if quote(plain, safe=" ") == stem else None
-
-
-def file_stem(document: Document, index: int) -> str:
-    """A file name that any file system takes and `read_brat` turns back into id and index.
-
-    Raises:
-        FormatError: the id is empty or too long for a file name.
-    """
-    stem = quote(require(document, "brat", "document id", document.id, "[\ud800-\udfff]"), safe=" ")
-    if len(stem) > _MAX_NAME:
-        got = f"{len(stem)} bytes (characters that are not safe in file names take three or more)"
-        raise write_error(document, "brat", f"an id of at most {_MAX_NAME} bytes", got, "shorten it or write JSONL")
-    return f"{stem}+record{index}" if index else stem
-
-
-def brat_pair(document: Document, report: ReadReport) -> tuple[str, str]:
-    """The contents of the .txt and the .ann file.
-
-    Raises:
-        FormatError: a type holds white space, which brat's lines cannot express.
-    """
-    count_losses(document, report, "identifiers")
-    if document.passages:
-        report.add("passages_not_written", document.name, f"{len(document.passages)} passages")
-    text = replace_characters(document.text, SURROGATES, "\ufffd", "character_replaced", report, document)
-    lines, normalisations = [], 0
-    for number, mention in enumerate(document.mentions, 1):
-        type = require(document, "brat", "entity type", mention.type, r"[\s;\ud800-\udfff]")
-        surface = _LINE_ENDS.sub(" ", text[mention.start : mention.end])
-        lines.append(f"T{number}\t{type} {mention.start} {mention.end}\t{surface}\n")
-        for identifier in mention.identifiers:
-            normalisations += 1
-            require(document, "brat", "identifier", f"={identifier}", r"[\t\n\r\ud800-\udfff]")
-            lines.append(f"N{normalisations}\tReference T{number} {identifier}\t{surface}\n")
-    return text, "".join(lines)
-
-
-class BratWriter:
-    """Writes one .txt/.ann pair a document into a folder; the same interface as `DocumentWriter`.
-
-    Names depend on id and index alone, so writing a document again after an interruption replaces its own files.
-    """
-
-    def __init__(self, folder: str | Path, documents_written: int = 0):
-        self.folder, self.documents_written, self.report = Path(folder), documents_written, ReadReport()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._names: set[str] = set()
-
-    @property
-    def position(self) -> int:
-        """Always 0: a folder has no byte position, and resuming needs none."""
-        return 0
-
-    def header(self) -> None:
-        """Nothing: a folder has no header."""
-
-    footer = flush = close = header
-
-    def write(self, document: Document) -> None:
-        """Write the document's two files.
-
-        Raises:
-            FormatError: the document cannot be expressed.
-        """
-        self.report.documents += 1
-        self.report.mentions += len(document.mentions)
-        text, annotations = brat_pair(document, self.report)
-        index = document.index
-        # Documents of several files may share id and index. Names are compared as file systems that ignore case do.
-        while (name := file_stem(document, index)).lower() in self._names:
-            index += 1
-        self._names.add(name.lower())
-        for suffix, content in ((".txt", text), (".ann", annotations)):
-            (self.folder / (name + suffix)).write_bytes(content.encode("utf-8"))
-        self.documents_written += 1
-
-    def __enter__(self) -> BratWriter:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()

@@ -1,0 +1,249 @@
+"""Writers: one document at a time to a file, a packed file or a brat folder, complete or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mosaic_ner.modeling.document import Document
+
+from .bioc_write import JSON_FOOTER, JSON_HEADER, XML_FOOTER, XML_HEADER, bioc_json_record, bioc_xml_record
+from .brat_write import BratWriter
+from .detect import FORMATS, choice, format_of_name, unknown_ending
+from .iob2_write import iob2_record
+from .jsonl_write import jsonl_record
+from .pubtator import pubtator_record
+from .report import FormatError, ReadReport
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Codec:
+    """How a single-file format is written; `record(document, report, number of documents before it)`."""
+
+    record: Callable[[Document, ReadReport, int], str]
+    header: str = ""
+    footer: str = ""
+
+
+_CODECS = {
+    "pubtator": _Codec(pubtator_record),
+    "bioc_xml": _Codec(bioc_xml_record, XML_HEADER, XML_FOOTER),
+    "bioc_json": _Codec(bioc_json_record, JSON_HEADER, JSON_FOOTER),
+    "jsonl": _Codec(jsonl_record),
+    "iob2": _Codec(iob2_record),
+}
+
+
+class DocumentWriter:
+    """Writes documents to a binary (or text) handle, one at a time, and can go on where an earlier run stopped.
+
+    The header is written when `documents_written` is 0, and only then. To resume, cut the file at a `position` that was
+    noted after `write`, and pass the number of documents written until then; the bytes equal an uninterrupted write.
+    `report` counts what the format could not hold.
+
+    Args:
+        handle: open for writing, at the place to go on; not closed unless `owned`.
+        format: a name in `FORMATS` that can be written to a single file.
+        documents_written: documents already in the file.
+        owned: close the handle in `close`.
+
+    Raises:
+        FormatError: the format is unknown or cannot be written.
+    """
+
+    def __init__(self, handle, format: str, documents_written: int = 0, *, owned: bool = False):
+        self._codec = _codec(format, getattr(handle, "name", "<stream>"))
+        self._handle, self._owned, self._is_text = handle, owned, isinstance(handle, io.TextIOBase)
+        self.format, self.documents_written, self.report = format, documents_written, ReadReport()
+        self._header_done, self._closed = documents_written > 0, False
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file so far, flushed."""
+        self.flush()
+        return self._handle.tell()
+
+    def _put(self, text: str) -> None:
+        self._handle.write(text if self._is_text else text.encode("utf-8"))
+
+    def header_is_there(self) -> None:
+        """The file that is continued has its header already, but no document."""
+        self._header_done = True
+
+    def header(self) -> None:
+        """Write the header unless it is there."""
+        if not self._header_done:
+            self._put(self._codec.header)
+            self._header_done = True
+
+    def write(self, document: Document) -> None:
+        """Append a document.
+
+        Raises:
+            FormatError: the format cannot hold it; nothing of it is written.
+        """
+        record = self._codec.record(document, self.report, self.documents_written)
+        self.header()
+        self._put(record)
+        self.documents_written += 1
+        self.report.documents += 1
+        self.report.mentions += len(document.mentions)
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        self._handle.flush()
+
+    def footer(self) -> None:
+        """Write what closes the file; nothing can be appended afterwards."""
+        self.header()
+        self._put(self._codec.footer)
+        self.flush()
+
+    def close(self, *, complete: bool = True) -> None:
+        """Write the footer if `complete`, and close the handle if it is owned."""
+        if self._closed:
+            return
+        self._closed = True
+        if complete:
+            self.footer()
+        if self._owned:
+            self._handle.close()
+
+    def __enter__(self) -> DocumentWriter:
+        return self
+
+    def __exit__(self, kind, value, trace) -> None:
+        # After an error the file stays partial, so that it is not taken for a complete one and can be resumed.
+        self.close(complete=kind is None)
+
+
+def _codec(format: str, path) -> _Codec:
+    choice(format, FORMATS, "format", path)
+    if format == "text":
+        remedy = f"write one of {', '.join(_CODECS)}, brat"
+        raise FormatError(path, "a format that holds mentions", "plain text, which would lose them", remedy)
+    if format not in _CODECS:
+        what = "a folder; use open_writer" if format == "brat" else "for reading only"
+        raise FormatError(path, f"a format of {', '.join(_CODECS)}", f"{format!r}, which is {what}", "choose another")
+    return _CODECS[format]
+
+
+def open_writer(
+    path_or_handle, format: str | None = None, *, documents_written: int = 0, position: int | None = None
+) -> DocumentWriter | BratWriter:
+    """A writer for a path or an open handle.
+
+    A path is created, or, with `documents_written` above 0, cut to `position` bytes and continued.
+
+    Raises:
+        FormatError: the format is unknown or cannot be written; a file is to be resumed without a position, is shorter
+            than it, or is compressed.
+    """
+    if not isinstance(path_or_handle, (str, Path)):
+        if format is None:
+            raise FormatError(
+                "<stream>", "a format for a handle", "none", f"pass format= (one of {', '.join(_CODECS)})"
+            )
+        return DocumentWriter(path_or_handle, format, documents_written)
+    path = Path(path_or_handle)
+    format = format_to_write(path, format)
+    if format == "brat":
+        return BratWriter(path, documents_written)
+    _codec(format, path)
+    packed = path.name.lower().endswith(".gz")
+    if not documents_written:
+        return DocumentWriter(create(path, packed), format, owned=True)
+    size = path.stat().st_size
+    if position is None or packed or size < position:
+        got = "a .gz file" if packed else f"position {position} in a file of {size} bytes"
+        raise FormatError(
+            path, "a file to resume and the position to cut it at", got, "start again from the first document"
+        )
+    handle = open(path, "r+b")  # noqa: SIM115 (the writer closes it)
+    handle.truncate(position)
+    handle.seek(position)
+    return DocumentWriter(handle, format, documents_written, owned=True)
+
+
+def create(path: Path, packed: bool) -> BinaryIO:
+    """A new file; a packed one carries neither name nor time, so that equal documents give equal bytes."""
+    return _Packed(path) if packed else open(path, "wb")
+
+
+class _Packed(gzip.GzipFile):
+    """A gzip file that closes the file beneath it."""
+
+    def __init__(self, path: Path):
+        self._beneath = open(path, "wb")  # noqa: SIM115 (closed in close)
+        super().__init__(filename="", mode="wb", fileobj=self._beneath, mtime=0)
+
+    def close(self) -> None:
+        super().close()
+        self._beneath.close()
+
+
+def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None) -> ReadReport:
+    """Write all documents; the file (or, for brat, the folder) appears under its name only when it is complete.
+
+    Returns:
+        what the format could not hold.
+
+    Raises:
+        FormatError: a document cannot be written; an existing file stays as it was.
+        FileExistsError: a brat folder exists and is not empty.
+    """
+    path = Path(path)
+    format = format_to_write(path, format)
+    partial = _free_name(path)
+    if format == "brat" and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path}: exists and is not an empty folder; remove it or choose another name")
+    try:
+        if format == "brat":
+            writer = BratWriter(partial)
+        else:
+            writer = DocumentWriter(create(partial, path.name.lower().endswith(".gz")), format, owned=True)
+        with writer:
+            for document in documents:
+                writer.write(document)
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+    lost = {cause: count for cause, count in writer.report.counts.items() if cause == "nested_not_written"}
+    if lost:
+        logger.warning("%s: %s", path, writer.report.summary())
+    return writer.report
+
+
+def format_to_write(path: str | Path, format: str | None = None) -> str:
+    """The format of a file to be written: that given, else what its ending says; a name without ending is a brat folder.
+
+    Raises:
+        FormatError: it is unknown or cannot be written.
+    """
+    path = Path(path)
+    if format is None:
+        # A folder to be made has no ending; brat is the only format that writes one.
+        format = "brat" if not path.suffix or path.is_dir() else format_of_name(path)
+    if format is None:
+        raise unknown_ending(path)
+    if format != "brat":
+        _codec(format, path)
+    return format
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside `path` that is not taken."""
+    candidates = (path.with_name(f".{path.name}.{os.getpid()}.{n}.partial") for n in itertools.count())
+    return next(candidate for candidate in candidates if not candidate.exists())

@@ -1,0 +1,225 @@
+"""The cases of ../shared/cases, read in place: each with the right result as the README there says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import bioc.biocxml
+import pytest
+from helpers_formats import predicted
+from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents
+from mosaic_ner.modeling.document import Passage
+
+CASES = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not in ../shared/cases"),
+]
+POLICIES = ("strict", "lenient")
+
+
+def read(name, **options):
+    """(documents, counts) of a case's file."""
+    report = ReadReport()
+    documents = list(read_documents(CASES / name, report=report, **options))
+    return documents, dict(report.counts)
+
+
+def failure(name, **options) -> str:
+    with pytest.raises(FormatError) as caught:
+        list(read_documents(CASES / name, **options))
+    return str(caught.value)
+
+
+def found(documents) -> list:
+    """(id, [(type, surface)]) of documents."""
+    return [(d.id, [(m.type, d.surface(m)) for m in d.mentions]) for d in documents]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_01_sentences_give_the_text_where_the_passage_has_none(policy):
+    folder = "01-bioc-json-sentences/"
+    for name in ("by_bioc_package.json", "by_bioc_package.xml"):
+        documents, counts = read(folder + name, policy=policy)
+        assert (documents[0].text, found(documents)) == ("Severe velosis in mice.", [("D1", [("Disease", "velosis")])])
+        assert not counts
+    (xml,), _ = read(folder + "with_empty_text.xml", policy=policy)
+    assert xml.text == "Severe velosis in mice."
+    (both,), _ = read(folder + "sent.json", policy=policy)
+    assert both.text == "Severe velosis in mice. It is reduced by nirlazole."
+    assert both.passages == (Passage(0, 23, "title"), Passage(24, 51, "abstract"))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", ["indexing.json", "indexing.xml"])
+def test_02_annotations_without_a_place_are_counted(name, policy):
+    documents, counts = read(f"02-bioc-annotation-no-location/{name}", policy=policy)
+    assert found(documents) == [("D1", [("Chemical", "Nirlazole")])]
+    assert counts == {"no_location": 1}
+
+
+def test_03_annotations_without_a_type(tmp_path):
+    name = "03-bioc-annotation-no-type/notype.json"
+    message = failure(name)
+    assert "ABRV='ShortForm'" in message
+    assert "--type_infon" in message
+    assert read(name, policy="lenient")[1] == {"no_type": 1}
+    assert found(read(name, type_infon="ABRV")[0]) == [("D1", [("ShortForm", "NLZ")])]
+    assert predicted(CASES / name, tmp_path / "out.jsonl") == 0
+    assert found(read_documents(tmp_path / "out.jsonl")) == [
+        ("D1", [("Chemical", "Nirlazole"), ("Disease", "velosis")])
+    ]
+
+
+def test_04_fragments_with_white_space_between_are_one_mention():
+    for name in ("", "d1.ann", "d1.txt"):
+        documents, counts = read(f"04-brat-newline-fragments/{name}")
+        surfaces = [("Disease", "severe\nvelosis"), ("Disease", "velosis"), ("Age", "mean\n  age")]
+        assert found(documents) == [("d1", surfaces)]
+        assert not counts
+
+
+def test_06_tags_without_a_type():
+    name = "06-iob-tags-without-type/train.tsv"
+    assert "--entity_type" in failure(name)
+    assert found(read(name, entity_type="Disease")[0]) == [("train:1", [("Disease", "velosis of the liver")])]
+
+
+def test_07_iobes():
+    documents, counts = read("07-iobes/iobes.tsv")
+    assert found(documents) == [("iobes:1", [("Disease", "velosis"), ("Disease", "hepatic spiran loss")])]
+    assert not counts
+
+
+def test_08_lines_that_begin_documents():
+    folder = "08-iob-comment-lines/"
+    assert found(read(folder + "jnlpba.iob2")[0]) == [
+        ("00000001", [("disease", "velosis")]), ("00000002", [("species", "Mice")]),
+    ]  # fmt: skip
+    assert found(read(folder + "docid.conll")[0]) == [("77", [("Disease", "velosis")])]
+    (token,), counts = read(folder + "hash_is_a_token.conll")
+    assert (token.text, counts) == ("# velosis", {})
+
+
+def test_09_trailing_white_space_headers_and_columns():
+    folder = "09-iob-trailing-blank-and-columns/"
+    for name, text in (("trailing_blank.conll", "Severe velosis ."), ("trailing_tab.tsv", "Severe velosis .")):
+        (document,), counts = read(folder + name)
+        assert (document.text, found([document])[0][1], counts) == (text, [("Disease", "velosis")], {})
+    (document,), counts = read(folder + "header.tsv")
+    assert (document.text, counts) == ("Severe velosis", {"header": 1})
+    message = failure(folder + "tag_is_second.tsv")
+    assert all(part in message for part in ("1: 'Severe'", "2: 'O'", "3: '1'", "--tag_column"))
+    assert found(read(folder + "tag_is_second.tsv", tag_column=2)[0])[0][1] == [("Disease", "velosis")]
+
+
+def test_10_lines_that_are_no_mentions(tmp_path):
+    folder = "10-pubtator-tmvar-lines/"
+    assert read(folder + "relation_evidence.pubtator")[1] == {"relation": 1}
+    assert read(folder + "relation_pubtator3.pubtator")[1] == {"relation": 2}
+    assert "three cells" in failure(folder + "three_cells.pubtator")
+    documents, counts = read(folder + "three_cells.pubtator", policy="lenient")
+    assert (found(documents), counts) == ([("900001", [("SNP", "rs99")])], {"short_row": 1})
+    assert "a seventh" in failure(folder + "seventh_cell.pubtator")
+    documents, counts = read(folder + "seventh_cell.pubtator", policy="lenient")
+    assert (found(documents), counts) == ([("900001", [("ProteinMutation", "R5H")])], {"extra_field": 1})
+    for name in ("three_cells", "seventh_cell", "relation_evidence"):
+        assert predicted(CASES / folder / f"{name}.pubtator", tmp_path / f"{name}.pubtator") == 0
+
+
+def test_11_pubtator_in_a_txt_is_known_by_its_content():
+    folder = "11-pubtator-txt-blank-first-line/"
+    for name, ids in (("corpus_pubtator.txt", ["900001"]), ("trainset_corpus.txt", ["900001", "900002"])):
+        documents, counts = read(folder + name)
+        assert [d.id for d in documents] == ids
+        assert found(documents)[0][1] == [("Disease", "velosis")]
+        assert counts == {"format_by_content": 1}
+        assert len(read(folder + name, format="text")[0]) == 1
+
+
+def test_13_cr_ends_lines():
+    documents, counts = read("13-cr-line-ends/cr.pubtator")
+    assert found(documents) == [("900001", [("Disease", "velosis")]), ("900002", [])]
+    assert counts == {"cr": 1}
+    documents, counts = read("13-cr-line-ends/cr.tsv")
+    assert found(documents) == [("cr:1", [("Disease", "velosis")]), ("cr:2", [("Species", "Mice")])]
+    assert counts == {"cr": 1}
+
+
+def test_14_halves_of_surrogate_pairs_are_replaced_alike(tmp_path):
+    documents, counts = read("14-lone-surrogates/pdf.jsonl")
+    texts = ["Severe velosis in mice.", "Reduced by \ufffd nirlazole \ufffd in mice.", "Spiran and velosis."]
+    assert ([d.text for d in documents], counts) == (texts, {"lone_surrogate": 2})
+    (document,), counts = read("14-lone-surrogates/pdf.json")
+    assert (document.text, counts) == ("Reduced by \ufffd nirlazole", {"lone_surrogate": 1})
+    for number, ending in enumerate(("pubtator", "xml", "json", "jsonl", "iob2")):
+        target = tmp_path / f"{number}.{ending}"
+        assert predicted(CASES / "14-lone-surrogates" / "pdf.jsonl", target) == 0
+        assert [x for d in found(read_documents(target)) for x in d[1]] == [
+            ("Disease", "velosis"), ("Species", "mice"), ("Chemical", "nirlazole"), ("Species", "mice"),
+            ("Chemical", "Spiran"), ("Disease", "velosis"),
+        ]  # fmt: skip
+
+
+def test_18_json_of_other_tools():
+    folder = "18-json-of-other-tools/"
+    assert [(d.id, d.text) for d in read(folder + "bioc_one_document.json")[0]] == [("9|None", "Severe velosis.")]
+    assert [(d.id, d.text) for d in read(folder + "pubtator3_wrapped.json")[0]] == [("9", "Severe velosis.")]
+    documents, counts = read(folder + "hf_str_tags.jsonl")
+    assert (found(documents), counts) == ([("1", [("Disease", "velosis")])], {"missing_id": 1})
+    for name, parts in {
+        "hf_int_tags.jsonl": ("Hugging Face", "feature.names"), "doccano.jsonl": ("doccano", '"mentions"'),
+        "spacy.json": ("spaCy", '"mentions"'),
+    }.items():  # fmt: skip
+        assert all(part in failure(folder + name) for part in parts)
+        assert len(read(folder + name, gold=False)[0]) == 1
+
+
+def test_19_ids_and_keys_of_json_lines():
+    folder = "19-jsonl-ids-and-keys/"
+    assert [d.id for d in read(folder + "integer_id.jsonl")[0]] == ["12345678"]
+    documents, counts = read(folder + "no_id.jsonl")
+    assert ([d.id for d in documents], counts) == (["1"], {"missing_id": 1})
+    assert read(folder + "more_keys.jsonl")[1] == {"key_not_kept": 2}
+    assert found(read(folder + "mention_text.jsonl")[0]) == [("1", [("Disease", "velosis")])]
+    (document,), _ = read(folder + "title_abstract.jsonl")
+    assert (document.id, document.text) == ("1", "Severe velosis. In mice.")
+    assert document.passages == (Passage(0, 15, "title"), Passage(16, 24, "abstract"))
+
+
+@pytest.mark.parametrize("ending", ["tsv", "conll", "iob2"])
+def test_20_iob_in_iob_out(ending, tmp_path, caplog):
+    source, target = CASES / "20-iob-in-iob-out" / "in.tsv", tmp_path / f"out.{ending}"
+    assert predicted(source, target) == 0
+    rows = [line.split("\t") for line in target.read_text().split("\n")]
+    assert [row[0] for row in rows] == [line.split("\t")[0] for line in source.read_text().split("\n")]
+    assert [row[0] for row in rows if row[-1].startswith("B-")] == [
+        "velosis-like", "anti-nirlazole", "mice(", "spiran)", "Mice",
+    ]  # fmt: skip
+    assert "widened_to_token: 4" in caplog.text
+
+
+def test_30_documents_without_an_id_and_entities():
+    documents, counts = read("30-bioc-oddities/no_id.xml")
+    assert ([d.id for d in documents], counts) == (["1", "2"], {"missing_id": 2})
+    assert [d.text for d in read("30-bioc-oddities/entity.xml")[0]] == ["IL1β &lt; velosis."]
+
+
+def test_31_passages_are_delivered_at_their_offsets(tmp_path):
+    folder = "31-bioc-passages-without-gap/"
+    (document,), _ = read(folder + "gap0.json")
+    assert [(p.start, p.end) for p in document.passages] == [(0, 22), (22, 37), (37, 49), (49, 67)]
+    (document,), _ = read(folder + "across.json")
+    assert [(p.start, p.end) for p in document.passages] == [(0, 14), (14, 29)]
+    assert predicted(CASES / folder / "gap0.json", tmp_path / "out.json") == 0
+    before, after = (
+        json.loads(p.read_text())["documents"] for p in (CASES / folder / "gap0.json", tmp_path / "out.json")
+    )
+    for one, other in zip(before[0]["passages"], after[0]["passages"], strict=True):
+        assert {k: v for k, v in one.items() if k != "annotations"} == {
+            k: v for k, v in other.items() if k != "annotations"
+        }
+    assert predicted(CASES / folder / "gap0.json", tmp_path / "out.xml") == 0
+    with (tmp_path / "out.xml").open("rb") as handle:
+        assert [p.offset for p in bioc.biocxml.load(handle).documents[0].passages] == [0, 22, 37, 49]

@@ -1,0 +1,330 @@
+"""Every reader, fed with damage of all kinds, gives documents or a FormatError, never another exception."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from mosaic_ner.data_builders.formats import UNITS, DocumentWriter, FormatError, ReadReport, read_documents
+from mosaic_ner.modeling.document import Document, Mention, Passage
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+HANDLES = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "iob2", "genia_jsonl")
+READERS = (*HANDLES, "brat", "text", "detected")
+MUTATIONS, ON_DISK, EXAMPLES = 2700, 700, 150  # inputs through files take most of the time
+LEAST = 20_000
+counted: Counter = Counter()
+kinds: Counter = Counter()
+
+
+# --- reading one input ------------------------------------------------------------------------------------------------
+
+
+def options_of(draw: random.Random) -> dict:
+    """How an input is read: as training does, as prediction does, in another unit."""
+    options = draw.choice([
+        {}, {"policy": "lenient"}, {"policy": "lenient", "gold": False, "skip_bad": True, "keep_source": True},
+        {"policy": "lenient", "skip_bad": True, "keep_source": True}, {"entity_type": "T", "repeated_ids": "index"},
+        {"offset_unit": draw.choice(list(UNITS)), "policy": "lenient"}, {"tag_column": 2, "type_infon": "class"},
+    ])  # fmt: skip
+    return dict(options)
+
+
+def read(reader: str, data: bytes, options: dict, folder: Path, name: str = "x.txt") -> None:
+    """Reads an input, checks what comes of it, and counts it."""
+    counted[reader] += 1
+    report = ReadReport()
+    try:
+        if reader in HANDLES:
+            documents = list(read_documents(io.BytesIO(data), reader, report=report, **options))
+        else:
+            path = folder / ("x.txt" if reader != "detected" else name)
+            path.write_bytes(data)
+            if reader == "brat":
+                text, _, annotations = data.partition(b"\x00")
+                path.write_bytes(text)
+                (folder / "x.ann").write_bytes(annotations)
+            documents = list(read_documents(path, None if reader == "detected" else reader, report=report, **options))
+    except FormatError as error:
+        str(error).encode()
+        kinds[reader, re.sub(r"'[^']*'|[0-9]+", "…", error.expected)[:60]] += 1
+        return
+    for document in documents:
+        assert document.id
+        document.text.encode()
+        assert all(0 <= m.start < m.end <= len(document.text) for m in document.mentions)
+    assert len(documents) == report.documents
+    if report.bad_count:
+        assert options.get("skip_bad")
+        assert report.bad
+
+
+# --- inputs -----------------------------------------------------------------------------------------------------------
+
+
+def written(format: str) -> bytes:
+    text = "BRCA1 in mice\nA β-globin 𝛼 variant"
+    mentions = (Mention(0, 5, "Gene", ("672",), 0.5), Mention(9, 13, "Species"), Mention(16, 24, "Gene", ("3043", "x")))
+    passages = (Passage(0, 13, "title", (("k", "v"),)), Passage(14, len(text), "abstract"))
+    handle = io.BytesIO()
+    with DocumentWriter(handle, format) as writer:
+        for number in range(3):
+            writer.write(Document(f"d{number}", "user", text, mentions, passages=passages, infons=(("year", "2020"),)))
+    return handle.getvalue()
+
+
+RELATION = '<relation id="R"><infon key="type">r</infon><node refid="1" role="a"/></relation>'
+XML = (
+    '<?xml version="1.0"?><!DOCTYPE collection [<!ENTITY beta "β"><!ENTITY two "&beta;&beta;">]><collection><source/><date/>'
+    '<document><id>1</id><infon key="k">v</infon><passage><offset>0</offset><sentence><offset>0</offset>'
+    '<text>IL1&beta; &#xD83D;</text><annotation id="1"><infon key="type">Gene</infon><location offset="0" length="4"/>'
+    f"<text>IL1β</text></annotation></sentence>{RELATION}</passage></document><document/></collection>"
+)
+TOKENS = {"id": 1, "tokens": ["a", "b"], "ner_tags": ["O", "B-G"]}
+GENIA = {
+    "tokens": ["a", "b"],
+    "doc_id": "d",
+    "sent_id": "s",
+    "entity_mentions": [{"start": 0, "end": 1, "entity_type": "P"}],
+}
+BIOC = {
+    "id": "1", "infons": {}, "passages": [{"offset": 0, "infons": {"type": "t"}, "text": "a\ud800𝛼b", "sentences": [],
+    "annotations": [{"id": "1", "infons": {"type": "G"}, "text": "b", "locations": [{"offset": 3, "length": 1}]}],
+    "relations": [{"id": "r", "infons": {}, "nodes": [{"refid": "1", "role": ""}]}]}], "annotations": [], "relations": [],
+}  # fmt: skip
+SEEDS = {
+    "pubtator": [
+        written("pubtator"), b"1|t|a\xcc\x81b\r1|a|c d\r1\t0\t2\ta\xcc\x81\tG\r\r2|t|x\r",
+        b"\xef\xbb\xbf1|t|T a\r\n1|a|b\r\n1\tCID\tD1\tD2\t0.5\r\n1\tR5H\trs9\r\n1\t0\t1\tT\tG\t1;2\tx\r\n\r\n",
+    ],
+    "bioc_xml": [written("bioc_xml"), XML.encode()],
+    "bioc_json": [
+        written("bioc_json"), json.dumps({"documents": [BIOC, BIOC]}).encode(), json.dumps([BIOC, TOKENS], indent=1).encode(),
+        json.dumps({"response": {"PubTator3": [BIOC]}}).encode(), json.dumps([["a", {"entities": [[0, 1, "G"]]}]]).encode(),
+    ],
+    "jsonl": [
+        written("jsonl"), "\n".join(map(json.dumps, (TOKENS, BIOC, GENIA, [BIOC], {"title": "a", "pmid": 1}))).encode(),
+        b'{"text": "a\\ud83d", "label": [[0, 1, "G"]]}\r{"id": 2, "text": "ab", "mentions": [{"start": 0, "end": 1}]}\n',
+    ],
+    "iob2": [
+        written("iob2"), b"-DOCSTART- (1)\n\na\tB-G\nb\tI-G\n\nc\tO\n-DOCSTART-\nd O\n", b"###MEDLINE:1\n\na\tS-G\r\nb\tO\n",
+        b"token\ttag\n# x\na\tB\nb\tI\n#\tO\n\n", b"# doc_id = 1\na X O \nb Y U-G\t\n",
+    ],
+    "genia_jsonl": ["\n".join([json.dumps(GENIA)] * 3).encode()],
+    "brat": ["BRCA1 in\r\nmice β".encode() + b"\x00T1\tGene 0 5\tBRCA1\nT2\tS 6 8;10 14\tin mice\nN1\tReference T1 x:1\tB\n"],
+    "text": ["one\r\ntwo β".encode(), b"\xef\xbb\xbfx\x85"],
+}  # fmt: skip
+SEEDS["detected"] = [seed for format, seeds in SEEDS.items() if format != "brat" for seed in seeds]
+SEEDS["detected"].append(gzip.compress(SEEDS["jsonl"][0]))
+NAMES = ["x.txt", "x.json", "x.jsonl", "x.xml", "x.tsv", "x.pubtator", "x.gz", "x.conll.gz", "x"]
+SPECIAL = [
+    b"\x00", b"\xff", b"\xed\xa0\x80", b"\xed\xb0\x80", "\u2028".encode(), b"\r", b"\n", b"\n\n", b"\t", b"|t|", b"&x;",
+    b"&#0;",
+    b"&#xDC00;", b"<!--", b"]]>", b"<![CDATA[", b"\\ud800", b"\\u", b'"', b"{", b"[", b"]}", b"null", b"true", b"-1", b"1e999",
+    b"9" * 40, b"-", b";", b"B-", b"I-", b"NaN", b"T1\t", b"\x1f\x8b",
+]  # fmt: skip
+
+
+def mutated(data: bytes, draw: random.Random) -> bytes:
+    """The input truncated, with bytes flipped, lines swapped, parts removed, doubled or put in."""
+    for _ in range(draw.randint(1, 3)):
+        size = max(len(data), 1)
+        a, b = sorted((draw.randrange(size), draw.randrange(size)))
+        kind = draw.randrange(9)
+        if kind == 0:
+            data = data[:a]
+        elif kind == 1 and data:
+            changed = bytearray(data)
+            for _ in range(draw.randint(1, 4)):
+                changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+            data = bytes(changed)
+        elif kind == 2:
+            lines = re.split(rb"(?<=[\n\r])", data)
+            i, j = draw.randrange(len(lines)), draw.randrange(len(lines))
+            lines[i], lines[j] = lines[j], lines[i]
+            data = b"".join(lines)
+        elif kind == 3:
+            keys = list(
+                re.finditer(rb'"\w+"\s*:\s*("[^"]*"|[0-9]+|\{\}|\[\])?\s*,?|<(\w+)[^>]*>[^<]*</\2>|\t[^\t\n]*', data)
+            )
+            if keys:
+                key = draw.choice(keys)
+                data = data[: key.start()] + data[key.end() :]
+        elif kind == 4:
+            data = data[:a] + data[min(b, a + 30) :]
+        elif kind == 5:
+            data = data[:b] + data[a : min(b, a + 60)] + data[b:]
+        elif kind == 6:
+            data = data[:a] + draw.choice(SPECIAL) + data[a:]
+        elif kind == 7:
+            numbers = list(re.finditer(rb"[0-9]+", data))
+            if numbers:
+                number = draw.choice(numbers)
+                data = (
+                    data[: number.start()] + str(draw.choice([-1, 0, 7, 10**9, 10**30])).encode() + data[number.end() :]
+                )
+        else:
+            values = list(re.finditer(rb'(?<=: )("[^"]*"|[0-9]+)', data))
+            if values:
+                value = draw.choice(values)
+                other = draw.choice([b"null", b"[]", b"{}", b"[1]", b'{"a": 1}', b'"x"', b"1.5", b"true", b"[[[]]]"])
+                data = data[: value.start()] + other + data[value.end() :]
+    return data
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_mutated_files_of_our_own(reader, tmp_path):
+    draw = random.Random(reader)
+    for _ in range(MUTATIONS if reader in HANDLES else ON_DISK):
+        data = mutated(draw.choice(SEEDS[reader]), draw)
+        read(reader, data, options_of(draw), tmp_path, draw.choice(NAMES))
+
+
+def real_seeds() -> list[tuple[str, bytes]]:
+    """(reader, first bytes) of the real files and the cases."""
+    patterns = {
+        "pubtator": ("corpora/pubtator/*.PubTator", "cases/*/*.pubtator"), "iob2": ("corpora/iob/*.tsv", "cases/*/*.tsv"),
+        "bioc_json": ("inputs/pubtator3/*.json", "cases/*/*.json"), "bioc_xml": ("inputs/*/*.*xml", "cases/*/*.xml"),
+        "jsonl": ("cases/*/*.jsonl",), "genia_jsonl": ("corpora/genia/*.jsonl",), "detected": ("cases/*/*.*", "inputs/*/*.*"),
+    }  # fmt: skip
+    found = []
+    for reader, globs in patterns.items():
+        for path in sorted(path for pattern in globs for path in SHARED.glob(pattern)):
+            with path.open("rb") as handle:
+                found.append((reader, handle.read(2500)))
+    return found
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real files are not in ../shared")
+def test_mutated_real_files(tmp_path):
+    draw, seeds = random.Random(0), real_seeds()
+    assert len({reader for reader, _ in seeds}) == 7
+    for _ in range(MUTATIONS):
+        reader, data = draw.choice(seeds)
+        read(reader, mutated(data, draw), options_of(draw), tmp_path, draw.choice(NAMES))
+
+
+# --- made inputs ------------------------------------------------------------------------------------------------------
+
+
+PIECES = {
+    "pubtator": [
+        "1|t|", "1|a|", "2|t|x", "\n", "\n\n", "\r", "\r\n", "1\t", "0\t", "3\t", "a b", "\tGene", "\t;", "β", "𝛼",
+        "1\tCID\tD\tE",
+    ],
+    "iob2": [
+        "a", "#", "# doc_id = 7", "###MEDLINE:8", "-DOCSTART-", "\t", " ", "O", "B-G", "I-G", "E-G", "S-", "L-G", "U", "\n",
+        "\n\n", "\r",
+    ],
+    "brat": [
+        "ab β\n", "\x00", "T1\tG 0 2\tab\n", "T1\tG 0 1;1 2\tab", "N1\tReference T1 x:1\t", "R1\t", "\r", "𝛼", "T2\t",
+        "-1 5",
+    ],
+    "text": ["a", "β", "\r\n", "\ufeff", "1|t|", "{", "\x00"],
+    "bioc_xml": [
+        "<collection>", "</collection>", "<document>", "</document>", "<id>1</id>", "<passage>", "</passage>",
+        "<offset>0</offset>", "<text>", "</text>", "a", "&amp;", "&beta;", "&#xD800;", "<sentence>", "</sentence>",
+        '<infon key="type">G</infon>', '<annotation id="1">', "</annotation>", '<location offset="0" length="1"/>', "<!--",
+        "-->",
+    ],
+}  # fmt: skip
+KEYS = re.findall(
+    r"\w+",
+    "id text mentions start end type passages offset infons sentences annotations locations length relations documents "
+    "PubTator3 tokens ner_tags title abstract entity_mentions doc_id sent_id identifiers score index label corpus "
+    "annotated_types nodes",
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["O", "B-G", "1"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(KEYS), inner, max_size=6,
+        ),
+    ),
+    max_leaves=12,
+)  # fmt: skip
+MADE = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize("reader", PIECES)
+def test_pieces_of_a_format_in_any_order(reader, tmp_path):
+    @MADE
+    @seed(1)
+    @given(st.lists(st.sampled_from(PIECES[reader]), max_size=14), st.integers(0, 99))
+    def check(pieces, number):
+        read(reader, "".join(pieces).encode(), options_of(random.Random(number)), tmp_path)
+
+    check()
+
+
+@pytest.mark.parametrize("reader", ["jsonl", "bioc_json", "genia_jsonl"])
+def test_any_json(reader, tmp_path):
+    @MADE
+    @seed(1)
+    @given(VALUES, st.integers(0, 99))
+    def check(value, number):
+        read(reader, json.dumps(value).encode(), options_of(random.Random(number)), tmp_path)
+
+    check()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_any_bytes(reader, tmp_path):
+    @MADE
+    @seed(1)
+    @given(st.binary(max_size=30), st.integers(0, 99))
+    def check(data, number):
+        read(reader, data, options_of(random.Random(number)), tmp_path, NAMES[number % len(NAMES)])
+
+    check()
+
+
+def test_the_limits_hold(tmp_path):
+    deep = b"[" * 100_000
+    for reader, data in {
+        "bioc_json": deep, "jsonl": b'{"id": "1", "text": "a", "x": ' + deep, "genia_jsonl": deep,
+        "bioc_xml": b"<collection>" + b"<a>" * 100_000,
+    }.items():  # fmt: skip
+        with pytest.raises(FormatError):
+            list(read_documents(io.BytesIO(data), reader))
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+    document = "<document><id>1</id><passage><offset>{}</offset><text>{}</text>{}</passage></document>"
+    bomb = f'<!DOCTYPE collection [<!ENTITY e0 "xxxxxxxxxx">{entities}]><collection>{document}</collection>'
+    place = '<annotation id="1"><location offset="&e9;" length="1"/></annotation>'
+    for parts in ((0, "&e9;", ""), (0, "a", place), ("&e9;", "a", "")):
+        with pytest.raises(FormatError):
+            list(read_documents(io.BytesIO(bomb.format(*parts).encode()), "bioc_xml"))
+    path = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(path, "wb") as handle:
+        for _ in range(100):
+            handle.write(b" " * (1 << 20) + b"\n")
+    with pytest.raises(FormatError, match="times its size"):
+        list(read_documents(path))
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    outside = f'<!DOCTYPE collection [<!ENTITY x SYSTEM "{secret.as_uri()}">]><collection>{document}</collection>'
+    with pytest.raises(FormatError, match="&x;"):
+        list(read_documents(io.BytesIO(outside.format(0, "&x;", "").encode()), "bioc_xml"))
+
+
+def test_enough_was_tried(capsys):
+    if len(counted) < len(READERS):
+        pytest.skip("only some of the fuzzers ran")
+    with capsys.disabled():
+        found = {reader: len([kind for kind in kinds if kind[0] == reader]) for reader in counted}
+        sys.stdout.write(
+            f"\n{sum(counted.values())} inputs {dict(counted)}; {len(kinds)} kinds of FormatError {found}\n"
+        )
+    assert sum(counted.values()) >= LEAST
+    assert all(found[reader] > 3 for reader in READERS if reader not in ("text",))

@@ -1,0 +1,206 @@
+"""Files of the kinds of ../shared/cases, of our own making: BioC, JSON, surrogates."""
+
+from __future__ import annotations
+
+import json
+
+import bioc.biocxml
+import pytest
+from helpers_formats import XML, collection, failure, file, passage, predicted, read, surfaces
+from mosaic_ner.modeling.document import Mention
+
+# --- BioC -------------------------------------------------------------------------------------------------------------
+
+RICH = {
+    "id": "77", "infons": {"journal": "J", "year": "2020"}, "passages": [
+        passage("Severe velosis.", (7, 14, "velosis"), infons={"type": "title", "section": "T"}, relations=[
+            {"id": "R1", "infons": {"type": "treats"}, "nodes": [{"refid": "0", "role": "a"}, {"refid": "T1", "role": "b"}]},
+        ]),
+        passage("", offset=16, infons={"type": "abstract"}, sentences=[
+            {"offset": 16, "infons": {"n": "1"}, "text": "In mice.", "annotations": [], "relations": []},
+            {"offset": 25, "infons": {}, "text": "By spiran.", "annotations": [], "relations": []},
+        ]),
+    ], "annotations": [], "relations": [{"id": "R2", "infons": {}, "nodes": []}],
+}  # fmt: skip
+
+
+def bare(node):
+    """A BioC node without its annotations."""
+    if isinstance(node, dict):
+        return {key: bare(value) for key, value in node.items() if key != "annotations"}
+    return [bare(item) for item in node] if isinstance(node, list) else node
+
+
+def annotations(node) -> list:
+    own = [(a["infons"]["type"], a["text"], a["locations"][0]["offset"], a["id"]) for a in node.get("annotations", ())]
+    return own + [
+        found for key in ("passages", "sentences") for part in node.get(key, ()) for found in annotations(part)
+    ]
+
+
+def test_bioc_comes_back_with_other_mentions_alone(tmp_path):
+    path = file(tmp_path, "in.json", collection(RICH | {"pmid": 5}))
+    assert predicted(path, tmp_path / "out.json") == 0
+    (after,) = json.loads((tmp_path / "out.json").read_text())["documents"]
+    assert bare(after) == bare(RICH | {"pmid": 5})
+    assert [found[:3] for found in annotations(after)] == [
+        ("Disease", "velosis", 7), ("Species", "mice", 19), ("Chemical", "spiran", 28),
+    ]  # fmt: skip
+    assert len(after["passages"][1]["sentences"][1]["annotations"]) == 1
+    assert not {found[3] for found in annotations(after)} & {"0", "T1"}
+
+
+def test_bioc_through_xml(tmp_path):
+    path = file(tmp_path, "in.json", collection(RICH))
+    assert predicted(path, tmp_path / "out.xml") == 0
+    assert predicted(tmp_path / "out.xml", tmp_path / "again.xml") == 0
+    assert (tmp_path / "again.xml").read_bytes() == (tmp_path / "out.xml").read_bytes()
+    assert predicted(tmp_path / "out.xml", tmp_path / "again.json") == 0
+    (after,) = json.loads((tmp_path / "again.json").read_text())["documents"]
+    assert annotations(after)[0][:3] == ("Disease", "velosis", 7)
+    with (tmp_path / "out.xml").open("rb") as handle:
+        (document,) = bioc.biocxml.load(handle).documents
+    assert [r.id for r in (*document.relations, *document.passages[0].relations)] == ["R2", "R1"]
+    assert [s.text for s in document.passages[1].sentences] == ["In mice.", "By spiran."]
+
+
+@pytest.mark.parametrize("ending", ["json", "xml"])
+def test_kept_mentions_stay_beside_predicted_ones(ending, tmp_path):
+    path = file(tmp_path, "in.json", collection(RICH))
+    target = tmp_path / f"out.{ending}"
+    assert predicted(path, target, keep_mentions=True) == 0
+    (document,), _ = read(target)
+    assert sorted((m.type, document.surface(m)) for m in document.mentions) == [
+        ("Chemical", "spiran"), ("Disease", "velosis"), ("G", "velosis"), ("Species", "mice"),
+    ]  # fmt: skip
+    if ending == "json":
+        (after,) = json.loads(target.read_text())["documents"]
+        assert after["passages"][0]["annotations"][0] == RICH["passages"][0]["annotations"][0]
+        assert predicted(target, tmp_path / "twice.json", keep_mentions=True) == 0
+        assert json.loads((tmp_path / "twice.json").read_text()) == json.loads(target.read_text())
+
+
+@pytest.mark.parametrize("name", ["in.pubtator", "in.jsonl", "in.tsv"])
+def test_kept_mentions_in_other_formats(name, tmp_path):
+    contents = {
+        "in.pubtator": "1|t|aa velosis\n1\t0\t2\taa\tG\n", "in.tsv": "aa\tB-G\nvelosis\tO\n",
+        "in.jsonl": '{"id": "1", "text": "aa velosis", "mentions": [{"start": 0, "end": 2, "type": "G"}]}',
+    }  # fmt: skip
+    path = file(tmp_path, name, contents[name])
+    target = tmp_path / name.replace("in", "out")
+    assert predicted(path, target, keep_mentions=True) == 0
+    assert surfaces(target) == [[("G", "aa"), ("Disease", "velosis")]]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('<!DOCTYPE collection [<!ENTITY beta "β">]>{}IL1&beta;x{}', "IL1βx"),
+        ('<!DOCTYPE collection SYSTEM "BioC.dtd">{}a&beta;b&gt;c&nbsp;d{}', "aβb>c\u00a0d"),
+        ("{}a&#946;&#x3b2;&amp;lt;{}", "aββ&lt;"), ("{}<![CDATA[a&beta;<]]>{}", "a&beta;<"),
+        ("{}a&#xD83D;&#xDE00;b&#xD83D;c&#55357;{}", "a\U0001f600b\ufffdc\ufffd"),
+    ],
+)  # fmt: skip
+def test_entities(content, text, tmp_path):
+    around = (
+        "<collection><document><id>1</id><passage><offset>0</offset><text>",
+        "</text></passage></document></collection>",
+    )
+    assert [d.text for d in read(file(tmp_path, "x.xml", content.format(*around)))[0]] == [text]
+
+
+@pytest.mark.parametrize(
+    "head", ["", '<!DOCTYPE collection SYSTEM "x">', '<!DOCTYPE collection [<!ENTITY foo "&lt;b>">]>']
+)
+def test_entities_that_cannot_be_resolved_are_named(head, tmp_path):
+    assert "foo" in failure(file(tmp_path, "x.xml", head + XML.format("&foo;")))
+
+
+@pytest.mark.parametrize("id", [{}, {"id": ""}, {"id": None}])
+def test_documents_without_an_id_are_named_by_their_place(id, tmp_path):
+    documents, counts = read(file(tmp_path, "x.json", collection(id | {"passages": []}, id | {"passages": []})))
+    assert [d.id for d in documents] == ["1", "2"]
+    assert counts == {"missing_id": 2, "empty_document": 2}
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.txt"])
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "wrap", [lambda d: d, lambda d: [d], lambda d: {"PubTator3": [d]}, lambda d: {"response": {"PubTator3": [d]}},
+             lambda d: {"documents": [d]}, lambda d: [{"documents": [d]}], lambda d: {"status": {"code": 200}, "a": {"b": d}},
+             lambda d: {"date": "", "infons": {"documents": "x"}, "documents": [d]}]
+)  # fmt: skip
+def test_one_document_however_it_is_wrapped(wrap, indent, name, tmp_path):
+    path = file(tmp_path, name, json.dumps(wrap(RICH), indent=indent))
+    (document,), _ = read(path)
+    assert (document.id, document.text) == ("77", "Severe velosis. In mice. By spiran.")
+
+
+@pytest.mark.parametrize(
+    ("record", "part"),
+    [
+        ({"tokens": ["a"], "ner_tags": [1]}, "Hugging Face"), ({"tokens": ["a"]}, "no key of ner_tags"),
+        ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "for each of 2 tokens"), ({"text": "a", "label": [[0, 1, "D"]]}, "doccano"),
+        ({"text": "a", "entities": [{"start_offset": 0}]}, "doccano"), ([["a", {"entities": [[0, 1, "D"]]}]], "spaCy"),
+        ({"text": "a", "spans": [{"start": 0}]}, "Prodigy"), ({"content": "a"}, "text"), (5, "JSON object"),
+        ({"text": "a", "mentions": [{"start": 0, "end": 1, "type": "G", "text": "b"}]}, "'b'"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_forms_that_are_not_read_are_named(record, part, name, tmp_path):
+    assert part in failure(file(tmp_path, name, json.dumps(record)))
+
+
+@pytest.mark.parametrize("tags", ["ner_tags", "tags", "labels"])
+def test_tokens_and_tags(tags, tmp_path):
+    records = [
+        {"id": 3, "tokens": ["Severe", "velosis"], tags: ["O", "B-D"], "pos": ["x", "y"]},
+        {"tokens": [], tags: []},
+    ]
+    documents, counts = read(file(tmp_path, "x.jsonl", "\n".join(map(json.dumps, records))))
+    assert [(d.id, d.text) for d in documents] == [("3", "Severe velosis"), ("2", "")]
+    assert documents[0].mentions == (Mention(7, 14, "D"),)
+    assert counts == {"key_not_kept": 1, "missing_id": 1, "empty_document": 1}
+
+
+@pytest.mark.parametrize(("id", "name"), [(5, "5"), ("x", "x"), (0, "0"), (None, "1"), (10**20, "1" + "0" * 20)])
+def test_ids(id, name, tmp_path):
+    assert [d.id for d in read(file(tmp_path, "x.jsonl", json.dumps({"id": id, "text": "a"})))[0]] == [name]
+
+
+# --- surrogates -------------------------------------------------------------------------------------------------------
+
+HALF = "\\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.jsonl", f'{{"id": "1", "text": "a{HALF}b velosis"}}'),
+        ("x.json", f'{{"id": "1", "passages": [{{"offset": 0, "text": "a{HALF}b velosis"}}]}}'),
+        ("x.jsonl", f'{{"id": "1", "tokens": ["a{HALF}b", "velosis"], "ner_tags": ["O", "O"]}}'),
+        ("x.pubtator", b"1|t|a\xed\xa0\xbdb velosis\n"), ("x.tsv", b"a\xed\xa0\xbdb\tO\nvelosis\tO\n"),
+        ("x.txt", b"a\xed\xa0\xbdb velosis"),
+        ("x.json", b'[{"id": "1", "text": "a\xed\xa0\xbdb velosis"}]'),
+        ("x.xml", XML.format("a&#xd83d;b velosis")),
+        ("x.xml", XML.format("a~b velosis").encode().replace(b"~", b"\xed\xa0\xbd")),
+    ],
+)  # fmt: skip
+def test_half_a_pair_is_replaced_alike_in_all_formats(name, content, tmp_path):
+    path = file(tmp_path, name, content)
+    (document,), counts = read(path)
+    assert (document.text, counts) == ("a\ufffdb velosis", {"lone_surrogate": 1})
+    for ending in ("jsonl", "json", "xml", "pubtator", "tsv"):
+        assert predicted(path, tmp_path / f"out.{ending}") == 0
+        assert surfaces(tmp_path / f"out.{ending}") == [[("Disease", "velosis")]]
+
+
+def test_whole_pairs_are_one_character(tmp_path):
+    for name, content in (
+        ("x.jsonl", '{"id": "1", "text": "\\ud83d\\ude00 \\uDE00\\ud83d"}'),
+        ("x.txt", b"\xed\xa0\xbd\xed\xb8\x80 \xed\xb8\x80\xed\xa0\xbd"),
+    ):  # fmt: skip
+        assert [d.text for d in read(file(tmp_path, name, content))[0]] == ["\U0001f600 \ufffd\ufffd"]
