@@ -142,8 +142,8 @@ class DataOptions(Options):
     )
     offset_unit: str = option(
         "code_points",
-        "what the offsets of your files count: code_points, utf16 or utf8, each also with other line ends (crlf_once, "
-        "crlf_twice)",
+        "what the offsets of your files count: code_points, utf16 or utf8, or these with line ends counted otherwise "
+        "(crlf_once, …)",
         choices=OFFSET_UNITS,
     )
     entity_type: str | None = option(None, "the type of IOB tags that have none (B, I, O)")
@@ -176,8 +176,8 @@ class DataOptions(Options):
     )
     policy: str | None = option(
         None,
-        "faults in your files: strict (an error) or lenient (counted and reported); default: strict, in prediction lenient, "
-        "which also skips records that can't be read",
+        "faults in your files: strict (an error) or lenient (counted); default: strict, but in prediction lenient, which skips "
+        "bad records",
         choices=("strict", "lenient"),
     )
     repeated_ids: str | None = option(

@@ -18,7 +18,7 @@ class PredictionOptions(Options):
     predict_input: str | None = option(None, "file or folder to annotate", exists=True, published=False)
     predict_output: str | None = option(
         None,
-        "file to write, whose ending (before .gz) tells its format; a folder: brat, or, for a folder, files of the same names",
+        "file to write (its ending, before .gz, tells the format), or a folder: of brat files, or of the input folder's names",
         published=False,
     )
     keep_mentions: bool = option(False, "add the predicted mentions to those of --predict_input", published=False)

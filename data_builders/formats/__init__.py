@@ -1,38 +1,51 @@
-"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB2, JSON lines, plain text.
+"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines, plain text.
 
     for document in read_documents("corpus.pubtator"): ...
     report = write_documents(documents, "predictions.bioc.xml")
 
-Readers stream: apart from the ids seen, memory does not grow with the file. Offsets are code points of `Document.text`.
-`.gz` files are unpacked on the fly. Mentions come in reading order.
+A file's format is told by its content, or else by its ending. Readers stream: apart from the ids seen, memory does not grow
+with the file. Offsets are code points of `Document.text`; files that count otherwise are read with `offset_unit`. Packed files
+are unpacked on the fly. Mentions come in reading order.
 
 Policies (`policy=`)
 --------------------
 "strict" (default) ends at the first fault; "lenient" counts faults and repairs nothing. "published" is "lenient" for the
-corpora of this package.
-"cause" is the key in `ReadReport.counts`.
+corpora of this package. "cause" is the key in `ReadReport.counts`.
 
-| what is found                                     | strict           | lenient                | cause              |
-|---------------------------------------------------|------------------|------------------------|--------------------|
-| mention text differs from the text at its offsets | error            | kept, offsets as given | text_mismatch      |
-| mention empty or outside the text                 | error            | dropped                | outside_text       |
-| PubTator record without a blank line before it    | error            | read                   | missing_blank_line |
-| PubTator mention with a seventh cell              | error            | cell dropped           | extra_field        |
-| IOB line with an empty token                      | error            | line dropped           | empty_token        |
-| brat .txt without .ann                            | error            | no mentions            | no_annotation_file |
-| the same mention twice in a document              | kept once        | kept once              | duplicate_mention  |
-| mention of several pieces (BioC, brat)            | dropped          | dropped                | discontinuous      |
-| I- tag without a mention before it                | starts a mention | starts a mention       | iob1_start         |
-| document without text                             | kept             | kept                   | empty_document     |
-| relation                                          | dropped          | dropped                | relation           |
-| annotation's infon without a place in `Mention`   | dropped          | dropped                | infon_not_kept     |
-| brat line other than T and N                      | dropped          | dropped                | not_kept           |
-| CR LF line ends                                   | accepted         | accepted               | crlf               |
-| byte order mark                                   | stripped         | stripped               | bom                |
+| what is found                                     | strict             | lenient                | cause               |
+|---------------------------------------------------|--------------------|------------------------|---------------------|
+| mention text differs from the text at its offsets | error              | kept, offsets as given | text_mismatch       |
+| mention empty or outside the text                 | error              | dropped                | outside_text        |
+| PubTator record without a blank line before it    | error              | read                   | missing_blank_line  |
+| PubTator mention with a seventh cell              | error              | cell dropped           | extra_field         |
+| PubTator line of three cells                      | error              | dropped                | short_row           |
+| annotation without a type (BioC)                  | error              | dropped                | no_type             |
+| IOB line with an empty token                      | error              | line dropped           | empty_token         |
+| brat .txt without .ann                            | error              | no mentions            | no_annotation_file  |
+| annotation without a location (BioC)              | dropped            | dropped                | no_location         |
+| the same mention twice in a document              | kept once          | kept once              | duplicate_mention   |
+| the same brat id twice                            | both kept          | both kept              | repeated_mention_id |
+| mention of pieces with text between (BioC, brat)  | dropped            | dropped                | discontinuous       |
+| I-, E- or L- tag without a mention before it      | starts a mention   | starts a mention       | iob1_start          |
+| document without text                             | kept               | kept                   | empty_document      |
+| document without an id                            | named by its place | named by its place     | missing_id          |
+| half of a pair of surrogates                      | U+FFFD for it      | U+FFFD for it          | lone_surrogate      |
+| relation                                          | dropped            | dropped                | relation            |
+| annotation's infon without a place in `Mention`   | dropped            | dropped                | infon_not_kept      |
+| key of a JSON record without a place              | dropped            | dropped                | key_not_kept        |
+| brat line other than T and N                      | dropped            | dropped                | not_kept            |
+| comment line, header of an IOB file               | dropped            | dropped                | comment, header     |
+| CR LF or CR line ends                             | accepted           | accepted               | crlf, cr            |
+| byte order mark                                   | stripped           | stripped               | bom                 |
+| content of another format than the ending says    | believed           | believed               | format_by_content   |
+| file of no known format in a folder               | left out           | left out               | file_not_read       |
 
 An error under both policies: wrong number of cells, an offset that is no number, a line before its title or of another
-record, an unknown JSON key or IOB tag, not UTF-8, not well-formed, passages that overlap, offsets that count
-UTF-8 bytes or UTF-16 units.
+record, an unknown IOB tag, not UTF-8, not well-formed, passages that overlap, offsets that all fit in another unit (or nearly
+all, where many don't fit in this one).
+
+With `gold=False` annotations are neither read nor judged, with `skip_bad=True` a record that can't be read is counted
+(`bad_record`) and left out, and a file that breaks keeps what was before (`broken_file`): so prediction reads.
 
 A document id that occurs again is judged by `repeated_ids`: "error" (default under "strict") or "index" (default
 otherwise): `Document.index` counts the earlier records with that id, and the report counts `repeated_id`. Files of
