@@ -175,7 +175,7 @@ def part_overlap(
 
     A training document is in an evaluation set if one of its documents has
     - the same article id, where both are known to be article ids: of the same namespace (`pmid:1` and `pmcid:1` differ; the id
-      of a user's own file has a namespace where the user gives it);
+      of a user's own file has a namespace where the user gives it); otherwise the same id and the same text, however short;
     - the same text, whole or a passage (e.g. the abstract alone), after NFKC and case folding and without white space
       and punctuation, where that leaves at least `min_characters` characters;
     - where one of the two is a record whose id is of none of `NAMESPACES` (e.g. a sentence of an IOB file): a text that
@@ -327,7 +327,12 @@ class _Index:
     def find(self, document: Document) -> dict[str, list[Place]]:
         """Cause → places of the evaluation documents that match."""
         namespace, bare = key = article_key(document.article)
-        by_id = [place for other, place in self._ids.get(bare, ()) if _same_article(key, other)]
+        by_id = [
+            place
+            for other, place in self._ids.get(bare, ())
+            if _same_article(key, other)
+            or (not (namespace and other[0]) and normalise(document.text) == normalise(self._document(place).text))
+        ]
         by_text = [p for digest in _digests(document, self.min_characters) for p in self._texts.get(digest, ())]
         by_sentence = self._contained_in(document) if self._records else []
         if namespace not in NAMESPACES:

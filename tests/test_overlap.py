@@ -183,8 +183,8 @@ def test_report_is_json_and_its_summary_has_a_line_for_each_corpus_and_set():
         "documents": 2,
         "mentions": 1,
         "found": 1,
-        "by_id": 0,
-        "by_text": 1,
+        "by_id": 1,
+        "by_text": 0,
         "by_sentence": 0,
         "removed_documents": 1,
         "removed_mentions": 1,
@@ -298,3 +298,8 @@ def test_equal_ids_of_different_texts_are_no_overlap_but_told(caplog):
     assert kept == training
     assert report.training["own"].equal_ids == 1
     assert "--article_ids" in caplog.text
+
+
+def test_equal_ids_of_the_same_short_text_are_overlap():
+    assert removed(document("0", TITLE), document("0", TITLE.upper())) == {"by_id": 1}
+    assert removed(document("0", TITLE), document("1", TITLE)) == {}

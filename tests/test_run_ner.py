@@ -73,7 +73,7 @@ def test_results_have_the_promised_structure(trained_dir):
 def test_the_overlap_report_names_the_shared_documents(trained_dir):
     overlap = results(trained_dir)["overlap"]
     assert overlap["kept"] is False
-    assert set(overlap["training"]["demo_gene"]["articles"]) == SHARED
+    assert set(overlap["training"]["demo_gene"]["articles"]) == {f"demo:{id}" for id in SHARED}
     assert overlap["training"]["demo_gene"]["removed_documents"] == 2
     others = [row for name, row in overlap["training"].items() if name != "demo_gene"]
     assert [row["removed_documents"] for row in others] == [0, 0, 0]
