@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> dict | None:
             report = compare_onnx(model, tokenizer, folder, documents)
         report = without_local_paths(settings) | report | {"versions": versions()}
         write_json(folder / "comparison.json", report)
-        (folder / "comparison.md").write_text(wrapped(summary(report)), encoding="utf-8")
+        (folder / "comparison.md").write_text(summary(report), encoding="utf-8")
     if results is None:
         text = readme(options.format, facts, report)
     else:
@@ -183,7 +183,7 @@ def summary(report: dict) -> str:
         *readings(counts(report)),
         "",
     ]
-    return "\n".join(lines)
+    return wrapped("\n".join(lines))
 
 
 def _results(model: str) -> tuple[Results | None, str]:
