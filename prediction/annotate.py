@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -59,7 +60,8 @@ def annotate_file(
     """Annotates `options.predict_input` into `options.predict_output`.
 
     A record that can't be read, or that the output's format can't hold, is left out, counted and listed at the end, unless
-    `data.policy` is "strict". Annotations of the input are not read, unless they are kept.
+    `data.policy` is "strict". Annotations of the input are not read, unless they are kept. Citations that PubMed's files
+    delete are listed in a table beside the output, `<output>.deleted.tsv`.
 
     Args:
         predictor: of the model; all processes take part, the main one writes.
@@ -103,6 +105,9 @@ def annotate_file(
         logger.warning("%s could not hold everything: %s", options.predict_output, lost)
     if faults.counts:
         logger.warning("%s: %s", source, faults.summary())
+    if output and faults.deleted:
+        rows = ["pmid\tversion\tfile", *("\t".join(row) for row in faults.deleted)]
+        Path(f"{options.predict_output}.deleted.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return _tell_bad(faults, output.report if output else ReadReport())
 
 

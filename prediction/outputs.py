@@ -14,7 +14,9 @@ from mosaic_ner.modeling.document import Document
 
 from .resumable_output import Journal, JournalError, ResumableOutput, note_unwritable, open_at, write_each
 
-_READ_ONLY = ("brat", "text", "genia_jsonl")
+_READ_ONLY = ("brat", "text", "genia_jsonl", "pubmed", "jats")
+# The format that a folder's file of one that can't be written comes back in
+_WRITTEN_AS = {"genia_jsonl": "jsonl", "pubmed": "bioc_xml", "jats": "bioc_xml"}
 
 
 def open_output(source: str, target: str, key: dict, resume: bool, format: str | None, skip: bool):
@@ -125,7 +127,7 @@ class FolderOutput:
         self._total = len(parts)
 
     def _format(self) -> str:
-        return self.file[2] if self.file[2] not in _READ_ONLY else "jsonl"
+        return _WRITTEN_AS.get(self.file[2], self.file[2])
 
     def _next(self) -> None:
         """Ends the file that is being written and begins the next one."""

@@ -84,3 +84,14 @@ XML = "<collection><document><id>1</id><passage><offset>0</offset><text>{}</text
 PUBTATOR = "1|t|Severe velosis.\n1|a|In mice.\n1\t7\t14\tvelosis\tDisease\n\n2|t|Spiran\n2|a|\n"
 IOB = "Severe\tO\nvelosis\tB-Disease\n\nIn\tO\nmice\tB-Species\n"
 RECORDS = '{"id": "1", "text": "Severe velosis."}\n{"id": "2", "text": "In mice."}\n'
+PUBMED = (
+    '<?xml version="1.0"?><PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version="1">1</PMID><Article>'
+    "<ArticleTitle>Severe velosis.</ArticleTitle><Abstract><AbstractText>In mice.</AbstractText></Abstract></Article>"
+    '</MedlineCitation></PubmedArticle><PubmedArticle><MedlineCitation><PMID Version="2">2</PMID><Article>'
+    "<ArticleTitle>Spiran</ArticleTitle></Article></MedlineCitation></PubmedArticle></PubmedArticleSet>"
+)
+JATS = (
+    '<?xml version="1.0"?><article><front><article-meta><article-id pub-id-type="pmc">7</article-id><title-group>'
+    "<article-title>Severe velosis</article-title></title-group><abstract><p>In mice.</p></abstract></article-meta></front>"
+    "<body><p>Spiran.</p></body></article>"
+)

@@ -1,4 +1,4 @@
-"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines, plain text.
+"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines; readers: PubMed XML, JATS, plain text.
 
     for document in read_documents("corpus.pubtator"): ...
     report = write_documents(documents, "predictions.bioc.xml")
@@ -37,6 +37,10 @@ corpora of this package. "cause" is the key in `ReadReport.counts`.
 | comment line, header of an IOB file               | dropped            | dropped                | comment, header     |
 | CR LF or CR line ends                             | accepted           | accepted               | crlf, cr            |
 | byte order mark                                   | stripped           | stripped               | bom                 |
+| citation that PubMed deleted                      | listed             | listed                 | deleted_citation    |
+| title or abstract in another language (PubMed)    | not read           | not read               | other_language      |
+| reference, article within one (JATS)              | not read           | not read               | reference, sub_…    |
+| formula that is TeX or a picture                  | not read           | not read               | formula_not_read    |
 | content of another format than the ending says    | believed           | believed               | format_by_content   |
 | file of no known format in a folder               | left out           | left out               | file_not_read       |
 
@@ -67,9 +71,11 @@ from .base import POLICIES, REPEATED_IDS, Reading, SourcedDocument, UnitError
 from .bioc import read_bioc_xml
 from .brat import brat_files, files_of, read_brat
 from .brat_write import BratWriter
-from .detect import FORMATS, choice, detect_format, format_of_name, stem_of
+from .detect import FORMATS, choice, detect_format, format_of_name, named_so, stem_of
 from .iob2 import read_iob2
+from .jats import read_jats
 from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
+from .pubmed import read_pubmed
 from .pubtator import read_pubtator
 from .report import CAUSES, FormatError, ReadReport
 from .streams import GzipBomb, open_binary
@@ -101,6 +107,8 @@ _READERS = {
     "jsonl": read_jsonl,
     "iob2": read_iob2,
     "genia_jsonl": read_genia_jsonl,
+    "pubmed": read_pubmed,
+    "jats": read_jats,
 }
 
 
@@ -233,7 +241,7 @@ def _from_path(
     path: Path, format: str, reading: Reading, *, guessed: bool, root: Path | None = None
 ) -> Iterator[Document]:
     named = format_of_name(path)
-    if guessed and named not in (None, format) and (named, format) != ("text", "brat"):
+    if guessed and not named_so(path, format) and (named, format) not in ((None, format), ("text", "brat")):
         reading.note("format_by_content", f"{format}, not {named}")
     if format == "brat":
         read = partial(read_brat, path, root=root)

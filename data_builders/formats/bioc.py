@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from html.entities import html5
 
 from lxml import etree
 from mosaic_ner.modeling.document import Document, Mention, Passage
 
 from .base import Reading, parse_integer, split_identifiers
-from .streams import buffered, without_surrogates
 from .units import CODE_POINTS, width
+from .xmlstream import entity, records
 
 # Infons of an annotation that hold concept identifiers, as the common corpora and services name them.
 IDENTIFIER_INFONS = ("identifier", "Identifier", "MESH", "OMIM", "NCBI Gene", "NCBI Taxonomy", "Cellosaurus")
@@ -30,9 +29,6 @@ BETWEEN = "text_between_passages"
 # Infon of a document whose article id is not its own id.
 ARTICLE = "article"
 MAX_GAP = 10_000_000  # characters; a larger gap between passages is damage, and filling it would take the memory
-MAX_ENTITY = 100  # characters that an entity of a file's own may stand for
-_ENCODING = re.compile(rb"""\s*<\?xml[^>]*encoding\s*=\s*["']([^"'>]+)""")
-_PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*\?>\s*|<!--(?:[^-]|-[^-])*-->\s*)*(?=<[A-Za-z])")
 _SCORE = re.compile(r"[0-9]+(\.[0-9]+)?(e-[0-9]+)?")
 
 
@@ -45,62 +41,9 @@ class BioCSource:
 
 
 def read_bioc_xml(handle, reading: Reading) -> Iterator[Document]:
-    """Documents of a BioC XML collection; each element is freed once read. Entities and DTDs are never fetched, and the
-    limits of the parser (nesting, expansion, size of a text) hold."""
-    yield from reading.records(_elements(handle, reading))
-
-
-def _elements(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
-    try:
-        context = etree.iterparse(
-            _prepared(handle, reading),
-            events=("end",),
-            tag="document",
-            resolve_entities=False,
-            remove_comments=True,
-            remove_pis=True,
-        )
-        number = 0
-        for number, (_, element) in enumerate(context, 1):
-            root = element.getroottree().getroot()
-            if number == 1 and root.tag not in ("collection", "document"):
-                raise reading.error("<collection>", f"<{root.tag}>", "give a BioC collection, or name the format")
-            yield partial(_element, element, number, reading)
-            element.clear()
-            while element.getprevious() is not None:
-                del element.getparent()[0]
-    except etree.XMLSyntaxError as error:
-        remedy = "correct the file; if it is not XML, name its format"
-        first = next((entry.message for entry in error.error_log), error.msg)
-        got = (first or "an empty file").encode("utf-8", "replace").decode()
-        raise reading.error("well-formed XML", got, remedy, line=error.lineno or None) from error
-    if not number and context.root.tag != "collection":
-        raise reading.error("<collection>", f"<{context.root.tag}>", "give a BioC collection, or name the format")
-
-
-class _Prefixed:
-    """A stream with a few bytes before it."""
-
-    def __init__(self, first: bytes, rest):
-        self._first, self._rest = first, rest
-
-    def read(self, size: int) -> bytes:
-        first, self._first = self._first, b""
-        return first or self._rest.read(size)
-
-
-def _prepared(handle, reading: Reading):
-    """The stream without surrogates, and with a document type where it has none: then an entity that isn't declared is no
-    end of everything. The type's file is never fetched."""
-    stream = buffered(handle)
-    declared = _ENCODING.match(stream.peek(200)[:200])
-    if declared and declared[1].lower() not in (b"utf-8", b"utf8"):
-        return stream
-    stream = without_surrogates(stream, reading, xml=True)
-    head = _PROLOG.match(stream.peek(1 << 12))
-    if head is None:
-        return stream
-    return _Prefixed(stream.read(head.end()) + b'<!DOCTYPE collection SYSTEM "BioC.dtd">', stream)
+    """Documents of a BioC XML collection, one in memory at a time."""
+    found = records(handle, reading, ("document",), ("collection", "document"), "<collection>")
+    yield from reading.records(partial(_element, element, number, reading) for number, element in enumerate(found, 1))
 
 
 def _element(element, number: int, reading: Reading) -> Document:
@@ -120,24 +63,8 @@ def _characters(element, reading: Reading) -> str:
         if child.tag is not etree.Entity:
             expected, remedy = f"text in <{element.tag}>", "write the text as plain characters"
             raise reading.error(expected, f"<{child.tag}> in it", remedy, line=element.sourceline)
-        text += _entity(child, reading) + (child.tail or "")
+        text += entity(child, reading) + (child.tail or "")
     return text
-
-
-def _entity(reference, reading: Reading) -> str:
-    """What an entity stands for: by the file's own declaration, or by its name in HTML."""
-    declared = reference.getroottree().docinfo.internalDTD
-    own = {entity.name: entity.content for entity in declared.entities()} if declared is not None else {}
-    content = own.get(reference.name, html5.get(f"{reference.name};"))
-    if content is None or (reference.name in own and (len(content) > MAX_ENTITY or re.search("[&<%]", content))):
-        what = (
-            "which is not declared here" if content is None else "which stands for markup, other entities or too much"
-        )
-        remedy = "write its character in the file"
-        raise reading.error(
-            "characters", f"the entity &{reference.name};, {what}", remedy, line=reference.getparent().sourceline
-        )
-    return content
 
 
 def _document_of(element, reading: Reading) -> dict:

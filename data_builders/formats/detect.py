@@ -25,6 +25,8 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
         (".iob2", ".iob", ".bio", ".conll", ".tsv", ".iobes", ".bilou"),
         "IOB2 (IOB1, IOBES, BILOU are read): token and tag a line, a blank line after a sentence",
     ),
+    "pubmed": ((".pubmed.xml", ".xml"), "PubMed XML: citations, baseline and update files (reading only)"),
+    "jats": ((".nxml", ".jats.xml", ".xml"), "JATS full texts (reading only)"),
     "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
 }
@@ -34,6 +36,13 @@ _PUBTATOR = re.compile(r"[^|\t\s][^|\t]{0,80}\|[ta]\|")
 _ANN = re.compile(r"T[0-9]+\t\S+ [0-9]+ [0-9]+(;[0-9]+ [0-9]+)*\t")
 _XML = re.compile(r"\s*<(\?xml|!DOCTYPE|[A-Za-z])")
 _BIOC = re.compile(r"<collection\b|<document\b|<!DOCTYPE\s+collection\b")
+_DOCUMENT = re.compile(r"<document\b|<!DOCTYPE\s+collection\b")
+_JATS = re.compile(r"<(?:\w+:)?article\b[^>]*>")
+# The root's name, after what may stand before it: declaration, comments, document type
+_ROOT = re.compile(
+    r"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^\[>\"']|\"[^\"]*\"|'[^']*'|\[[^\]]*\])*>)*<([A-Za-z][\w:.-]*)",
+    re.DOTALL,
+)
 _JSON = re.compile(r"\s*(\[\s*([\[{\"]|\]?\s*$)|\{\s*([\"}]|$))")
 
 
@@ -54,8 +63,8 @@ def choice(value: str, known: Iterable[str], what: str, path) -> str:
 
 
 def endings() -> list[tuple[str, str]]:
-    """(ending, format), longest ending first."""
-    pairs = [(ending, name) for name, (own, _) in FORMATS.items() for ending in own]
+    """(ending, format), longest ending first; of an ending that several formats have, the first."""
+    pairs = {ending: name for name, (own, _) in reversed(FORMATS.items()) for ending in own}.items()
     return sorted(pairs, key=lambda pair: -len(pair[0]))
 
 
@@ -63,6 +72,11 @@ def format_of_name(path: str | Path) -> str | None:
     """The format that a file's ending (before `.gz`) names; None for another ending."""
     name = Path(path).name.lower().removesuffix(".gz")
     return next((format for ending, format in endings() if name.endswith(ending)), None)
+
+
+def named_so(path: Path, format: str) -> bool:
+    """Whether a file's ending (before `.gz`) is one of the format's."""
+    return path.name.lower().removesuffix(".gz").endswith(FORMATS[format][0] or ("",))
 
 
 def stem_of(path: Path) -> str:
@@ -113,11 +127,7 @@ def head(path: Path) -> str:
 
 
 def format_of_content(path: Path) -> str | None:
-    """What the file's first lines are, None where they could be anything.
-
-    Raises:
-        FormatError: they are XML that other programs write, whose text would be lost among the markup.
-    """
+    """What the file's first lines are, None where they could be anything."""
     text = head(path)
     # The last line may be cut.
     lines = [line for line in re.split(r"\r\n|\n|\r", text)[: _LINES + 1] if line.strip()][:_LINES]
@@ -126,7 +136,7 @@ def format_of_content(path: Path) -> str | None:
     if any(_PUBTATOR.match(line) for line in lines[:20]):
         return "pubtator"
     if _XML.match(text):
-        return _xml_format(path, text)
+        return _xml_format(text)
     if _is_iob(lines, cut=len(text) >= _HEAD and len(lines) < _LINES):
         return "iob2"
     if _JSON.match(text):
@@ -136,14 +146,14 @@ def format_of_content(path: Path) -> str | None:
     return None
 
 
-def _xml_format(path: Path, text: str) -> str | None:
-    if _BIOC.search(text):
-        return "bioc_xml"
-    for root, name in (("PubmedArticle", "PubMed XML"), ("<article", "JATS")):
-        if root in text:
-            remedy = "take the titles and abstracts out of it, or fetch the articles as BioC"
-            raise FormatError(path, "a format that is read here", f"what looks like {name}", remedy)
-    return None
+def _xml_format(text: str) -> str | None:
+    root = _ROOT.match(text)
+    name = root[1].rpartition(":")[2] if root else ""
+    if name.startswith("Pubmed") or name in ("DeleteCitation", "DeleteDocument"):
+        return "pubmed"
+    if name != "collection" and _JATS.search(text) and not _DOCUMENT.search(text):
+        return "jats"
+    return "bioc_xml" if _BIOC.search(text) else None
 
 
 def _json_format(text: str, named: str | None) -> str:

@@ -58,6 +58,11 @@ CAUSES = {
     "text_respaced": ("document", "IOB2 keeps tokens, not spacing: the text read back differs in white space"),
     "resplit_token": ("", "a token was cut at a mention's boundary"),
     "whitespace_replaced": ("", "characters of line ends replaced by one space each, so that offsets hold"),
+    "deleted_citation": ("", "a citation that PubMed deleted; listed"),
+    "other_language": ("", "a title or abstract in another language than English; not read"),
+    "reference": ("", "an entry of a full text's list of references; not read"),
+    "sub_article": ("", "an article within an article, such as a reviewer's letter; not read"),
+    "formula_not_read": ("", "a formula that is TeX or a picture; not read"),
     "character_replaced": ("", "characters that the format cannot hold replaced one by one, so that offsets hold"),
 }
 
@@ -86,7 +91,7 @@ class ReadReport:
 
     `documents` and `mentions` are totals seen, dropped ones included; `examples` keeps the first few of each cause.
     `bad` lists records that were skipped, files that broke and documents that could not be written, with their places; its
-    length is bounded, its count is `bad_count`.
+    length is bounded, its count is `bad_count`. `deleted` are the citations that PubMed's files delete: (PMID, version, file).
     """
 
     max_examples, max_bad = 3, 1000
@@ -96,6 +101,7 @@ class ReadReport:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = defaultdict(list)
         self.bad: list[str] = []
+        self.deleted: list[tuple[str, str, str]] = []
         self.documents = 0
         self.mentions = 0
 
@@ -120,6 +126,7 @@ class ReadReport:
         """Add another report's counts and, as far as there is room, its examples."""
         self.counts.update(other.counts)
         self.bad += other.bad[: self.max_bad - len(self.bad)]
+        self.deleted += other.deleted
         self.documents += other.documents
         self.mentions += other.mentions
         for cause, examples in other.examples.items():
