@@ -18,9 +18,9 @@ from mosaic_ner.data_builders.formats import UNITS, DocumentWriter, FormatError,
 from mosaic_ner.modeling.document import Document, Mention, Passage
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-HANDLES = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "iob2", "genia_jsonl")
+HANDLES = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "iob2", "genia_jsonl", "pubmed", "jats")
 READERS = (*HANDLES, "brat", "text", "detected")
-MUTATIONS, ON_DISK, EXAMPLES = 2700, 700, 150  # inputs through files take most of the time
+MUTATIONS, ON_DISK, EXAMPLES = 2200, 600, 130  # inputs through files take most of the time
 LEAST = 20_000
 counted: Counter = Counter()
 kinds: Counter = Counter()
@@ -101,6 +101,25 @@ BIOC = {
     "annotations": [{"id": "1", "infons": {"type": "G"}, "text": "b", "locations": [{"offset": 3, "length": 1}]}],
     "relations": [{"id": "r", "infons": {}, "nodes": [{"refid": "1", "role": ""}]}]}], "annotations": [], "relations": [],
 }  # fmt: skip
+MATH = '<mml:math xmlns:mml="m"><mml:mi>x</mml:mi><mml:annotation>y</mml:annotation></mml:math>'
+PUBMED_XML = (
+    '<?xml version="1.0"?><!DOCTYPE PubmedArticleSet [<!ENTITY beta "β">]><PubmedArticleSet><PubmedArticle><MedlineCitation>'
+    '<PMID Version="1">12</PMID><Article><ArticleTitle>IL1&beta; &#xD83D;<sup>2</sup> <b/></ArticleTitle><Abstract>'
+    f'<AbstractText Label="AIM" NlmCategory="X">a<i>b</i>c</AbstractText><AbstractText>{MATH}</AbstractText></Abstract>'
+    '</Article><OtherAbstract Language="spa"><AbstractText>e</AbstractText></OtherAbstract></MedlineCitation><PubmedData>'
+    '<ArticleIdList><ArticleId IdType="pmc">PMC1</ArticleId></ArticleIdList></PubmedData></PubmedArticle><PubmedBookArticle>'
+    "<BookDocument><PMID>13</PMID><Book><BookTitle>B</BookTitle></Book></BookDocument></PubmedBookArticle><DeleteCitation>"
+    "<PMID>4</PMID></DeleteCitation></PubmedArticleSet>"
+)
+JATS_XML = (
+    '<?xml version="1.0"?><article><front><article-meta><article-id pub-id-type="pmc">7</article-id><title-group>'
+    "<article-title>T&beta;</article-title></title-group><abstract><sec><title>A</title><p>b</p></sec></abstract></article-meta></front><body>"
+    "<sec sec-type='intro'><label>1</label><title>I</title><p>a<sup><xref ref-type='bibr'>1</xref></sup> <fig id='F'><label>1"
+    "</label><caption><title>C</title><p>d<list><list-item><p>e</p></list-item></list></p></caption></fig>f<disp-formula>"
+    f"{MATH}</disp-formula></p></sec><table-wrap><caption><p>g</p></caption><table><tr><th>h</th><td>i<fn><p>j</p></fn></td></tr>"
+    "</table><table-wrap-foot><fn><p>k</p></fn></table-wrap-foot></table-wrap></body><back><ack><p>l</p></ack><ref-list><ref>m"
+    "</ref></ref-list></back><sub-article><body><p>n</p></body></sub-article></article>"
+)
 SEEDS = {
     "pubtator": [
         written("pubtator"), b"1|t|a\xcc\x81b\r1|a|c d\r1\t0\t2\ta\xcc\x81\tG\r\r2|t|x\r",
@@ -120,16 +139,19 @@ SEEDS = {
         b"token\ttag\n# x\na\tB\nb\tI\n#\tO\n\n", b"# doc_id = 1\na X O \nb Y U-G\t\n",
     ],
     "genia_jsonl": ["\n".join([json.dumps(GENIA)] * 3).encode()],
+    "pubmed": [PUBMED_XML.encode(), PUBMED_XML.replace("><", ">\n  <").encode()],
+    "jats": [JATS_XML.encode(), f"<pmc-articleset>{JATS_XML[21:] * 2}</pmc-articleset>".encode()],
     "brat": ["BRCA1 in\r\nmice β".encode() + b"\x00T1\tGene 0 5\tBRCA1\nT2\tS 6 8;10 14\tin mice\nN1\tReference T1 x:1\tB\n"],
     "text": ["one\r\ntwo β".encode(), b"\xef\xbb\xbfx\x85"],
 }  # fmt: skip
 SEEDS["detected"] = [seed for format, seeds in SEEDS.items() if format != "brat" for seed in seeds]
 SEEDS["detected"].append(gzip.compress(SEEDS["jsonl"][0]))
-NAMES = ["x.txt", "x.json", "x.jsonl", "x.xml", "x.tsv", "x.pubtator", "x.gz", "x.conll.gz", "x"]
+NAMES = ["x.txt", "x.nxml", "x.json", "x.jsonl", "x.xml", "x.tsv", "x.pubtator", "x.gz", "x.conll.gz", "x"]
 SPECIAL = [
     b"\x00", b"\xff", b"\xed\xa0\x80", b"\xed\xb0\x80", "\u2028".encode(), b"\r", b"\n", b"\n\n", b"\t", b"|t|", b"&x;",
     b"&#0;",
     b"&#xDC00;", b"<!--", b"]]>", b"<![CDATA[", b"\\ud800", b"\\u", b'"', b"{", b"[", b"]}", b"null", b"true", b"-1", b"1e999",
+    b"<p>", b"</p>", b"<PMID>", b"<article>", b"</article>", b"<sec>", b"xml:lang='x' ",
     b"9" * 40, b"-", b";", b"B-", b"I-", b"NaN", b"T1\t", b"\x1f\x8b",
 ]  # fmt: skip
 
@@ -193,22 +215,33 @@ def real_seeds() -> list[tuple[str, bytes]]:
     """(reader, first bytes) of the real files and the cases."""
     patterns = {
         "pubtator": ("corpora/pubtator/*.PubTator", "cases/*/*.pubtator"), "iob2": ("corpora/iob/*.tsv", "cases/*/*.tsv"),
-        "bioc_json": ("inputs/pubtator3/*.json", "cases/*/*.json"), "bioc_xml": ("inputs/*/*.*xml", "cases/*/*.xml"),
+        "bioc_json": ("inputs/pubtator3/*.json", "cases/*/*.json"), "bioc_xml": ("cases/*/*.xml",),
         "jsonl": ("cases/*/*.jsonl",), "genia_jsonl": ("corpora/genia/*.jsonl",), "detected": ("cases/*/*.*", "inputs/*/*.*"),
+        "pubmed": ("inputs/pubmed/*.xml",), "jats": ("inputs/jats/*.nxml",),
     }  # fmt: skip
     found = []
     for reader, globs in patterns.items():
         for path in sorted(path for pattern in globs for path in SHARED.glob(pattern)):
-            with path.open("rb") as handle:
-                found.append((reader, handle.read(2500)))
+            data = path.read_bytes()
+            found.append((reader, shortened(data) if path.suffix == ".nxml" else data[: SIZES.get(reader, 2500)]))
     return found
+
+
+SIZES = {"pubmed": 12_000}  # several small files are whole
+
+
+def shortened(data: bytes) -> bytes:
+    """A full text with its front matter, a paragraph, a figure and a table."""
+    parts = [re.search(rb"<%s[ >].*?</%s>" % (name, name), data, re.DOTALL) for name in (b"p", b"fig", b"table-wrap")]
+    body = b"".join(part[0] for part in parts if part)
+    return data[: data.index(b"<contrib-group>")] + b"</article-meta></front><body>" + body + b"</body></article>"
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real files are not in ../shared")
 def test_mutated_real_files(tmp_path):
     draw, seeds = random.Random(0), real_seeds()
-    assert len({reader for reader, _ in seeds}) == 7
+    assert len({reader for reader, _ in seeds}) == 9
     for _ in range(MUTATIONS):
         reader, data = draw.choice(seeds)
         read(reader, mutated(data, draw), options_of(draw), tmp_path, draw.choice(NAMES))
@@ -236,6 +269,18 @@ PIECES = {
         "<offset>0</offset>", "<text>", "</text>", "a", "&amp;", "&beta;", "&#xD800;", "<sentence>", "</sentence>",
         '<infon key="type">G</infon>', '<annotation id="1">', "</annotation>", '<location offset="0" length="1"/>', "<!--",
         "-->",
+    ],
+    "pubmed": [
+        "<PubmedArticleSet>", "</PubmedArticleSet>", "<PubmedArticle>", "</PubmedArticle>", "<MedlineCitation>",
+        "</MedlineCitation>", "<PMID>1</PMID>", "<Article>", "</Article>", "<ArticleTitle>", "</ArticleTitle>", "<Abstract>",
+        "</Abstract>", '<AbstractText Label="A">', "</AbstractText>", "a", "&beta;", "&x;", "<i>", "</i>", "<DeleteCitation>",
+        "</DeleteCitation>", "<BookDocument>", "</BookDocument>",
+    ],
+    "jats": [
+        "<article>", "</article>", "<front><article-meta>", "</article-meta></front>", "<title-group><article-title>",
+        "</article-title></title-group>", "<body>", "</body>", "<sec>", "</sec>", "<p>", "</p>", "a", "&beta;", "&x;", "<fig>",
+        "</fig>", "<caption>", "</caption>", "<table>", "</table>", "<tr><td>", "</td></tr>", "<list>", "</list>", "<title>",
+        "</title>", "<fn>", "</fn>", "<ref-list>", "</ref-list>", "<disp-formula>", "</disp-formula>",
     ],
 }  # fmt: skip
 KEYS = re.findall(
@@ -294,7 +339,8 @@ def test_the_limits_hold(tmp_path):
     deep = b"[" * 100_000
     for reader, data in {
         "bioc_json": deep, "jsonl": b'{"id": "1", "text": "a", "x": ' + deep, "genia_jsonl": deep,
-        "bioc_xml": b"<collection>" + b"<a>" * 100_000,
+        "bioc_xml": b"<collection>" + b"<a>" * 100_000, "pubmed": b"<PubmedArticleSet>" + b"<i>" * 100_000,
+        "jats": b"<article>" + b"<sec>" * 100_000,
     }.items():  # fmt: skip
         with pytest.raises(FormatError):
             list(read_documents(io.BytesIO(data), reader))
@@ -305,17 +351,37 @@ def test_the_limits_hold(tmp_path):
     for parts in ((0, "&e9;", ""), (0, "a", place), ("&e9;", "a", "")):
         with pytest.raises(FormatError):
             list(read_documents(io.BytesIO(bomb.format(*parts).encode()), "bioc_xml"))
+    title = "<title-group><article-title>{}</article-title></title-group>"
+    wholes = {
+        "pubmed": "<PubmedArticle><MedlineCitation><PMID>1</PMID><Article><ArticleTitle>{}</ArticleTitle></Article>"
+        "</MedlineCitation></PubmedArticle>",
+        "jats": f"<article><front><article-meta>{title}</article-meta></front></article>",
+    }
+    for reader, whole in wholes.items():
+        for entity in ("&e9;", "&e1;"):
+            bomb = f"<!DOCTYPE x [<!ENTITY e0 'xxxxxxxxxx'>{entities}]>{whole.format(entity)}"
+            with pytest.raises(FormatError, match=entity):
+                list(read_documents(io.BytesIO(bomb.encode()), reader))
     path = tmp_path / "bomb.jsonl.gz"
     with gzip.open(path, "wb") as handle:
         for _ in range(100):
             handle.write(b" " * (1 << 20) + b"\n")
-    with pytest.raises(FormatError, match="times its size"):
-        list(read_documents(path))
+    for name in ("bomb.jsonl.gz", "bomb.nxml.gz", "bomb.pubmed.xml.gz"):
+        path = path.rename(tmp_path / name)
+        with pytest.raises(FormatError, match="times its size"):
+            list(read_documents(path))
     secret = tmp_path / "secret"
     secret.write_text("secret")
     outside = f'<!DOCTYPE collection [<!ENTITY x SYSTEM "{secret.as_uri()}">]><collection>{document}</collection>'
     with pytest.raises(FormatError, match="&x;"):
         list(read_documents(io.BytesIO(outside.format(0, "&x;", "").encode()), "bioc_xml"))
+    for reader, whole in wholes.items():
+        for external in (
+            f'<!DOCTYPE x [<!ENTITY x SYSTEM "{secret.as_uri()}">]>',
+            f'<!DOCTYPE x SYSTEM "{secret.as_uri()}">',
+        ):
+            with pytest.raises(FormatError, match="&x;"):
+                list(read_documents(io.BytesIO((external + whole.format("&x;")).encode()), reader))
 
 
 def test_enough_was_tried(capsys):
