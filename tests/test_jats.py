@@ -58,7 +58,7 @@ def test_sections_have_types_and_headings_have_levels():
 @pytest.mark.parametrize(
     ("heading", "section"),
     [
-        ("Background", "INTRO"), ("Materials & methods", "METHODS"), ("Experimental Procedures", "METHODS"),
+        ("Background", "INTRO"), ("Materials – methods", "METHODS"), ("Experimental Procedures", "METHODS"),
         ("Study design", "METHODS"), ("RESULTS", "RESULTS"), ("General Discussion", "DISCUSS"), ("Conclusions", "CONCL"),
         ("Concluding remarks", "CONCL"), ("Case presentation", "CASE"), ("Supporting Information", "SUPPL"),
         ("Acknowledgements", "ACK_FUND"), ("Funding", "ACK_FUND"), ("Conflict of interest", "COMP_INT"),

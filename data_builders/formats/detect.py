@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
 from collections.abc import Iterable
@@ -116,11 +117,11 @@ def detect_format(path: str | Path) -> str:
 
 def head(path: Path) -> str:
     """The first characters of a file, unpacked; what is not UTF-8 is replaced."""
-    try:
-        with open_binary(path) as handle:
-            raw = handle.read(_HEAD)
-    except (EOFError, GzipBomb, OSError, zlib.error):  # said when it is read
-        return ""
+    raw = b""
+    # A break is said when the file is read.
+    with contextlib.suppress(EOFError, GzipBomb, OSError, zlib.error), open_binary(path) as handle:
+        while len(raw) < _HEAD and (piece := handle.read1(_HEAD - len(raw))):
+            raw += piece
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ""
     return raw.removeprefix(BOM).decode("utf-8", "replace")

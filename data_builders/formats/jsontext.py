@@ -111,7 +111,7 @@ class JsonStream:
     def _more(self, size: int = 1 << 16) -> bool:
         if self._ended:
             return False
-        raw = self._handle.read(size)
+        raw = self._handle.read1(size)  # of a file that breaks, all that comes before
         self._ended = not raw
         self._lines += self._text.count("\n", 0, self._at)
         self._text, self._at = self._text[self._at :] + self._decode(raw, not raw), 0

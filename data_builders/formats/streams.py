@@ -8,7 +8,6 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from .base import Reading
 from .report import FormatError
@@ -44,7 +43,9 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        count = self._packed.readinto(buffer)
+        data = self._packed.read1(len(buffer))  # of a file that is cut, what comes before the cut
+        count = len(data)
+        buffer[:count] = data
         self._count += count
         if self._count > UNCHECKED_BYTES and self._count > MAX_RATIO * self._beneath.tell():
             raise GzipBomb(f"more than {MAX_RATIO} times its size unpacked")
@@ -63,7 +64,7 @@ def is_packed(path) -> bool:
         return handle.read(2) == b"\x1f\x8b"
 
 
-def open_binary(path) -> BinaryIO:
+def open_binary(path) -> io.BufferedReader:
     """A file for reading, gzip unpacked on the fly (by its content, or by its name where the content is none)."""
     if str(path).lower().endswith(".gz") or is_packed(path):
         return io.BufferedReader(_Unpacked(path), 1 << 16)
@@ -105,7 +106,7 @@ def without_surrogates(handle, reading: Reading, *, xml: bool = False) -> io.Buf
     Args:
         xml: references such as `&#xD83D;` as well.
     """
-    source, kept = handle.read, b""
+    source, kept = buffered(handle).read1, b""
 
     def number(first: bytes | None, second: bytes | None) -> int:
         return int(first, 16) if first else int(second)

@@ -60,14 +60,14 @@ def records(handle, reading: Reading, tags: tuple[str, ...], roots: tuple[str, .
 
 
 class _Prefixed:
-    """A stream with a few bytes before it."""
+    """A stream with a few bytes before it; of one that breaks, all that comes before the break."""
 
     def __init__(self, first: bytes, rest):
         self._first, self._rest = first, rest
 
     def read(self, size: int) -> bytes:
         first, self._first = self._first, b""
-        return first or self._rest.read(size)
+        return first or self._rest.read1(size)
 
 
 def _prepared(handle, reading: Reading):
@@ -76,11 +76,11 @@ def _prepared(handle, reading: Reading):
     stream = buffered(handle)
     declared = _ENCODING.match(stream.peek(200)[:200])
     if declared and declared[1].lower() not in (b"utf-8", b"utf8"):
-        return stream
+        return _Prefixed(b"", stream)
     stream = without_surrogates(stream, reading, xml=True)
     head = _PROLOG.match(stream.peek(1 << 12))
     if head is None:
-        return stream
+        return _Prefixed(b"", stream)
     return _Prefixed(stream.read(head.end()) + b'<!DOCTYPE collection SYSTEM "BioC.dtd">', stream)
 
 

@@ -1,0 +1,161 @@
+"""Reads files, predicts, writes every format, and compares the mentions' texts that each format gives when it is read again.
+
+    python benchmarks/every_format.py FOLDER_OR_FILE … --output every_format.json
+    python benchmarks/every_format.py FOLDER --model outputs/mine --limit 20
+
+Without --model the model is tiny and random, and finds mentions everywhere. A difference is a mention whose text is in the
+model's output but not in the file, or the other way round, beyond what the writer counted (IOB2 has no nested mentions, and
+an IOB file's own tokens may be longer than a mention). White space is compared as the format can hold it: PubTator has no
+line ends inside a text, IOB2 no spaces at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
+from mosaic_ner.data_builders.formats import FormatError, ReadReport, detect_format, read_documents, write_documents
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.annotate import annotate
+from mosaic_ner.prediction.loading import load
+from mosaic_ner.training.arguments import ModelOptions
+from mosaic_ner.training.bundle import TrainingData, build
+from mosaic_ner.training.families import family
+
+TARGETS = {
+    "pubtator": "x.pubtator", "bioc_xml": "x.bioc.xml", "bioc_json": "x.bioc.json", "jsonl": "x.jsonl", "iob2": "x.iob2",
+    "brat": "brat",
+}  # fmt: skip
+# What a writer counts when a mention comes back changed, or not at all
+CHANGED = ("widened_to_token", "mention_trimmed")
+DROPPED = ("nested_not_written", "blank_mention_not_written")
+CHUNK = 256  # documents predicted together
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inputs", nargs="+", type=Path, help="files, or folders of which every file is read")
+    parser.add_argument("--model", help="a trained model; default: a tiny random one")
+    parser.add_argument("--limit", type=int, help="documents of each file; default: all")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    predictor = MentionPredictor(*load(arguments.model)) if arguments.model else random_predictor()
+    begin, rows = time.perf_counter(), []
+    for path in files_of(arguments.inputs):
+        rows.append(row := compared(path, predictor, arguments.limit))
+        sys.stderr.write(
+            f"{path.name}: {row['documents']} documents, {row['mentions']} mentions, {row['differences']}\n"
+        )
+    report = {
+        "files": len(rows), "documents": sum(row["documents"] for row in rows),
+        "mentions": sum(row["mentions"] for row in rows), "formats": list(TARGETS),
+        "differences": sum(sum(row["differences"].values()) for row in rows),
+        "counted by the writers": dict(sum((Counter(row["counted"]) for row in rows), Counter())),
+        "minutes": round((time.perf_counter() - begin) / 60, 1), "per file": rows,
+    }  # fmt: skip
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+    report.pop("per file")
+    sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+    sys.exit(report["differences"] > 0)
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """Files with documents, those of folders included."""
+    found = [f for path in paths for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file()]
+    return [path for path in found if not path.name.startswith("README") and not path.name.endswith("_ids.txt")]
+
+
+def random_predictor(seed: int = 0) -> MentionPredictor:
+    """A tiny random model on the labels of the generated corpora, with a tokenizer learnt from their texts."""
+    torch.manual_seed(seed)
+    options = ModelOptions(encoder="scratch", scratch_layers=1, scratch_hidden_size=32, max_tokens=256)
+    training = TrainingData(DEMO_LABEL_SPACE, {"demo_all": load_demo_corpora()["demo_all"]["train"]})
+    bundle = build(options, family("aioner").Options(), training)
+    with torch.no_grad():
+        for name, parameter in bundle.model.named_parameters():
+            if not name.startswith("encoder."):
+                parameter.copy_(torch.randn(parameter.shape) * 0.4)
+    return MentionPredictor(bundle.model.eval(), bundle.tokenizer, 64)
+
+
+def compared(path: Path, predictor: MentionPredictor, limit: int | None = None) -> dict:
+    """Reads a file, predicts, writes every format and reads it again.
+
+    Returns:
+        counts of documents and mentions, differences by format, and what the writers counted of CHANGED and DROPPED.
+    """
+    format = "genia_jsonl" if path.parent.name == "genia" else detect_format(path)
+    reading = {"policy": "lenient", "gold": False, "skip_bad": True, "keep_source": True}
+    documents = itertools.islice(read_documents(path, format, report=(report := ReadReport()), **reading), limit)
+    found = [d for part in annotate(documents, predictor, predictor.model.tasks_for(), CHUNK) for d in part]
+    differences, counted = {}, Counter()
+    for target, name in TARGETS.items():
+        folder = Path(tempfile.mkdtemp())
+        try:
+            lost, changed, counts = difference(found, target, folder / name)
+        except FormatError as error:
+            lost, changed, counts = len(found), [str(error)], {}
+        finally:
+            shutil.rmtree(folder)
+        counted.update(counts)
+        if lost:
+            differences[target] = lost
+            sys.stderr.write(f"{path.name}, {target}: {lost}: {changed[:5]}\n")
+    return {
+        "file": path.name, "format": format, "documents": len(found), "skipped": report.bad_count,
+        "mentions": sum(len(d.mentions) for d in found), "differences": differences, "counted": dict(counted),
+    }  # fmt: skip
+
+
+def difference(documents: list[Document], target: str, path: Path) -> tuple[int, list, Counter]:
+    """Writes and reads; returns how many mentions differ beyond what was counted, examples, and what was counted."""
+    written = write_documents(documents, path, target)
+    again = list(read_documents(path, target, repeated_ids="index"))
+    if target == "brat":  # its files are read in the order of their names
+        order = {(d.id, d.index): number for number, d in enumerate(documents)}
+        again.sort(key=lambda d: order.get((d.id, d.index), -1))
+    if len(again) != len(documents):
+        return len(documents), [f"{len(again)} documents instead of {len(documents)}"], Counter()
+    missing, added, examples = 0, 0, []
+    for document, other in zip(documents, again, strict=True):
+        own, read = surfaces(document, target), surfaces(other, target)
+        missing, added = missing + (own - read).total(), added + (read - own).total()
+        if own != read:
+            examples.append((document.name, dict(own - read), dict(read - own)))
+    counts = Counter({cause: written.counts[cause] for cause in (*CHANGED, *DROPPED) if written.counts[cause]})
+    changed = sum(counts[cause] for cause in CHANGED)
+    dropped = sum(counts[cause] for cause in DROPPED)
+    return max(missing - changed - dropped, 0) + max(added - changed, 0), examples, counts
+
+
+def surfaces(document: Document, target: str) -> Counter:
+    """(type, text) of the mentions, white space as the format has it."""
+    found = Counter()
+    for mention in document.mentions:
+        text = document.surface(mention)
+        if target == "iob2":
+            text = "".join(text.split())
+        elif target in ("pubtator", "bioc_xml"):
+            text = text.translate({ord(char): " " for char in "\r\n"})
+        found[mention.type, text] += 1
+    return found
+
+
+if __name__ == "__main__":
+    main()
