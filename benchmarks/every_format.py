@@ -29,10 +29,13 @@ from mosaic_ner.data_builders.formats import FormatError, ReadReport, detect_for
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.annotate import annotate
+from mosaic_ner.prediction.encoders import plain_tokenizer
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.training.arguments import ModelOptions
 from mosaic_ner.training.bundle import TrainingData, build
+from mosaic_ner.training.encoders import SCRATCH, load_encoder_parts
 from mosaic_ner.training.families import family
+from transformers import AutoTokenizer
 
 TARGETS = {
     "pubtator": "x.pubtator", "bioc_xml": "x.bioc.xml", "bioc_json": "x.bioc.json", "jsonl": "x.jsonl", "iob2": "x.iob2",
@@ -48,12 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", type=Path, help="files, or folders of which every file is read")
     parser.add_argument("--model", help="a trained model; default: a tiny random one")
+    parser.add_argument("--tokenizer", help="folder with the tokenizer of the random model")
     parser.add_argument("--limit", type=int, help="documents of each file; default: all")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    predictor = MentionPredictor(*load(arguments.model)) if arguments.model else random_predictor()
+    predictor = MentionPredictor(*load(arguments.model)) if arguments.model else random_predictor(arguments.tokenizer)
     begin, rows = time.perf_counter(), []
     for path in files_of(arguments.inputs):
         rows.append(row := compared(path, predictor, arguments.limit))
@@ -81,16 +85,29 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     return [path for path in found if not path.name.startswith("README") and not path.name.endswith("_ids.txt")]
 
 
-def random_predictor(seed: int = 0) -> MentionPredictor:
-    """A tiny random model on the labels of the generated corpora, with a tokenizer learnt from their texts."""
-    torch.manual_seed(seed)
-    options = ModelOptions(encoder="scratch", scratch_layers=1, scratch_hidden_size=32, max_tokens=256)
-    training = TrainingData(DEMO_LABEL_SPACE, {"demo_all": load_demo_corpora()["demo_all"]["train"]})
-    bundle = build(options, family("aioner").Options(), training)
+def random_predictor(tokenizer: str | None = None) -> MentionPredictor:
+    """A tiny random model on the labels of the generated corpora, with O likely enough for a mention every few words.
+
+    Args:
+        tokenizer: a folder with one; default: one learnt from the generated texts, which cuts real ones to pieces.
+    """
+    torch.manual_seed(0)
+    documents = load_demo_corpora()["demo_all"]["train"]
+    parts = load_encoder_parts(SCRATCH, (d.text for d in documents), layers=1, hidden_size=32)
+    if tokenizer:
+        parts.tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(tokenizer))
+        parts.encoder.resize_token_embeddings(len(parts.tokenizer), mean_resizing=False)
+    with tempfile.TemporaryDirectory() as folder:
+        parts.encoder.save_pretrained(folder)
+        parts.tokenizer.save_pretrained(folder)
+        training = TrainingData(DEMO_LABEL_SPACE, {"demo_all": documents})
+        bundle = build(ModelOptions(encoder=folder, max_tokens=256), family("aioner").Options(), training)
+    names = bundle.model.config.id2label
     with torch.no_grad():
         for name, parameter in bundle.model.named_parameters():
             if not name.startswith("encoder."):
                 parameter.copy_(torch.randn(parameter.shape) * 0.4)
+        bundle.model.classifier.bias[[i for i, name in names.items() if name == "O-ALL"]] += 4
     return MentionPredictor(bundle.model.eval(), bundle.tokenizer, 64)
 
 

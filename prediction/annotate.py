@@ -105,10 +105,18 @@ def annotate_file(
         logger.warning("%s could not hold everything: %s", options.predict_output, lost)
     if faults.counts:
         logger.warning("%s: %s", source, faults.summary())
-    if output and faults.deleted:
-        rows = ["pmid\tversion\tfile", *("\t".join(row) for row in faults.deleted)]
-        Path(f"{options.predict_output}.deleted.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    if output:
+        _write_deleted(Path(f"{Path(options.predict_output)}.deleted.tsv"), faults)
     return _tell_bad(faults, output.report if output else ReadReport())
+
+
+def _write_deleted(path: Path, faults: ReadReport) -> None:
+    """A table of the citations that the input deletes; none, not even an earlier run's, where it deletes none."""
+    rows = ["pmid\tversion\tfile", *("\t".join(row) for row in faults.deleted)]
+    if len(rows) > 1:
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _tell_bad(*reports: ReadReport) -> int:

@@ -114,6 +114,12 @@ def test_tables():
     ]  # fmt: skip
 
 
+def test_a_table_in_a_table_is_its_cells_text():
+    table = "<table>{}<tbody><tr><td>{}</td><td>b</td></tr></tbody></table>"
+    xml = f"<table-wrap>{table.format('<col/>', table.format('', 'a'))}</table-wrap>"
+    assert passages(xml) == [("table", "TABLE", "ab\tb")]
+
+
 def test_back_matter_floats_and_what_is_left_out():
     back = (
         "<ack><title>Thanks</title><p>A.</p></ack><fn-group><fn><p>B.</p></fn></fn-group><glossary><def-list><def-item><term>IL"
@@ -122,7 +128,8 @@ def test_back_matter_floats_and_what_is_left_out():
     )
     after = (
         "<floats-group><fig><caption><p>D.</p></caption></fig></floats-group><sub-article article-type='reply'><front-stub/>"
-        "<body><p>Letter.</p></body></sub-article><response><body><p>No.</p></body></response>"
+        "<body><p>Letter.</p></body></sub-article><response><body><p>No.</p></body></response><processing-meta><restricted-by>pmc"
+        "</restricted-by></processing-meta>"
     )
     (document,), report = parsed(article(back=back, after=after))
     assert [(p.kind, dict(p.infons)["section_type"], document.text[p.start : p.end]) for p in document.passages[1:]] == [

@@ -43,6 +43,7 @@ def test_options_name_what_the_formats_have():
         ("bioc_xml", "\ufeff<?xml version='1.0'?>\n<collection>\n<document/></collection>", 1),
         ("pubmed", PUBMED, 2), ("pubmed", PUBMED.split("?>")[1], 2), ("jats", JATS, 1), ("jats", JATS.split("?>")[1], 1),
         ("jats", f"<pmc-articleset>{JATS.split('?>')[1]}</pmc-articleset>", 1),
+        ("jats", JATS.replace("?>", "?>\n<!DOCTYPE article SYSTEM '<[x>'>\n<?p?>\n"), 1),
         ("jats", JATS.replace("<article>", '<!-- <collection> -->\n<!DOCTYPE article [<!ENTITY a "b">]>\n<article>'), 1),
     ],
 )  # fmt: skip

@@ -231,8 +231,8 @@ def test_deleted_citations_stand_beside_the_output(tmp_path):
     path = file(tmp_path, "pubmed26n0001.xml", articles(citation(), gone))
     assert predicted(path, tmp_path / "out.jsonl") == 0
     assert (tmp_path / "out.jsonl.deleted.tsv").read_text() == "pmid\tversion\tfile\n8\t1\tpubmed26n0001.xml\n"
-    assert predicted(file(tmp_path, "y.xml", articles(citation())), tmp_path / "y.jsonl") == 0
-    assert not (tmp_path / "y.jsonl.deleted.tsv").exists()
+    assert predicted(file(tmp_path, "y.xml", articles(citation())), tmp_path / "out.jsonl") == 0
+    assert not (tmp_path / "out.jsonl.deleted.tsv").exists()
 
 
 # --- real files -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mosaic_ner.modeling.label_space import nearest
 
+from . import jats, pubmed
 from .iob2 import comment, is_header, is_tag, row_cells
 from .jsontext import first_line_is_a_value, looks_like_a_collection, parses_across_lines
 from .report import FormatError
@@ -37,13 +38,10 @@ _PUBTATOR = re.compile(r"[^|\t\s][^|\t]{0,80}\|[ta]\|")
 _ANN = re.compile(r"T[0-9]+\t\S+ [0-9]+ [0-9]+(;[0-9]+ [0-9]+)*\t")
 _XML = re.compile(r"\s*<(\?xml|!DOCTYPE|[A-Za-z])")
 _BIOC = re.compile(r"<collection\b|<document\b|<!DOCTYPE\s+collection\b")
-_DOCUMENT = re.compile(r"<document\b|<!DOCTYPE\s+collection\b")
 _JATS = re.compile(r"<(?:\w+:)?article\b[^>]*>")
-# The root's name, after what may stand before it: declaration, comments, document type
-_ROOT = re.compile(
-    r"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^\[>\"']|\"[^\"]*\"|'[^']*'|\[[^\]]*\])*>)*<([A-Za-z][\w:.-]*)",
-    re.DOTALL,
-)
+# What may stand before the root: declaration, comments, document type
+_PROLOG = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^\[>\"']|\"[^\"]*\"|'[^']*'|\[[^\]]*\])*>", re.DOTALL)
+_ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
 _JSON = re.compile(r"\s*(\[\s*([\[{\"]|\]?\s*$)|\{\s*([\"}]|$))")
 
 
@@ -148,11 +146,14 @@ def format_of_content(path: Path) -> str | None:
 
 
 def _xml_format(text: str) -> str | None:
-    root = _ROOT.match(text)
-    name = root[1].rpartition(":")[2] if root else ""
-    if name.startswith("Pubmed") or name in ("DeleteCitation", "DeleteDocument"):
+    rest = text.lstrip()
+    while before := _PROLOG.match(rest):
+        rest = rest[before.end() :].lstrip()
+    root = _ROOT.match(rest)
+    name = root[1] if root else ""
+    if name in pubmed.ROOTS:
         return "pubmed"
-    if name != "collection" and _JATS.search(text) and not _DOCUMENT.search(text):
+    if name in jats.ROOTS and _JATS.search(rest):
         return "jats"
     return "bioc_xml" if _BIOC.search(text) else None
 

@@ -24,7 +24,7 @@ from .base import Reading
 from .xmlstream import child_of, name_of, records
 from .xmltext import Text, flow, plain, tidy
 
-_ROOTS = (
+ROOTS = (
     "article", "pmc-articleset", "articles", "OAI-PMH", "records", "record", "ListRecords", "GetRecord", "metadata",
 )  # fmt: skip
 # Kinds of article ids, the best first → infon
@@ -36,6 +36,7 @@ _BLOCKS = frozenset({
     "list", "def-list", "disp-quote", "statement", "verse-group", "verse-line", "speech", "table", "array", "p", "sec",
     "title", "caption", "def",
 })  # fmt: skip
+_PARTS = ("body", "back", "floats-group", "sub-article", "response")
 _ABSTRACTS = ("abstract", "trans-abstract")
 _UNREAD = {"ref-list": "reference", "sub-article": "sub_article", "response": "sub_article"}
 _HIDDEN = frozenset(["graphic", "object-id", "permissions", "alt-text", "long-desc", "sec-meta", "tex-math", "label"])
@@ -79,7 +80,7 @@ def read_jats(handle, reading: Reading) -> Iterator[Document]:
 
 
 def _builders(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
-    found = records(handle, reading, ("{*}article",), _ROOTS, "<article>")
+    found = records(handle, reading, ("{*}article",), ROOTS, "<article>")
     for number, element in enumerate(found, 1):
         yield partial(_article, element, number, reading)
 
@@ -98,7 +99,7 @@ def _article(element, number: int, reading: Reading) -> Document:
     article = _Article(id, reading)
     article.front(meta)
     for part in element:
-        if name_of(part) != "front":
+        if name_of(part) in _PARTS:
             article.block(part, "OTHER", 0)
     infons = [("file", Path(reading.path).name), *((k, v) for k, v in ids.items() if v != id)]
     text = article.text
@@ -210,7 +211,7 @@ class _Article:
             elif inner in ("table", "array"):
                 self.table(part, section, infons)
             elif inner == "alternatives":
-                for table in part.iter("{*}table", "{*}array"):
+                for table in part.iterchildren("{*}table", "{*}array"):
                     self.table(table, section, infons)
             elif inner == "table-wrap-foot":
                 for note in part:
@@ -221,7 +222,7 @@ class _Article:
     def table(self, table, section: str, infons: dict[str, str]) -> None:
         """A table's rows, each a passage."""
         aside = []
-        for row in table.iter("{*}tr"):
+        for row in (row for part in table for row in ([part] if name_of(part) == "tr" else part)):
             cells = []
             for cell in row:
                 if name_of(cell) in ("td", "th"):

@@ -23,7 +23,7 @@ from .xmltext import Text, plain
 
 _DELETED = ("DeleteCitation", "DeleteDocument")
 _TAGS = ("PubmedArticle", "PubmedBookArticle", *_DELETED)
-_ROOTS = ("PubmedArticleSet", "PubmedBookArticleSet", *_TAGS)
+ROOTS = ("PubmedArticleSet", "PubmedBookArticleSet", *_TAGS)
 _PMID = re.compile("[0-9]{1,15}")
 # Kinds of article ids → infon
 _IDS = {"doi": "doi", "pmc": "pmcid", "bookaccession": "bookaccession"}
@@ -37,7 +37,7 @@ def read_pubmed(handle, reading: Reading) -> Iterator[Document]:
 
 def _builders(handle, reading: Reading) -> Iterator[Callable[[], Document | None]]:
     number = 0
-    for element in records(handle, reading, _TAGS, _ROOTS, "<PubmedArticleSet>"):
+    for element in records(handle, reading, _TAGS, ROOTS, "<PubmedArticleSet>"):
         if element.tag in _DELETED:
             yield partial(_delete, element, reading)
         else:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from .base import Reading
 from .xmlstream import entity, name_of
 
-_LAYOUT = re.compile("[ ]*[\t\n\r][ \t\n\r]*")
+_SPACES = re.compile("[ \t\n\r]{2,}|[\t\n\r]")
 _EDGES = " \t\n\r"
 _HIDDEN = frozenset({
     "annotation", "annotation-xml", "tex-math", "graphic", "inline-graphic", "object-id", "alt-text", "long-desc", "index-term",
@@ -28,7 +28,7 @@ _NOTES = frozenset(["bibr", "fn", "table-fn", "aff"])
 def tidy(text: str) -> str:
     """The text with each stretch of white space that holds a line end or a tab as one space, and none at its ends."""
     if "\n" in text or "\t" in text or "\r" in text:
-        text = _LAYOUT.sub(" ", text)
+        text = _SPACES.sub(lambda match: " " if match[0].strip(" ") else match[0], text)
     return text.strip(_EDGES)
 
 
