@@ -26,6 +26,7 @@ COMMANDS = {  # command → its module in the package, and what it is for
     "results": ("analysis.results_table", "the README's table of results, from the cards"),
     "table": ("analysis.table", "several runs in one table"),
     "compare": ("analysis.compare", "runs against runs, with significance"),
+    "modes": ("analysis.modes", "a tagger's modes on a corpus, a row each"),
     "figures": ("analysis.figures", "F1 against the weight of the CVAE, of several runs"),
     "latents": ("analysis.latents", "the spaces of the joint information bottleneck"),
     "generation": ("analysis.generation", "what its decoders generate"),

@@ -37,11 +37,12 @@ def read_run(folder: Path) -> dict:
         raise ComparisonError(
             f"{folder} is a run of family {settings.get('family')!r}; expected 'span_cvae', which has an α"
         )
-    if not results.history:
+    evaluations = [row for row in results.history if "eval_f1" in row]
+    if not evaluations:
         raise ComparisonError(
             f"{folder} has no development figures: a run has them that trained with --eval_strategy epoch or steps"
         )
-    best = max(results.history, key=lambda row: row["eval_f1"])
+    best = max(evaluations, key=lambda row: row["eval_f1"])
     corpora = [m[1] for key in best if (m := re.fullmatch(r"eval_(.+)_f1", key))]
     # A run's settings hold only what departs from the defaults.
     alpha = float(settings.get("alpha", Options.alpha))

@@ -159,6 +159,9 @@ class DataOptions(Options):
     validation_fraction: float = option(
         0.0, "share of the training articles held out for validation where a run would have none", least=0, below=1
     )
+    merge_validation: bool = option(
+        False, "train on the validation splits, too; --validation_fraction then holds some of all out"
+    )
     parts: dict | None = option(
         None,
         "JSON: name → a corpus made of another one's types, articles and splits (docs/corpora.md); name it in --corpora",
@@ -188,6 +191,8 @@ class DataOptions(Options):
 
     def check(self) -> None:
         super().check()
+        if self.merge_validation and self.validation_corpora:
+            raise ArgumentError("--merge_validation trains on validation documents; leave out --validation_corpora")
         for mode in self._overlap_modes().values():
             if mode not in MODES:
                 hint = nearest(str(mode), MODES, listing=False)

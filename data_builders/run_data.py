@@ -17,7 +17,7 @@ from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .options import DataOptions
 from .overlap import OverlapReport, article_key, part_overlap
-from .parts import RunDataError, Splits, add_parts, read_parts
+from .parts import HALVES, RunDataError, Splits, add_parts, read_parts, told_apart
 from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     demo = list(DEMO_LABEL_SPACE.corpora)
     names = [n for name in names for n in (demo if name == "demo" else [name])]
     own = {options.corpus_name: [*files]} if (files := _file_options(options)) else {}
-    known = [*CORPORA, *demo, "demo", *own, *(options.parts or {})]
+    known = [*CORPORA, *HALVES, *demo, "demo", *own, *(options.parts or {})]
     for name in names:
         if name not in known:
             raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")
@@ -106,6 +106,8 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     documents, space = add_parts(documents, space, parts, [*names, *implied], seed)
     space = _limit_types(space, options.types)
     trained = dict.fromkeys(_expand(options.corpora, demo) + (implied if options.train_file else []))
+    if options.merge_validation:
+        documents |= {c: _merged(documents[c]) for c in trained}
     train = {c: list(documents[c].get(TRAIN, [])) for c in trained}
     for corpus in [c for c, part in train.items() if not part]:
         logger.warning("%s has no training split here; it is only evaluated", corpus)
@@ -202,6 +204,12 @@ def _chosen(documents: dict[str, Splits], names: list[str], split: str, implied:
     return {name: splits[split] for name, splits in documents.items() if splits.get(split)}
 
 
+def _merged(splits: Splits) -> Splits:
+    """Training and validation documents as one training split."""
+    both = told_apart([*splits.get(TRAIN, []), *splits.get(VALIDATION, [])])
+    return {s: d for s, d in splits.items() if s not in (TRAIN, VALIDATION)} | ({TRAIN: both} if both else {})
+
+
 def _hold_out(train: Splits, fraction: float, seed: int) -> Splits:
     """Moves a share of the articles of each training corpus to validation, records of one article together."""
     validation = {}
@@ -255,13 +263,18 @@ def find_synonyms(sources: list[str], training: list[Document], wanted: set[str]
 
 
 def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:
-    """Draws the training subsets of section 3.2 of AIONER (Figure 3); larger subsets contain the smaller ones."""
+    """Draws the training subsets of section 3.2 of AIONER (Figure 3); larger subsets contain the smaller ones.
+
+    Raises:
+        RunDataError: a corpus that is not trained on, or that has fewer documents.
+    """
     for corpus, size in sizes.items():
         if corpus not in train:
             raise RunDataError(f"--max_train_documents: {corpus!r} is not trained on{nearest(corpus, train)}")
         if size > len(train[corpus]):
-            logger.warning(
-                "--max_train_documents: %s has %d documents, fewer than %d", corpus, len(train[corpus]), size
+            raise RunDataError(
+                f"--max_train_documents: {corpus} has {len(train[corpus])} training documents here, fewer than {size}; "
+                "--merge_validation adds those of its validation split"
             )
         order = list(range(len(train[corpus])))
         random.Random(seed).shuffle(order)

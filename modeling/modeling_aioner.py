@@ -72,10 +72,9 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         hidden = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
         ).last_hidden_state
-        hidden = self.dropout(hidden)
         if self.hidden is not None:
-            hidden = self.dropout(torch.relu(self.hidden(hidden)))
-        logits = self.classifier(hidden)
+            hidden = torch.relu(self.hidden(hidden))
+        logits = self.classifier(self.dropout(hidden))
         if self.config.restrict_labels:
             if task_ids is None:
                 raise ValueError("this model restricts labels to tasks: pass task_ids (B,), see config.tasks")
@@ -130,14 +129,17 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             "task_ids": self.config.task_index(task.name),
         }
 
+    def best_tags(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """(B, S) int64: the best sequence (eq. 3) or, of a softmax, the best label of each position; 0 outside the mask."""
+        return logits.argmax(2).masked_fill(~mask, 0) if self.crf is None else self.crf.viterbi(logits, mask)
+
     def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each tag, and `mask` (B, S)
         bool, the chain."""
         logits, mask = output.logits.float(), batch["chain_mask"]
+        tags = self.best_tags(logits, mask)
         if self.crf is None:
-            scores, tags = logits.softmax(2).max(2)
-            return {"tags": tags, "scores": scores, "mask": mask}
-        tags = self.crf.viterbi(logits, mask)
+            return {"tags": tags, "scores": logits.softmax(2).amax(2), "mask": mask}
         chances = self.crf.marginals(logits, mask) if self.config.scores == "marginal" else logits.softmax(2)
         return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2), "mask": mask}
 

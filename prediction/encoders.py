@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 import torch
+from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.configuration_ner import NERConfig
 from mosaic_ner.modeling.modeling_ner import load_encoder
 from tokenizers import Tokenizer, processors
@@ -25,13 +26,17 @@ SPECIAL_TOKENS = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_toke
 @dataclass
 class EncoderParts:
     """A tokenizer without truncation or padding, an encoder with its weights, the special tokens around a text, and the tokens
-    that the family adds."""
+    that the family adds.
+
+    `hidden`: weights of the fully connected layer after the encoder, where both come from a trained AIONER that has one.
+    """
 
     tokenizer: PreTrainedTokenizerFast
     encoder: object
     cls_ids: list[int]
     sep_ids: list[int]
     tag_ids: list[int] = field(default_factory=list)
+    hidden: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def pretrained_parts(
@@ -43,7 +48,7 @@ def pretrained_parts(
 
     Args:
         name_or_path: a Hub id, a folder, or a folder with a trained model of this package (its encoder is taken:
-            AIONER-Pretrained, section 3.4).
+            AIONER-Pretrained, section 3.4; with AIONER's fully connected layer, if it has one).
         loading: further arguments of `from_pretrained`.
         trust_remote_code: whether code that comes with the encoder may run; default: transformers asks on the terminal.
     """
@@ -54,13 +59,17 @@ def pretrained_parts(
     if isinstance(config, NERConfig):
         name_or_path = str(trained_folder(name_or_path, "--encoder"))
     tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(name_or_path, **trust))
+    hidden = {}
     if isinstance(config, NERConfig):
         logger.info("taking the encoder out of the trained model %s", name_or_path)
         if find_adapter_config_file(name_or_path) is not None:
             raise ModelError(
                 f"--encoder: {name_or_path} holds an adapter; give the merged model that was saved above it"
             )
-        encoder = AutoModel.from_pretrained(name_or_path, dtype=torch.float32).encoder
+        trained = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+        encoder = trained.encoder
+        if isinstance(config, AIONERConfig) and config.hidden_size:
+            hidden = trained.hidden.state_dict()
         if "quantization_config" in loading:  # the encoder alone: the head has no linear layers to spare
             with TemporaryDirectory() as folder:
                 encoder.save_pretrained(folder)
@@ -70,7 +79,7 @@ def pretrained_parts(
     else:
         encoder = load_encoder(name_or_path, config, **loading, **trust)
     cls_ids, sep_ids = special_tokens_around(tokenizer)
-    return EncoderParts(tokenizer, encoder, cls_ids, sep_ids)
+    return EncoderParts(tokenizer, encoder, cls_ids, sep_ids, hidden=hidden)
 
 
 def plain_tokenizer(tokenizer) -> PreTrainedTokenizerFast:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 import pytest
 from mosaic_ner.data_builders.options import ArgumentError, DataOptions
-from mosaic_ner.data_builders.run_data import load_run_data
+from mosaic_ner.data_builders.run_data import RunDataError, load_run_data
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.modeling.windowing import keep_flat
@@ -61,10 +60,10 @@ def test_a_best_f1_of_0_chooses_no_checkpoint(bundle, trainer_for, demo_corpora,
     assert all(value.equal(before[name]) for name, value in bundle.model.state_dict().items())
 
 
-def test_more_training_documents_than_there_are(caplog):
-    with caplog.at_level(logging.WARNING):
-        data = load_run_data(DataOptions(corpora=["demo_all"], max_train_documents={"demo_all": 5000}))
-    assert f"demo_all has {len(data.train['demo_all'])} documents, fewer than 5000" in caplog.text
+def test_more_training_documents_than_there_are():
+    options = DataOptions(corpora=["demo_all"], max_train_documents={"demo_all": 5000})
+    with pytest.raises(RunDataError, match=r"demo_all has \d+ training documents here, fewer than 5000"):
+        load_run_data(options)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from helpers_run import ROOT
 from mosaic_ner.analysis.repeats import HeaderError, read_header
 from mosaic_ner.training.arguments import parse
 
-PAPER_RECIPES = sorted((ROOT / "recipes").glob("*/paper/*.yaml"))
+PAPER_RECIPES = [p for p in sorted((ROOT / "recipes").glob("*/paper/*.yaml")) if p.name != "search.yaml"]
 PAPERS = ROOT.parent / "shared" / "papers"
 FILES = {"CVAE-NER": "000_", "Joint IB": "001_", "AIONER": "002_", "SRU-NER": "004_"}
 

@@ -82,6 +82,11 @@ def test_what_can_be_told_before_is_told_before(tmp_path, monkeypatch, capsys, c
         ({"n_trials": 0}, ["n_trials is 0"]),
         ({"n_trials": "many"}, ["n_trials is 'many'"]),
         ({"n_trial": 3}, ["unknown key 'n_trial'", "'n_trials'"]),
+        ({"sampler": "grid"}, ["learning_rate", "a grid has {choices: [...]} only"]),
+        (
+            {"sampler": "grid", "n_trials": 3, "space": {"dropout": {"choices": [0.1, 0.2]}}},
+            ["n_trials is 3", "the grid has 2"],
+        ),
     ],
 )
 def test_wrong_search_files(tmp_path, content, expected):
@@ -132,9 +137,10 @@ def test_there_are_search_files():
     assert {path.parent.name for path in FILES} >= {"aioner", "joint_ib", "span_cvae", "sruner"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
 def test_every_search_file_fits_its_family(path, demo_corpora, tiny_encoder_dir):
-    given = {"hp_search": str(path), "family": path.parent.name, "encoder": str(tiny_encoder_dir), "max_tokens": 64}
+    family = path.relative_to(ROOT / "recipes").parts[0]
+    given = {"hp_search": str(path), "family": family, "encoder": str(tiny_encoder_dir), "max_tokens": 64}
     plan, arguments = read_plan(given), parse(as_argv(given))
     part = demo_corpora["demo_gene"]
     data = TrainingData(DEMO_LABEL_SPACE.restricted_to(["demo_gene"]), {"demo_gene": part["train"][:4]})

@@ -233,12 +233,14 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
     """The tagger, its tokenizer with the task tags, and its features.
 
     Raises:
+        ModelError: `hidden_size` isn't that of the trained model whose encoder is taken.
         LabelError: a corpus to be trained on has no shared type; it would have no task of its own, and as a text of the default
             tasks it would teach that what it doesn't annotate isn't there.
     """
     from mosaic_ner.modeling.configuration_aioner import AIONERConfig
     from mosaic_ner.modeling.configuration_ner import Task, numbered
     from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification
+    from mosaic_ner.prediction.model_classes import ModelError
 
     from .bundle import add_tags, assemble, common, encoder_parts
 
@@ -279,4 +281,11 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
         **numbered(scheme.labels),
     )
     network = AIONERForTokenClassification(config)
+    if (
+        parts.hidden and network.hidden is not None
+    ):  # AIONER-Pretrained (section 3.4): all but the labels' layers goes on
+        if parts.hidden["weight"].shape != network.hidden.weight.shape:
+            size = len(parts.hidden["bias"])
+            raise ModelError(f"--hidden_size is {own.hidden_size}, but the layer of {model.encoder} has {size} units")
+        network.hidden.load_state_dict(parts.hidden)
     return assemble(network, parts, model, Features, data.space, masking=own.token_masking)

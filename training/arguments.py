@@ -115,7 +115,14 @@ class TrainOptions(Options):
     grouped_batches: bool = option(
         False, "each batch from one task or corpus, and those of one update from different ones"
     )
-    early_stopping_patience: int | None = option(None, "stop after so many evaluations without progress", least=1)
+    early_stopping_patience: int | None = option(
+        None, "stop after so many evaluations, or of the training's accuracy epochs, without progress", least=1
+    )
+    early_stopping_metric: str = option(
+        "validation",
+        "progress in what: validation (see metric_for_best_model) or, of a tagger, train_accuracy (of an epoch's tokens)",
+        choices=("validation", "train_accuracy"),
+    )
     eval_strategy: str = option("epoch", "when to evaluate on validation: epoch, steps or no", published=False)
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch, steps, best or no", published=False)
     save_total_limit: int | None = option(1, "checkpoints kept, beside the best", published=False)
@@ -140,10 +147,13 @@ class TrainOptions(Options):
 
     def check(self) -> None:
         super().check()
-        if self.early_stopping_patience and (self.eval_strategy == "no" or not self.load_best_model_at_end):
+        by_validation = self.early_stopping_patience and self.early_stopping_metric == "validation"
+        if by_validation and (self.eval_strategy == "no" or not self.load_best_model_at_end):
             raise ArgumentError(
                 "--early_stopping_patience needs --eval_strategy epoch or steps, and --load_best_model_at_end"
             )
+        if self.early_stopping_metric != "validation" and not self.early_stopping_patience:
+            raise ArgumentError("--early_stopping_metric has no effect without --early_stopping_patience")
         if self.balanced_sampling and self.sampling_rates:
             raise ArgumentError(
                 "--balanced_sampling sets the rates of all tasks or corpora; leave out --sampling_rates"

@@ -3,7 +3,7 @@
 A search file is YAML; the keys but `space` may be left out:
 
     n_trials: 15      # 20
-    sampler: tpe      # or random; both draw by the run's seed
+    sampler: tpe      # or random, both by the run's seed; or grid: each combination of the choices, in its turn
     pruner: none      # or median: ends trials that are worse than the median of the earlier ones at the same evaluation
     space:            # option of run_ner.py → its values
       learning_rate: {low: 1.0e-5, high: 3.0e-4, log: true}
@@ -14,6 +14,7 @@ A search file is YAML; the keys but `space` may be left out:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from accelerate import PartialState
@@ -24,7 +25,7 @@ from mosaic_ner.modeling.label_space import nearest
 from . import families
 from .arguments import SHARED, ModelOptions, TrainOptions, as_argv, parse, read_recipe, trainer_specs
 
-SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler"}
+SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "grid": "GridSampler"}
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner"}
 # Training options that may vary: those that change what is learnt, not how it is run, measured or written down.
 TRAINING_OPTIONS = (
@@ -85,6 +86,11 @@ class Plan:
     pruner: str
     variables: dict[str, Variable]
 
+    def draws_by(self, seed: int):
+        """Optuna's sampler."""
+        space = [{name: list(v.choices) for name, v in self.variables.items()}] if self.sampler == "grid" else []
+        return getattr(load_optuna().samplers, SAMPLERS[self.sampler])(*space, seed=seed)
+
 
 def load_optuna():
     """The library, which comes with the extra `search`."""
@@ -125,7 +131,15 @@ def read_plan(given: dict) -> Plan:
     family = given.get("family", specs(ModelOptions)["family"].default)
     where = f"{path}: space"
     variables = {str(name): _variable(where, _spec(where, str(name), family), values) for name, values in space.items()}
-    plan = Plan(path, settings["n_trials"], settings["sampler"], settings["pruner"], variables)
+    count = settings["n_trials"]
+    if settings["sampler"] == "grid":
+        for name, variable in variables.items():
+            if not variable.choices:
+                raise SearchError(f"{where}: {name}: a grid has {{choices: [...]}} only; or take another sampler")
+        count = prod(len(variable.choices) for variable in variables.values())
+        if content.get("n_trials") not in (None, count):
+            raise SearchError(f"{path}: n_trials is {content['n_trials']}, but the grid has {count}; leave it out")
+    plan = Plan(path, count, settings["sampler"], settings["pruner"], variables)
     _check_values(plan, given)
     return plan
 

@@ -12,11 +12,12 @@ import transformers
 from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from .arguments import TrainOptions
 from .bundle import Bundle
+from .early_stopping import TRAIN_ACCURACY, EarlyStopping, TokenAccuracy
 from .evaluator import Evaluator
 from .features import FeatureDataset
 from .sampler import MixtureSampler, balanced_rates, padding_share
@@ -62,6 +63,7 @@ def without_validation(args: RunArguments, given: dict) -> None:
         ArgumentError: an option that needs validation documents.
     """
     needs = [name for name in ("early_stopping_patience", "load_best_model_at_end") if given.get(name)]
+    needs = needs[args.early_stopping_metric == TRAIN_ACCURACY and needs[:1] == ["early_stopping_patience"] :]
     needs += ["eval_strategy"] if given.get("eval_strategy", "no") != "no" else []
     needs += ["save_strategy best"] if given.get("save_strategy") == "best" else []
     if needs:
@@ -83,7 +85,7 @@ class NERTrainer(Trainer):
         evaluator: predicts and scores whole documents.
         validation: corpus → validation documents.
     Raises:
-        ArgumentError: a learning rate for decoders that the model doesn't have.
+        ArgumentError: a learning rate for decoders that the model doesn't have, token accuracy of one that has no tags.
     """
 
     def __init__(
@@ -104,13 +106,26 @@ class NERTrainer(Trainer):
         self.evaluator = evaluator
         self.validation = validation
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
-        if self.args.early_stopping_patience:
-            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
+        self._accuracy: TokenAccuracy | None = None
+        figure = f"eval_{args.metric_for_best_model}"
+        if args.early_stopping_metric == TRAIN_ACCURACY:
+            if not bundle.features.tag_level:
+                raise ArgumentError(
+                    f"--early_stopping_metric {TRAIN_ACCURACY}: {bundle.model.config.model_type} has no tags; leave it out"
+                )
+            figure = TRAIN_ACCURACY
+            self._accuracy = TokenAccuracy(self)
+            self.add_callback(self._accuracy)
+        if args.early_stopping_patience:
+            self.add_callback(EarlyStopping(figure, args.early_stopping_patience))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
         for name, value in outputs.loss_terms.items():
             self._terms[name].append(value.detach())
+        if self._accuracy is not None:
+            labels = inputs["labels"]
+            self._accuracy.add(self.bundle.model.best_tags(outputs.logits.detach().float(), labels >= 0), labels)
         loss = outputs.loss if self.bundle.loss is None else self.bundle.loss(outputs, self.state.epoch or 0.0)
         return (loss, outputs) if return_outputs else loss
 
@@ -177,9 +192,13 @@ class NERTrainer(Trainer):
         return len(order), padding_share([lengths[i] for i in order], self.args.train_batch_size)
 
     def validation_history(self) -> list[dict]:
-        """The validation figures of each evaluation."""
-        rows = [row for row in self.state.log_history if "eval_f1" in row]
-        return [{k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step"))} for row in rows]
+        """The validation figures of each evaluation, beside the training's token accuracy where that was counted."""
+        rows: dict[int, dict] = {}
+        for row in self.state.log_history:
+            if "eval_f1" in row or TRAIN_ACCURACY in row:
+                known = {k: v for k, v in row.items() if k.startswith(("eval_", "epoch", "step", TRAIN_ACCURACY))}
+                rows[row["step"]] = rows.get(row["step"], {}) | known
+        return list(rows.values())
 
     def create_optimizer(self, model=None):
         """Learning rates for the encoder, the decoders that only training needs, and everything else; no weight decay on

@@ -25,7 +25,7 @@ from .bundle import Bundle, TrainingData, build
 from .evaluator import Evaluator, evaluator_for
 from .features import FeatureDataset
 from .results import versions, without_local_paths, write_json
-from .search_space import PRUNERS, SAMPLERS, TRAINING_OPTIONS, Plan, SearchError, load_optuna, read_plan
+from .search_space import PRUNERS, TRAINING_OPTIONS, Plan, SearchError, load_optuna, read_plan
 from .trainer import NERTrainer, RunArguments
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Search:
                 direction="maximize",
                 compute_objective=trainer.best_score,
                 hp_name=lambda trial: f"trial-{trial.number}",
-                sampler=getattr(optuna.samplers, SAMPLERS[self.plan.sampler])(seed=args.seed),
+                sampler=self.plan.draws_by(args.seed),
                 pruner=getattr(optuna.pruners, PRUNERS[self.plan.pruner])(),
                 catch=(ValueError, MemoryError),
             )
@@ -230,7 +230,7 @@ class SearchTrainer(NERTrainer):
 
     def best_score(self, metrics: dict[str, float] | None = None) -> float:
         """The trial's objective so far."""
-        return max(row["eval_f1"] for row in self.validation_history())
+        return max(row["eval_f1"] for row in self.validation_history() if "eval_f1" in row)
 
     def train(self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None):
         """One trial.
