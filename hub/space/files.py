@@ -16,7 +16,7 @@ from mosaic_ner.data_builders.formats import (
     read_documents,
     write_documents,
 )
-from mosaic_ner.data_builders.formats.detect import READ_ONLY, stem_of
+from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, stem_of
 from mosaic_ner.data_builders.formats.streams import is_packed
 from mosaic_ner.hub.space.taggers import SpaceError
 from mosaic_ner.modeling.document import Document, Mention
@@ -50,7 +50,7 @@ def annotate_file(
 
     Args:
         source: the file; messages show its name alone.
-        folder: gets the annotated file: in the same format, or JSON lines for one that can't be written.
+        folder: gets the annotated file: in the same format, or another for one that can't be written.
         find: document → mentions.
         progress: told the number of documents done and the number of all.
     Raises:
@@ -75,7 +75,7 @@ def annotate_file(
     for number, document in enumerate(documents):
         progress(number, len(documents))
         annotated.append(document.with_mentions(find(document)))
-    written_format = "jsonl" if format in READ_ONLY else format
+    written_format = WRITTEN_AS.get(format, format)
     path = folder / annotated_name(source.name, written_format)
     written = write_documents(annotated, path, written_format)
     remarks = [f"Left out: {line.replace(str(source), source.name)}" for line in report.bad]
