@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 POINTS = 2000
 """Mentions drawn of a split. More would hide each other in a panel, and t-SNE would be slow."""
 SPACES = {"s": "span embeddings s", "z3": "bottleneck z₃", "z1": "generator z₁"}
+MISSING = {"z3": "the Baseline doesn't compress", "z1": "saved or trained without the generator"}
 SPLITS = ("validation", "test")
 SCORES, TABLE, FIGURE = "latents.json", "latents.tsv", "latents.png"
 
@@ -287,7 +288,7 @@ def _panel(axes, name: str, cloud: Cloud, types: dict[str, str], corpora: dict[s
     axes.set_yticks([])
     if space is None or not space.places:
         axes.set_title(SPACES[name], fontsize=10, loc="left")
-        text = "saved or trained without the generator" if space is None else "all vectors are the same"
+        text = MISSING[name] if space is None else "all vectors are the same"
         axes.text(0.5, 0.5, text, fontsize=9, color="#666666", ha="center", va="center", transform=axes.transAxes)
         return
     scored = "" if space.silhouette is None else f", silhouette {decimals(space.silhouette, 2)}"

@@ -222,8 +222,8 @@ def _hold_out(train: Splits, fraction: float, seed: int) -> Splits:
     return {c: d for c, d in validation.items() if d}
 
 
-def draw_synonyms(train: Splits, sources: list[str], limit: int, seed: int) -> dict[str, tuple[str, ...]]:
-    """Up to `limit` other names of the training documents' mentions, drawn by the seed; how many have one is logged.
+def draw_synonyms(train: Splits, sources: list[str], limit: int | None, seed: int) -> dict[str, tuple[str, ...]]:
+    """The other names of the training documents' mentions, or up to `limit`, drawn by the seed; how many have one is logged.
 
     Args:
         train: corpus → training documents.
@@ -235,7 +235,8 @@ def draw_synonyms(train: Splits, sources: list[str], limit: int, seed: int) -> d
     logger.info("%s", coverage_table(report))
     draw = random.Random(seed)
     chosen = {text: found[text] for text in sorted(found)}
-    return {t: tuple(sorted(draw.sample(names, limit))) if len(names) > limit else names for t, names in chosen.items()}
+    few = {t for t, names in chosen.items() if limit is None or len(names) <= limit}
+    return {t: names if t in few else tuple(sorted(draw.sample(names, limit))) for t, names in chosen.items()}
 
 
 def find_synonyms(sources: list[str], training: list[Document], wanted: set[str]) -> Synonyms:

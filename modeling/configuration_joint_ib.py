@@ -12,9 +12,10 @@ class JointIBConfig(OwnTypesConfig):
     Args:
         max_span_width: units of the widest span.
         units: what a span is made of (see `find_units`): "pretoken" or "token".
-        hidden_size: units of the first of the two layers that compress a span.
+        compressed: whether two layers compress a span before the classifier ("SupVIB"), or the classifier reads the span
+            embedding itself (section 5.1, "Baseline").
+        hidden_size: units of the first of these layers.
         latent_size: of z₃, and of z₁ and z₂.
-        deterministic: z₃ is μ₃ in training, too, instead of a sample; with `beta` 0 the model is a plain span classifier.
         beta: weight of the compression loss (eq. 6); 0: none ("SupVIB_0").
         ib_prior: r(z₃): "learnt" (a diagonal Gaussian, as Mahabadi et al. 2021) or "standard".
         gamma: weight of the generative losses (eq. 7) in what they give back to the encoder; 0: no decoders.
@@ -28,14 +29,16 @@ class JointIBConfig(OwnTypesConfig):
     """
 
     model_type = "mosaic_joint_ib"
+    form = 3
+    changed = "the Baseline has no layers that compress"
 
     def __init__(
         self,
         max_span_width: int = 14,
         units: str = "pretoken",
+        compressed: bool = True,
         hidden_size: int = 512,
         latent_size: int = 512,
-        deterministic: bool = False,
         beta: float = 1e-4,
         ib_prior: str = "learnt",
         gamma: float = 1e-2,
@@ -56,9 +59,9 @@ class JointIBConfig(OwnTypesConfig):
         probability("threshold", threshold)
         self.max_span_width = max_span_width
         self.units = units
+        self.compressed = compressed
         self.hidden_size = hidden_size
         self.latent_size = latent_size
-        self.deterministic = deterministic
         self.beta = beta
         self.ib_prior = ib_prior
         self.gamma = gamma

@@ -10,10 +10,8 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from .label_space import LabelError, LabelSpace, UserError, nearest
 
-VERSION = 2
-"""Of the form of config.json; 1 was mosaic-ner 0.1's, which had no number."""
-RENAMED = {"boundaries": "units", "shared": "tied", "noise": "deterministic", "synonyms": "generate_synonyms"}
-REMOVED = ("write", "loss_mean", "annealing", "pretraining")
+RENAMED = {"boundaries": "units", "shared": "tied", "synonyms": "generate_synonyms"}
+REMOVED = ("write", "loss_mean", "annealing", "pretraining", "noise", "deterministic")
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,10 @@ class NERConfig(PreTrainedConfig):
     """
 
     model_type = "mosaic_ner"
+    form = 2
+    """Of the family's config.json and weights; 1 was mosaic-ner 0.1's, which had no number."""
+    changed = ""
+    """What the weights of an earlier form haven't."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class NERConfig(PreTrainedConfig):
         self.inference_only = inference_only
         self.tasks = [task if isinstance(task, Task) else Task.from_dict(task) for task in tasks or []]
         self.default_tasks = list(default_tasks or (task.name for task in self.tasks))
-        self.config_version = VERSION
+        self.config_version = self.form
         super().__init__(**kwargs)
 
     def _reject_misspelt(self, kwargs: dict) -> None:
@@ -128,12 +130,13 @@ class NERConfig(PreTrainedConfig):
         Raises:
             UserError: the dictionary is of an earlier version of this package.
         """
-        if config_dict.get("config_version", 1) != VERSION:
+        if config_dict.get("config_version", 1) != cls.form:
             old = [f"{key} (now {RENAMED[key]})" for key in RENAMED if key in config_dict]
             old += [f"{key} (gone)" for key in REMOVED if key in config_dict]
+            old += [cls.changed] if cls.changed else []
             raise UserError(
                 f"config.json of a {config_dict.get('model_type')} has the form of mosaic-ner "
-                f"{config_dict.get('config_version', '0.1')}, expected form {VERSION}"
+                f"{config_dict.get('config_version', '0.1')}, expected form {cls.form}"
                 f"{': ' + ', '.join(old) if old else ''}. Train the model again, or load it with mosaic-ner 0.1"
             )
         return super().from_dict(config_dict, **kwargs)

@@ -16,8 +16,8 @@ class SpanCVAEConfig(NERConfig):
         width_size: size of the embedding of a span's width (Table 4: 150).
         span_size: size of a span's embedding h (eq. 1); None: the encoder's hidden size.
         hidden_size: units of the classifier's first layer.
-        labels_per: "corpus" (each corpus has its own outputs) or "shared" (types with the same shared type have the same
-            output: the paper's "Multi (Shared label)").
+        labels_per: "corpus" (each corpus has its own classifier, the paper's "Multi") or "shared" (one classifier; types with
+            the same shared type have the same output: "Multi (Shared label)").
         alpha: weight of L_CVAE; 0 builds no CVAE.
         prior: initialisation of the prior distribution vectors: "full", "fixed" (full, and never trained), "unshared",
             "shared" or "random" (section 4.3).
@@ -26,6 +26,8 @@ class SpanCVAEConfig(NERConfig):
     """
 
     model_type = "mosaic_span_cvae"
+    form = 3
+    changed = "each corpus has its own first layer of the classifier"
 
     def __init__(
         self,

@@ -123,7 +123,8 @@ class SpanGenerator(nn.Module):
 class JointIBForNER(OwnTypesPreTrainedModel):
     """Encoder → s of all spans (eq. 1) → two layers → z₃ → a sigmoid per type (section 3.2).
 
-    Types of other corpora than a window's own have no target. B windows, U units, W the widest span, M types.
+    The paper's Baseline lacks the two layers: s goes into the classifier. Types of other corpora than a window's own have no
+    target. B windows, U units, W the widest span, M types.
     """
 
     config_class = JointIBConfig
@@ -140,12 +141,18 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         super().__init__(config)
         self.encoder = build_encoder(config.encoder_config)
         self.dropout = nn.Dropout(config.dropout)
-        self.hidden = MeanSpanProjection(config.encoder_config.hidden_size, config.hidden_size)
-        self.mean = nn.Linear(config.hidden_size, config.latent_size)
-        self.variance = nn.Linear(config.hidden_size, config.latent_size)
-        # Mean and log variance of r(z₃).
-        self.prior = nn.Parameter(torch.zeros(2, config.latent_size), requires_grad=config.ib_prior == "learnt")
-        self.classifier = nn.Linear(config.latent_size, config.num_labels)
+        width = config.encoder_config.hidden_size
+        if config.compressed:
+            self.hidden = MeanSpanProjection(width, config.hidden_size)
+            self.mean = nn.Linear(config.hidden_size, config.latent_size)
+            self.variance = nn.Linear(config.hidden_size, config.latent_size)
+            # r(z₃): mean and log variance.
+            learnt = bool(config.beta) and config.ib_prior == "learnt"
+            self.prior = nn.Parameter(torch.zeros(2, config.latent_size), requires_grad=learnt)
+            self.classifier = nn.Linear(config.latent_size, config.num_labels)
+        else:
+            self.classifier = MeanSpanProjection(width, config.num_labels)
+            self.register_parameter("prior", None)
         generates = config.gamma and not config.inference_only
         self.generator = SpanGenerator(config) if generates else None
         self._tables: dict[torch.device, Tensor] = {}
@@ -168,9 +175,11 @@ class JointIBForNER(OwnTypesPreTrainedModel):
                 else:
                     init.zeros_(parameter)
         elif isinstance(module, JointIBForNER):
-            init.zeros_(module.prior)
+            if module.prior is not None:
+                init.zeros_(module.prior)
             # Hardly any span is a mention; otherwise the first hundred updates learn nothing but that.
-            init.constant_(module.classifier.bias, -5.0)
+            classifier = module.classifier if module.config.compressed else module.classifier.first
+            init.constant_(classifier.bias, -5.0)
 
     def forward(
         self,
@@ -208,7 +217,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         Returns:
             NEROutput with logits (B, U, W, M). The loss (eq. 7) is L_VIB + γ (L_SR + L_SG), summed over the spans and divided
             by B times `max_tokens`: a mean over windows. The gradient of the generator's own weights is that of γ = 1.
-            `loss_terms`: bce, compression, and those of the generator.
+            `loss_terms`: bce, compression (unless β is 0), and those of the generator.
         Raises:
             ValueError: gold spans without corpus_ids.
         """
@@ -221,37 +230,55 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             before, after = len(self.config.cls_ids), len(self.config.sep_ids)
             unit_starts = unit_ends = tokens_as_units(hidden, attention_mask, before, after)
         hidden = self.dropout(hidden)
-        features = torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width))
-        features = self.dropout(features)
+        where = hidden, unit_starts, unit_ends
         if cells is None:
-            return NEROutput(logits=self._classify(features))
+            return NEROutput(logits=self._scores(*where))
         scale = hidden.shape[0] * self.config.max_tokens
-        mask = span_mask(unit_starts >= 0, self.config.max_span_width)
-        mean = self.mean(features)
-        latent, terms = mean, {}
-        sampling = self.training and not self.config.deterministic
-        if self.config.beta or sampling:
-            log_variance = bounded(self.variance(features))
-            if sampling:
-                latent = sampled(at_least_float32(mean), log_variance).to(mean.dtype)
-            prior = self.prior[0], bounded(self.prior[1])
-            compression = divergence(at_least_float32(mean), log_variance, *prior).masked_fill(~mask, 0)
-            terms["compression"] = self.config.beta * compression.sum() / scale
-        logits = self.classifier(latent)
+        mask, terms = span_mask(unit_starts >= 0, self.config.max_span_width), {}
+        if self.config.compressed:
+            logits, compression = self._compressed(where, mask)
+            if self.config.beta:
+                terms["compression"] = self.config.beta * compression / scale
+        else:
+            logits = self._scores(*where)
         terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale
         if self.generator is not None and span_cells is not None:
-            where = hidden, unit_starts, unit_ends
             terms |= self._generate("span", where, span_cells, span_words, scale)
             if self.generator.synonyms is not None and synonym_cells is not None:
                 terms |= self._generate("synonym", where, synonym_cells, synonym_words, scale)
         loss = sum(terms.values())
         return NEROutput(loss=loss, loss_terms=terms, logits=logits)
 
-    def _classify(self, features: Tensor) -> Tensor:
-        """The classifier of μ₃: two linear maps in a row, joined to one while there are few types."""
+    def _features(self, hidden: Tensor, unit_starts: Tensor, unit_ends: Tensor) -> Tensor:
+        """The first of the two layers that compress, for all spans: (B, U, W, `hidden_size`)."""
+        return torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width))
+
+    def _compressed(self, where, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, U, W, M) of z₃, sampled in training and μ₃ otherwise; and KL(p(z₃ | s) ‖ r(z₃)) summed over the spans,
+        at least float32 (0 where no β asks for it). `where`: hidden states, units."""
+        features = self.dropout(self._features(*where))
+        mean = self.mean(features)
+        if not (self.training or self.config.beta):
+            return self.classifier(mean), mean.new_zeros(())
+        latent, exact, log_variance = mean, at_least_float32(mean), bounded(self.variance(features))
+        if self.training:
+            latent = sampled(exact, log_variance).to(mean.dtype)
+        distance = mask.new_zeros((), dtype=exact.dtype)
+        if self.config.beta:
+            distance = (
+                divergence(exact, log_variance, self.prior[0], bounded(self.prior[1])).masked_fill(~mask, 0).sum()
+            )
+        return self.classifier(latent), distance
+
+    def _scores(self, hidden: Tensor, unit_starts: Tensor, unit_ends: Tensor) -> Tensor:
+        """Logits (B, U, W, M) without noise. Where spans are compressed, those of μ₃: two linear maps in a row, joined to one
+        while there are few types."""
+        if not self.config.compressed:
+            return self.classifier(hidden, unit_starts, unit_ends, self.config.max_span_width)
+        features = self._features(hidden, unit_starts, unit_ends)
         weight = self.classifier.weight @ self.mean.weight
         bias = self.classifier.weight @ self.mean.bias + self.classifier.bias
-        return nn.functional.linear(features, weight, bias)
+        return nn.functional.linear(self.dropout(features), weight, bias)
 
     def _generate(self, name: str, where, cells: Tensor, words: Tensor, scale: int) -> dict[str, Tensor]:
         spans, gamma = self._spans_at(where, cells), self.config.gamma
@@ -302,9 +329,16 @@ class JointIBForNER(OwnTypesPreTrainedModel):
     def span_embeddings(
         self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor
     ) -> Tensor:
-        """μ₃ of all spans, (B, U, W, n) float; arguments as in `forward`."""
+        """What the classifier reads of all spans: μ₃, (B, U, W, n) float, or the Baseline's s, (B, U, W, 3 H); arguments as in
+        `forward`."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.mean(torch.relu(self.hidden(hidden, unit_starts, unit_ends, self.config.max_span_width)))
+        if self.config.compressed:
+            return self.mean(self._features(hidden, unit_starts, unit_ends))
+        (batch, units), widest = unit_starts.shape, self.config.max_span_width
+        rows, first, width = torch.ones(batch, units, widest, device=hidden.device).nonzero(as_tuple=True)
+        end = (unit_starts >= 0).sum(1).clamp(min=1)  # cells beyond a window's last unit hold a span that ends there
+        first, last = (torch.minimum(unit, end[rows] - 1) for unit in (first, first + width))
+        return mean_spans(hidden, unit_starts, unit_ends, rows, first, last).view(batch, units, widest, -1)
 
     def span_vectors(
         self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor, cells: Tensor
@@ -328,7 +362,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         first: Tensor,
         last: Tensor,
     ) -> dict[str, Tensor]:
-        """s (eq. 1, (N, 3 H) float), z3 (μ₃, (N, n)) and, while the generator is there, z1 (μ₁, (N, n)) of some spans.
+        """s (eq. 1, (N, 3 H) float), z3 (μ₃, (N, n)) where spans are compressed, and z1 (μ₁, (N, n)) while the generator is
+        there, of some spans.
 
         Args:
             input_ids, attention_mask, unit_starts, unit_ends: as in `forward`.
@@ -336,9 +371,11 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         spans = mean_spans(hidden, unit_starts, unit_ends, rows, first, last)
-        parts = self.hidden.first, self.hidden.mean, self.hidden.last
-        features = nn.functional.linear(spans, torch.cat([part.weight for part in parts], 1), self.hidden.first.bias)
-        found = {"s": spans, "z3": self.mean(torch.relu(features))}
+        found = {"s": spans}
+        if self.config.compressed:
+            parts = self.hidden.first, self.hidden.mean, self.hidden.last
+            weight = torch.cat([part.weight for part in parts], 1)
+            found["z3"] = self.mean(torch.relu(nn.functional.linear(spans, weight, self.hidden.first.bias)))
         return found if self.generator is None else found | {"z1": self.generator.moments(spans)[0]}
 
     # ---- windows in, spans out

@@ -91,8 +91,9 @@ class LabelCVAE(nn.Module):
 class SpanCVAEForNER(NERPreTrainedModel):
     """Encoder → embeddings of all spans (eq. 1) → two fully connected layers → softmax over the corpus's labels.
 
-    A corpus's name is a special token before the text. Labels of other corpora have score -inf, so their weights get no
-    gradient at all. With `alpha` above 0 the loss has the CVAE's terms; a model built for inference only lacks that branch.
+    A corpus's name is a special token before the text. Each corpus has both layers for itself (section 4.3, "Multi"), unless
+    outputs are shared. Labels of other corpora have score -inf, so their weights get no gradient at all. With `alpha` above 0
+    the loss has the CVAE's terms; a model built for inference only lacks that branch.
     """
 
     config_class = SpanCVAEConfig
@@ -106,7 +107,9 @@ class SpanCVAEForNER(NERPreTrainedModel):
         width = config.encoder_config.hidden_size
         self.dropout = nn.Dropout(config.dropout)
         self.span = SpanEmbedding(width, config.span_size, config.max_span_width, config.width_size)
-        self.hidden = nn.Linear(config.span_size, config.hidden_size)
+        # A layer of `hidden_size` units for each corpus, one below the other.
+        layers = len(config.tasks) if config.labels_per == "corpus" else 1
+        self.hidden = nn.Linear(config.span_size, layers * config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.cvae = LabelCVAE(config) if config.alpha and not config.inference_only else None
         self._tables: dict[torch.device, dict[str, Tensor]] = {}
@@ -162,7 +165,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
             corpus_ids = torch.full_like(unit_starts[:, 0], self.config.task_index(self.config.default_tasks[0]))
         parts = self._parts(self.dropout(hidden), unit_starts, unit_ends)
         tables = self._tables_on(hidden.device)
-        features = self.dropout(torch.relu_(parts.through(self.hidden).grid()))
+        features = self.dropout(torch.relu_(self._first_layer(parts, corpus_ids).grid()))
         logits = self.classifier(features)
         logits = logits.masked_fill(tables["foreign"][corpus_ids].view(-1, 1, 1, logits.shape[3]), float("-inf"))
         if cells is None:
@@ -181,6 +184,14 @@ class SpanCVAEForNER(NERPreTrainedModel):
 
     def _parts(self, hidden: Tensor, unit_starts: Tensor, unit_ends: Tensor) -> SpanParts:
         return self.span(take_units(hidden, unit_starts), take_units(hidden, unit_ends))
+
+    def _first_layer(self, parts: SpanParts, corpus_ids: Tensor) -> SpanParts:
+        """The first layer of each window's corpus, before the ReLU."""
+        size = self.config.hidden_size
+        if self.hidden.out_features == size:
+            return parts.through(self.hidden)
+        weight, bias = self.hidden.weight.unflatten(0, (-1, size)), self.hidden.bias.unflatten(0, (-1, size))
+        return parts.through_own(weight[corpus_ids].to(parts.start.dtype), bias[corpus_ids].to(parts.start.dtype))
 
     def _gold(self, logits, units, corpus_ids, cells, cell_labels, tables) -> Tensor:
         """(B, U, W) int64: label numbers, the corpus's negative where no gold span is, -100 outside the loss."""

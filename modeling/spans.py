@@ -53,7 +53,8 @@ def span_mask(unit_mask: Tensor, widest: int) -> Tensor:
 
 
 class SpanParts(NamedTuple):
-    """A linear map of [x_start ; x_end ; Φ(width)] before it is added up: `start`, `end` (B, U, d), `width` (W, d) float."""
+    """A linear map of [x_start ; x_end ; Φ(width)] before it is added up: `start`, `end` (B, U, d), `width` (W, d) or, where
+    each window has a map of its own, (B, 1, W, d) float."""
 
     start: Tensor
     end: Tensor
@@ -66,9 +67,15 @@ class SpanParts(NamedTuple):
             linear(self.start), nn.functional.linear(self.end, weight), nn.functional.linear(self.width, weight)
         )
 
+    def through_own(self, weight: Tensor, bias: Tensor) -> SpanParts:
+        """As `through`, with a layer for each window: weight (B, e, d), bias (B, e)."""
+        weight = weight.mT
+        width = (self.width @ weight).unsqueeze(1)
+        return SpanParts(torch.baddbmm(bias.unsqueeze(1), self.start, weight), self.end @ weight, width)
+
     def grid(self) -> Tensor:
         """The sums of all spans, (B, U, W, d); cells outside `span_mask` hold finite values without meaning."""
-        units, widest = self.start.shape[1], self.width.shape[0]
+        units, widest = self.start.shape[1], self.width.shape[-2]
         device = self.end.device
         last = torch.arange(units, device=device).unsqueeze(1) + torch.arange(widest, device=device)
         # One copy, then sums in place: the grid is the largest tensor of a span model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import helpers_joint_ib
 import helpers_run
 import helpers_sruner
 import pytest
@@ -108,7 +109,7 @@ def enliven(model, seed: int = 0):
         for name, parameter in model.named_parameters():
             if not name.startswith("encoder."):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.4)
-        if isinstance(model, JointIBForNER):  # or every score would be 0 or 1
+        if isinstance(model, JointIBForNER) and model.config.compressed:  # or every score would be 0 or 1
             model.classifier.weight.mul_(0.015)
         if isinstance(model, SpanCVAEForNER):  # or nearly every span would be a mention, with a score of 1
             names, _ = model.config.outputs
@@ -130,7 +131,7 @@ def build_bundle(tiny_encoder_dir):
             train.setdefault(document.corpus, []).append(document)
         data = TrainingData(space, train)
         if synonyms is not None:
-            own.synonyms = ["corpora"]
+            own.synonyms = ["corpora"] if synonyms else None
             data._synonyms[("corpora",), own.max_synonyms] = synonyms
         bundle = bundles.build(model, own, data)
         if lively:
@@ -160,6 +161,27 @@ def exact(build_bundle):
         bundle = build_bundle(**(helpers_sruner.SMALL | {"lively": True} | options))
         bundle.model.double().eval()
         helpers_sruner.calm(bundle.model)
+        return bundle
+
+    return build
+
+
+@pytest.fixture
+def ib(build_bundle):
+    """Function: options → a bundle in float64, with words of the demo corpora's mentions, calm in training."""
+
+    def build(exact=True, synonyms=None, **options):
+        if synonyms is None:
+            texts = {d.text[m.start : m.end].lower() for d in helpers_joint_ib.documents() for m in d.mentions}
+            synonyms = {text: (f"the {text}", f"{text} 2") for text in sorted(texts)[::2]}
+        bundle = build_bundle(
+            documents=helpers_joint_ib.documents(), synonyms=synonyms, **(helpers_joint_ib.SMALL | options)
+        )
+        if exact:
+            bundle.model.double()
+        for module in bundle.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
         return bundle
 
     return build

@@ -102,10 +102,10 @@ def test_a_recipe_gives_values_and_the_command_line_overrides_them(recipe):
 def test_what_a_run_was_told_as_a_recipe(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("corpora: [demo]\nfamily: joint_ib\nseed: 7\nlearning_rate: 2e-3\nsampling_rates: {Gene: 2}\n")
-    more = ["--seed", "8", "--corpora", "demo_all", "demo_gene", "--deterministic", "false", "--bf16"]
+    more = ["--seed", "8", "--corpora", "demo_all", "demo_gene", "--compressed", "false", "--bf16"]
     assert parse([str(path), *more]).given == {
         "corpora": ["demo_all", "demo_gene"], "family": "joint_ib", "seed": 8, "learning_rate": 2e-3,
-        "sampling_rates": {"Gene": 2}, "deterministic": False, "bf16": True,
+        "sampling_rates": {"Gene": 2}, "compressed": False, "bf16": True,
     }  # fmt: skip
 
 

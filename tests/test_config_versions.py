@@ -7,20 +7,20 @@ import shutil
 
 import pytest
 from helpers_run import fails
-from helpers_v01 import TIED, UNITS, convert_folder, converted
-from mosaic_ner.modeling.configuration_ner import VERSION
+from helpers_v01 import FORMS, HIDDEN, TIED, UNITS, convert_folder, converted
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.model_classes import ModelError
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 NAMES = {
     "aioner": [],
-    "span_cvae": ["boundaries (now units)"],
+    "span_cvae": ["boundaries (now units)", "each corpus has its own first layer of the classifier"],
     "sruner": ["boundaries (now units)", "write (gone)", "loss_mean (gone)"],
     "joint_ib": [
-        "boundaries (now units)", "shared (now tied)", "noise (now deterministic)",
-        "synonyms (now generate_synonyms)", "annealing (gone)", "pretraining (gone)",
+        "boundaries (now units)", "shared (now tied)", "synonyms (now generate_synonyms)", "annealing (gone)",
+        "pretraining (gone)", "noise (gone)", "the Baseline has no layers that compress",
     ],
 }  # fmt: skip
 """Family → what an error says of the keys of its 0.1 configs."""
@@ -40,7 +40,7 @@ MODELS = {
     "sruner_token": {"family": "sruner", "units": "token", "flat": True},
     "joint_ib": {"family": "joint_ib"},
     "joint_ib_synonyms": {
-        "family": "joint_ib", "units": "token", "deterministic": True, "tied": "none", "threshold": 0.6,
+        "family": "joint_ib", "units": "token", "tied": "none", "threshold": 0.6,
         "synonyms": {"brca1": ("breast cancer 1",)},
     },
 }  # fmt: skip
@@ -60,7 +60,8 @@ def as_0_1(new: dict) -> dict:
     if family == "sruner":
         old |= {"write": "last", "loss_mean": "windows"}
     if family == "joint_ib":
-        old |= {"noise": not old.pop("deterministic"), "shared": tied[old.pop("tied")], "annealing": 0.0}
+        assert old.pop("compressed")
+        old |= {"noise": True, "shared": tied[old.pop("tied")], "annealing": 0.0}
         old |= {"synonyms": old.pop("generate_synonyms"), "pretraining": 0.0}
     return old
 
@@ -74,6 +75,14 @@ def plain(config: dict, *more: str) -> dict:
     return {k: v for k, v in config.items() if k not in ("auto_map", "custom_pipelines", "_name_or_path", *more)}
 
 
+def one_first_layer(model) -> int:
+    """Gives each corpus of CVAE-NER the first layer that 0.1 had for all; its size."""
+    size = model.config.hidden_size
+    for parameter in (model.hidden.weight, model.hidden.bias):
+        parameter.data = parameter.data[:size].repeat(len(parameter) // size, *[1] * (parameter.dim() - 1))
+    return size
+
+
 @pytest.fixture(scope="module")
 def saved(build_bundle, demo_corpora, tmp_path_factory):
     """Function: name of a model → its bundle, its folder, and the folder that mosaic-ner 0.1 would have written."""
@@ -83,9 +92,14 @@ def saved(build_bundle, demo_corpora, tmp_path_factory):
         if name not in made:
             place = tmp_path_factory.mktemp(name)
             bundle = build_bundle(lively=True, documents=demo_corpora["demo_all"]["train"][:5], **MODELS[name])
+            size = one_first_layer(bundle.model) if name.startswith("span_cvae") else 0
             bundle.save(place / "new")
             shutil.copytree(place / "new", place / "old")
             (place / "old" / "config.json").write_text(json.dumps(as_0_1(read(place / "new"))), encoding="utf-8")
+            if size:
+                weights = load_file(place / "new" / "model.safetensors")
+                weights |= {name: weights[name][:size].clone() for name in HIDDEN}
+                save_file(weights, place / "old" / "model.safetensors", metadata={"format": "pt"})
             made[name] = bundle, place / "new", place / "old"
         return made[name]
 
@@ -101,7 +115,7 @@ def test_a_model_of_0_1_is_refused_by_name(saved, name):
         with pytest.raises(ValueError, match="has the form of mosaic-ner") as error:
             call(old, trust_remote_code=False)
         assert str(error.value) == (
-            f"config.json of a {kind} has the form of mosaic-ner 0.1, expected form {VERSION}"
+            f"config.json of a {kind} has the form of mosaic-ner 0.1, expected form {FORMS[kind]}"
             f"{': ' if names else ''}{', '.join(names)}. Train the model again, or load it with mosaic-ner 0.1"
         )
 
@@ -143,13 +157,21 @@ def test_a_converted_model_is_the_same(saved, demo_texts, tmp_path, name):
 
 def test_what_0_1_could_and_0_2_cannot_is_not_converted(saved):
     _, _, old = saved("sruner")
-    assert converted(read(old))["config_version"] == VERSION
+    assert converted(read(old))["config_version"] == FORMS["mosaic_sruner"]
     with pytest.raises(ValueError, match="--write next has no counterpart"):
         converted(read(old) | {"write": "next"})
 
 
-def test_a_form_that_is_yet_to_come_is_refused(saved, tmp_path):
-    _, new, _ = saved("aioner")
-    (tmp_path / "config.json").write_text(json.dumps(read(new) | {"config_version": VERSION + 1}))
-    with pytest.raises(ValueError, match=f"the form of mosaic-ner {VERSION + 1}, expected form {VERSION}"):
+@pytest.mark.parametrize(
+    ("name", "other", "more", "why"),
+    [
+        ("aioner", 3, {}, ""),
+        ("span_cvae", 2, {}, ": each corpus has its own first layer of the classifier"),
+        ("joint_ib", 2, {"deterministic": True}, r": deterministic \(gone\), the Baseline has no layers that compress"),
+    ],
+)
+def test_another_form_is_refused_whether_earlier_or_later(saved, tmp_path, name, other, more, why):
+    _, new, _ = saved(name)
+    (tmp_path / "config.json").write_text(json.dumps(read(new) | {"config_version": other} | more))
+    with pytest.raises(ValueError, match=f"the form of mosaic-ner {other}, expected form {5 - other}{why}"):
         AutoConfig.from_pretrained(tmp_path, trust_remote_code=False)

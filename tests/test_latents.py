@@ -222,12 +222,15 @@ def test_a_run_writes_its_spaces_and_so_does_measuring_its_model(run_dir, tmp_pa
     assert found["test"]["spaces"]["z3"]["silhouette"] is None  # one type
 
 
-def test_a_model_without_its_generator_has_no_z1(build_bundle, few, tmp_path):
-    bundle = build_bundle(**(SMALL | {"gamma": 0.0}))
+@pytest.mark.parametrize(("compressed", "spaces"), [(True, {"s", "z3"}), (False, {"s"})])
+def test_a_model_without_its_generator_has_no_z1_and_the_baseline_no_z3(
+    build_bundle, few, tmp_path, compressed, spaces
+):
+    bundle = build_bundle(**(SMALL | {"gamma": 0.0, "compressed": compressed}))
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     found = latents.draw_run(tmp_path, predictor, DEMO_LABEL_SPACE, {"validation": {}, "test": few}, 0)
     assert {f.name for f in found} == {p.name for p in tmp_path.iterdir()} == FILES
-    assert set(scores_of(tmp_path / latents.SCORES)["test"]["spaces"]) == {"s", "z3"}
+    assert set(scores_of(tmp_path / latents.SCORES)["test"]["spaces"]) == spaces
 
 
 def test_too_few_mentions_make_no_file(predictor, few, tmp_path, caplog):

@@ -50,6 +50,14 @@ def spans_of(bundle, feature):
             yield i, w, h, None if label < 0 else config.labels.labels[label]
 
 
+def scores_of(model, corpus, h):
+    """The two fully connected layers of a corpus on one embedding, (outputs,)."""
+    config = model.config
+    row = 0 if config.labels_per == "shared" else config.task_index(corpus)
+    own = slice(row * config.hidden_size, (row + 1) * config.hidden_size)
+    return model.classifier(torch.relu(model.hidden.weight[own] @ h + model.hidden.bias[own]))
+
+
 def own_outputs(config, corpus) -> list[int]:
     """The classifier's outputs that a corpus has, told by their names."""
     space = config.labels
@@ -78,10 +86,11 @@ def test_scores_are_a_softmax_over_the_corpus_s_own_labels(exact, demo_corpora, 
     embeddings = model.span_embeddings(*(batch[k] for k in ("input_ids", "attention_mask", "unit_starts", "unit_ends")))
     probabilities = output.logits.softmax(3)
     for row, feature in enumerate(features):
-        own = own_outputs(config, config.tasks[feature["corpus_ids"]].name)
+        corpus = config.tasks[feature["corpus_ids"]].name
+        own = own_outputs(config, corpus)
         for i, w, h, _ in spans_of(bundle, feature):
             torch.testing.assert_close(embeddings[row, i, w], h, rtol=0, atol=1e-10)
-            scores = model.classifier(torch.relu(model.hidden(h)))
+            scores = scores_of(model, corpus, h)
             expected = torch.zeros(config.num_labels, dtype=torch.float64)
             expected[own] = scores[own].softmax(0)
             torch.testing.assert_close(probabilities[row, i, w], expected, rtol=0, atol=1e-10)
@@ -141,7 +150,7 @@ def test_the_loss_is_that_of_the_paper(exact, demo_corpora, monkeypatch, sampled
                 continue
             counted += label[1] != "NEGATIVE"
             own = own_outputs(config, label[0])
-            scores = model.classifier(torch.relu(model.hidden(h)))[own].log_softmax(0)
+            scores = scores_of(model, label[0], h)[own].log_softmax(0)
             ce -= scores[own.index(output_of(config, *label))]
             one, other = cvae_by_hand(model, h, label, drawn[0][row, i, w] if sampled else None)
             error, divergence = error + one, divergence + other
@@ -199,6 +208,11 @@ def test_labels_of_other_corpora_get_no_gradient_at_all(exact, demo_corpora, cor
     for name in ("classifier.weight", "classifier.bias"):
         assert (found[name][foreign] == 0).all()
         assert (found[name][own].flatten(1).abs().sum(1) > 0).all() if name == "classifier.weight" else True
+    # The classifiers are separate down to the first layer; the span embedding is shared (section 4.3).
+    for name in ("hidden.weight", "hidden.bias"):
+        moved = found[name].unflatten(0, (len(config.tasks), config.hidden_size)).flatten(1).abs().sum(1) > 0
+        assert moved.tolist() == [task.name == corpus for task in config.tasks]
+    assert all((found[f"span.{name}.weight"] != 0).any() for name in ("start", "end", "width"))
     rows = [number for number, (c, _) in enumerate(config.labels.labels) if c == corpus]
     other = sorted(set(range(len(config.labels.labels))) - set(rows))
     assert (found["cvae.prior"][other] == 0).all()

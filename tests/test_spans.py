@@ -259,6 +259,18 @@ def test_the_sums_leave_the_parts_as_they_were():
     assert all(map(torch.equal, parts, before))
 
 
+def test_a_layer_for_each_window_is_that_layer_on_the_window_alone():
+    layers = [torch.nn.Linear(3, 6).double() for _ in range(2)]
+    start, end = (torch.randn(2, 4, 3, dtype=torch.double) for _ in range(2))
+    parts = SpanParts(start, end, torch.randn(5, 3, dtype=torch.double))
+    weight, bias = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+    together = parts.through_own(weight, bias).grid()
+    assert together.shape == (2, 4, 5, 6)
+    for row, layer in enumerate(layers):
+        alone = SpanParts(start[row : row + 1], end[row : row + 1], parts.width).through(layer).grid()
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-12)
+
+
 # ---- reading the grid
 
 

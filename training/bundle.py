@@ -62,7 +62,8 @@ class Bundle:
     """What a run needs of a family.
 
     `features` builds training data and counts coverage; `adapters` are there where the encoder is frozen; `loss` is what
-    training minimises at an epoch, where that is not the output's loss.
+    training minimises at an epoch, where that is not the output's loss; `pretraining` are the epochs in which it doesn't train
+    what predicts, so that no evaluation counts.
     """
 
     model: NERPreTrainedModel
@@ -71,6 +72,7 @@ class Bundle:
     collator: NERCollator
     adapters: Adapters | None = None
     loss: Callable[[NEROutput, float], Tensor] | None = None
+    pretraining: float = 0.0
 
     def save(self, folder: Path, inference_only: bool = False) -> None:
         """Writes the model, its code and its tokenizer.
@@ -101,12 +103,12 @@ class TrainingData:
         """All training documents."""
         return [document for part in self.train.values() for document in part]
 
-    def synonyms(self, sources: list[str] | None, limit: int) -> dict[str, tuple[str, ...]]:
+    def synonyms(self, sources: list[str] | None, limit: int | None) -> dict[str, tuple[str, ...]]:
         """Other names of the training mentions' concepts, by normalised text; read once however often asked.
 
         Args:
             sources: as in --synonyms; None: none.
-            limit: names per mention, drawn by the seed.
+            limit: names per mention, drawn by the seed; None: all.
         """
         key = tuple(sources or ()), limit
         if key not in self._synonyms:
@@ -197,6 +199,7 @@ def assemble(
     space: LabelSpace,
     masking: float = 0.0,
     loss: Callable[[NEROutput, float], Tensor] | None = None,
+    pretraining: float = 0.0,
     **more,
 ) -> Bundle:
     """The bundle of a network that gets the pretrained encoder, all of whose weights are trained or have adapters.
@@ -208,7 +211,7 @@ def assemble(
         features: the family's features class, made with `more`.
         space: the run's label space.
         masking: see `NERCollator`.
-        loss: see `Bundle`.
+        loss, pretraining: see `Bundle`.
     """
     register(type(network))
     default = network.default_task()
@@ -216,4 +219,5 @@ def assemble(
     network.encoder = parts.encoder
     adapters = Adapters.create(network, parts, model) if model.lora_rank else None
     made = features(network, _windower(parts.tokenizer, network.config), space, **more)
-    return Bundle(network, parts.tokenizer, made, _collator(network, parts.tokenizer, masking), adapters, loss)
+    collator = _collator(network, parts.tokenizer, masking)
+    return Bundle(network, parts.tokenizer, made, collator, adapters, loss, pretraining)

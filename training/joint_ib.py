@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mosaic_ner.data_builders.options import ArgumentError, option
+from mosaic_ner.data_builders.options import ArgumentError, option, specs
 from mosaic_ner.data_builders.options import Options as BaseOptions
 from mosaic_ner.modeling.document import Document, Mention, normalise_name
 from mosaic_ner.modeling.label_space import LabelSpace
@@ -42,9 +42,9 @@ class Options(BaseOptions):
 
     units: str = option("pretoken", "what a span is made of: pretoken (pieces of words) or token", choices=KINDS)
     max_span_width: int = option(14, "units of the widest span", least=1)
+    compressed: bool = option(True, "two layers compress a span before the classifier; false: the paper's Baseline")
     hidden_size: int = option(512, "units of the first of the two layers that compress a span", least=1)
     latent_size: int = option(512, "size of the compressed span and of the decoders' latent variable", least=1)
-    deterministic: bool = option(False, "don't sample the compressed span in training")
     beta: float = option(1e-4, "weight of the compression loss; 0: none", least=0)
     ib_prior: str = option("learnt", "prior of the compressed span: learnt or standard", choices=("learnt", "standard"))
     gamma: float = option(1e-2, "the generative losses' weight for the encoder; 0: no decoders", least=0)
@@ -54,7 +54,9 @@ class Options(BaseOptions):
         "what the latent variables of spans and synonyms share: mean, mean_and_variance or none",
         choices=("mean", "mean_and_variance", "none"),
     )
-    pretraining: float = option(0.0, "epochs at the beginning that train the generative parts alone", least=0)
+    pretraining: float = option(
+        0.0, "epochs at the beginning that train the generative parts alone; all: the paper's Only VAEs", least=0
+    )
     least_count: int = option(1, "occurrences that make a word one of the decoders'", least=1)
     word_vectors: str | None = option(
         None,
@@ -71,7 +73,9 @@ class Options(BaseOptions):
         "OBO files",
         fixed=True,
     )
-    max_synonyms: int = option(3, "synonyms per mention that are generated", least=1, fixed=True)
+    max_synonyms: int | None = option(
+        None, "synonyms per mention that are generated, drawn by the seed; default: all", least=1, fixed=True
+    )
     threshold: float = option(0.5, "least probability of a predicted mention", least=0, most=1)
     flat: bool = option(False, "no overlapping mentions")
 
@@ -83,6 +87,14 @@ class Options(BaseOptions):
                     raise ArgumentError(
                         f"--{name} {getattr(self, name)} is for the decoders, and --gamma 0 leaves them out; leave out one "
                         "of them"
+                    )
+        if not self.compressed:
+            idle = ["beta", "hidden_size", "ib_prior", *([] if self.gamma else ["latent_size"])]
+            for name in idle:
+                if getattr(self, name) != specs(Options)[name].default:
+                    raise ArgumentError(
+                        f"--{name} {getattr(self, name)} has no effect: --compressed false leaves out the layers that compress "
+                        "a span; leave out one of them"
                     )
 
 
@@ -131,6 +143,12 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
     from .word_vectors import read_word_vectors, set_word_vectors
 
     synonyms = data.synonyms(own.synonyms, own.max_synonyms)
+    if own.synonyms and not synonyms:
+        raise ModelError(
+            f"--synonyms {' '.join(own.synonyms)}: no training mention of {', '.join(data.corpora)} has a synonym there, so "
+            "there is nothing to generate. Corpora give synonyms where they name concepts. Name UMLS's MRCONSO.RRF or an OBO "
+            "file, or leave out --synonyms to reconstruct spans only"
+        )
     parts = encoder_parts(model, data)
     names = [words for d in data.documents for m in d.mentions for words in names_of(d, m, synonyms)]
     counts = Counter(word for words in names for word in words)
@@ -143,7 +161,9 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
             "leave out --word_size"
         )
     values = own.values_for(JointIBConfig) | {"word_size": size, "flat": own.flat}
-    values |= {"vocabulary": vocabulary, "generate_synonyms": bool(synonyms)}
+    values |= {"vocabulary": vocabulary, "generate_synonyms": bool(synonyms)} | (
+        {} if own.compressed else {"beta": 0.0}
+    )
     network = JointIBForNER(JointIBConfig(**values, **own_types(model, data, parts)))
     if vectors:
         set_word_vectors(network.generator.words, *vectors)
@@ -155,4 +175,5 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
             return output.loss
         return sum(term if n in generative else 0 * term for n, term in output.loss_terms.items())
 
-    return assemble(network, parts, model, Features, data.space, loss=loss, synonyms=synonyms)
+    phase = {"loss": loss, "pretraining": own.pretraining}
+    return assemble(network, parts, model, Features, data.space, **phase, synonyms=synonyms)

@@ -163,6 +163,11 @@ class NERTrainer(Trainer):
         else:
             self.bundle.adapters.load(resume_from_checkpoint)
 
+    def _determine_best_metric(self, metrics, trial) -> bool:
+        # Early stopping doesn't count either, as long as there is no best.
+        begun = (self.state.epoch or 0.0) > self.bundle.pretraining
+        return begun and super()._determine_best_metric(metrics, trial)
+
     def _load_best_model(self) -> None:
         if not self.state.best_metric:
             logger.warning(
