@@ -72,6 +72,9 @@ class Corpus:
         split_policy: where the splits come from.
         licence: as its authors publish it.
         article_pattern: regular expression; its first group is the article's id within a record's id.
+        renamed: the files' types → `types`, where these differ. Mentions of other types are left out.
+        once: whether a record that repeats an id of its file is left out.
+        of: the corpus whose files these are, with its citation.
     """
 
     name: str
@@ -86,11 +89,14 @@ class Corpus:
     article_pattern: str = r"(.+)"
     validation_ids: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    once: bool = False
+    of: str = ""
 
     @property
     def citation(self) -> str:
         """BibTeX of the corpus."""
-        return CITATIONS[self.name]
+        return CITATIONS[self.of or self.name]
 
     @property
     def splits(self) -> list[str]:
@@ -154,7 +160,13 @@ def read_split(
         annotated_types=frozenset(corpus.types),
         repeated_ids="index",
     )
+    renamed = dict(corpus.renamed)
     for number, document in enumerate(documents, 1):
+        if corpus.once and document.index:
+            continue
+        if renamed:
+            mentions = (replace(m, type=renamed[m.type]) for m in document.mentions if m.type in renamed)
+            document = document.with_mentions(list(dict.fromkeys(mentions)))
         if corpus.has(document.id, split):
             if not corpus.id_space:
                 # The reader takes such ids from the file's name, which differs in the download cache.

@@ -117,6 +117,48 @@ def test_bc4chemd_is_read_from_a_folder_by_the_types_and_splits_of_its_row(tmp_p
     assert [url.split("/data/")[1] for url in urls] == [f"BC4CHEMD/{n}.tsv" for n in ("train", "devel", "test")]
 
 
+def test_rows_of_one_type_have_their_corpus_s_published_splits(tmp_path):
+    development = sorted(get_corpus("bc5cdr_disease").validation_ids)
+    text = "|t|Salt, pain.\n{0}|a|\n{0}\t0\t4\tSalt\tChemical\tD1\n{0}\t6\t10\tpain\tDisease\tD2\n\n"
+    for name, ids in (("TrainDev", [development[0], "7"]), ("Test", ["8"])):
+        (tmp_path / f"BC5CDR_{name}.PubTator").write_text("".join(f"{i}{text.format(i)}" for i in ids))
+    both = load_corpus("bc5cdr", tmp_path, tmp_path / "cache")
+    assert {split: len(documents) for split, documents in both.items()} == {"train": 2, "test": 1}
+    for type, start in (("Disease", 6), ("Chemical", 0)):
+        documents = load_corpus(f"bc5cdr_{type.lower()}", tmp_path, tmp_path / "cache")
+        assert {s: [d.id for d in own] for s, own in documents.items()} == {
+            "train": ["7"], "validation": [development[0]], "test": ["8"]
+        }  # fmt: skip
+        for d in (d for own in documents.values() for d in own):
+            assert [(m.start, m.type) for m in d.mentions] == [(start, type)]
+            assert d.annotated_types == {type}
+            assert d.article == f"pmid:{d.id}"
+
+
+def test_the_four_classes_of_ncbi_disease_are_one_type_and_a_repeated_record_is_one_document(tmp_path):
+    kinds = get_corpus("ncbi_disease").types
+    rows = "".join(f"1\t{4 * i}\t{4 * i + 3}\tabc\t{kind}\tD{i}\n" for i, kind in enumerate(kinds))
+    record = f"1|t|{'abc ' * 4}\n1|a|\n{rows}\n"
+    development = f"{min(get_corpus('ncbi_one_type').validation_ids)}|t|Text.\n"
+    (tmp_path / "NCBIdisease_TrainDev.PubTator").write_text(record + record + development)
+    assert len(load_corpus("ncbi_disease", tmp_path, tmp_path / "cache")["train"]) == 3
+    (document,) = load_corpus("ncbi_one_type", tmp_path, tmp_path / "cache")["train"]
+    assert [m.type for m in document.mentions] == ["Disease"] * 4
+    assert document.annotated_types == {"Disease"}
+
+
+@real
+def test_rows_of_one_type_are_those_of_table_1_of_the_joint_information_bottleneck(built):
+    documents = {"ncbi_one_type": (592, 100, 100), "bc5cdr_disease": (500,) * 3, "bc5cdr_chemical": (500,) * 3}
+    mentions = {"ncbi_one_type": (5134, 787, 960), "bc5cdr_disease": (4182, 4244, 4424)}
+    mentions["bc5cdr_chemical"] = (5201, 5347, 5372)  # AIONER's files; the paper counts 5,203, 5,347 and 5,385
+    for name, expected in documents.items():
+        splits = built[name][0].values()
+        assert tuple(s.documents for s in splits) == expected
+        assert tuple(s.mentions for s in splits) == mentions[name]
+        assert len(get_corpus(name).validation_ids) == expected[1]
+
+
 @pytest.fixture(scope="module")
 def built():
     return built_statistics(REAL)

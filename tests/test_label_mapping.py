@@ -9,6 +9,7 @@ from mosaic_ner.data_builders import mapping
 from mosaic_ner.data_builders.corpora import CORPORA, TEN
 from mosaic_ner.data_builders.mapping import (
     COLUMNS,
+    SCHEMES,
     SHARED_TYPES,
     SRUNER_TYPES,
     MappingError,
@@ -68,7 +69,7 @@ def test_aioner_scheme_uses_tmvar3_for_variants_only_and_the_rest_like_table_7()
     for corpus in set(TEN) - {"tmvar3"}:
         assert aioner.corpora[corpus] == shared.corpora[corpus]
     for corpus in set(CORPORA) - set(TEN):
-        assert aioner.shared_types_of(corpus) == []
+        assert aioner.shared_types_of(corpus) == (list(CORPORA[corpus].types) if CORPORA[corpus].of else [])
 
 
 # SRU-NER Table 8, the six corpora of its multi-task experiment under this package's names.
@@ -89,7 +90,15 @@ def test_sruner_scheme_is_table_8_with_eight_merged_of_eleven_types():
     assert sum(len(types) for types in six.corpora.values()) == 11
     assert set(six.shared_types) == {"Gene", "Chemical", "Disease", "Species", "CellLine", *SRUNER_TYPES}
     assert space.corpora["genia"] == TABLE_8["jnlpba"]
-    assert {c for c in CORPORA if c not in TEN} == {*TABLE_8, "genia"}
+    assert {c for c in CORPORA if c not in TEN and not CORPORA[c].of} == {*TABLE_8, "genia"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_corpus_made_of_another_one_s_files_is_mapped_like_it(scheme):
+    space = load_label_mapping(scheme=scheme)
+    for corpus in (c for c in CORPORA.values() if c.of):
+        for native, own in corpus.renamed:
+            assert space.shared(corpus.name, own) == space.shared(corpus.of, native)
 
 
 def test_sruner_scheme_is_the_shared_one_for_the_ten():
