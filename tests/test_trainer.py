@@ -249,11 +249,12 @@ def test_a_model_with_the_corpus_s_own_types_is_scored_in_them_and_after_mapping
     assert {m.type for d in [*measured.gold, *measured.predicted] for m in d.mentions} == {"Gene"}
 
 
-def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds(span_bundle, demo_corpora):
-    predictor = MentionPredictor(span_bundle.model, span_bundle.tokenizer)
+def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds(build_bundle, demo_corpora):
+    bundle = build_bundle(family="span_cvae", lively=True)
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     documents = demo_corpora["demo_chem"]["validation"]
     # Some of what the model finds becomes gold, so that there is something to count.
-    found = predictor([d.text for d in documents], span_bundle.model.tasks_named(["demo_chem"], "native"))
+    found = predictor([d.text for d in documents], bundle.model.tasks_named(["demo_chem"], "native"))
     gold = [d.with_mentions([*d.mentions, *rows[::3]]) for d, rows in zip(documents, found, strict=True)]
     report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold, full=True).report
     wanted = {(d.id, *m.key) for d in gold for m in d.mentions}
