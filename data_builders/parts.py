@@ -8,8 +8,6 @@
 The first two are the synthetic halves of SRU-NER's section 3.6 (after Huang et al. 2019): corpora that disagree on what
 is annotated, made from one that annotates everything, so that a model trained on both can be measured.
 
-`HALVES` can be named without `--parts`.
-
 A part is named in the corpora options like any corpus. The corpus it is made of is read, but is itself in the run only
 where it is named too.
 """
@@ -33,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 Splits = dict[str, list[Document]]
 KEYS = ("of", "types", "articles", *SPLITS)
-_PUBLISHED = {split: [split] for split in ("train", "test")}
-HALVES = {f"bc5cdr_{kind.lower()}": {"of": "bc5cdr", "types": [kind], **_PUBLISHED} for kind in ("Disease", "Chemical")}
-"""Parts that a run may name without --parts: BC5CDR as the two data sets of AIONER's Tables 1 to 3."""
 
 
 class RunDataError(UserError):
@@ -68,7 +63,7 @@ def read_parts(
 
     Args:
         given: --parts: name → {"of": corpus, "types": [...], "articles": [from, to], role: [split, ...]}; all keys but
-            the first may be left out. `HALVES` that are named are added.
+            the first may be left out.
         named: all names in the run's corpora options.
         own: the user's own corpus and its splits, if there is one.
 
@@ -79,8 +74,7 @@ def read_parts(
     if given is not None and not isinstance(given, dict):
         raise RunDataError(f"--parts: expected a mapping of names to parts, got {given!r}")
     own, named = own or {}, list(named)
-    given = {name: part for name, part in HALVES.items() if name in named} | (given or {})
-    parts = {name: _part(name, value) for name, value in given.items()}
+    parts = {name: _part(name, value) for name, value in (given or {}).items()}
     corpora = [*CORPORA, *DEMO_LABEL_SPACE.corpora, *own]
     for part in parts.values():
         if part.name in (*corpora, "demo"):

@@ -17,7 +17,7 @@ from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .options import DataOptions
 from .overlap import OverlapReport, article_key, part_overlap
-from .parts import HALVES, RunDataError, Splits, add_parts, read_parts, told_apart
+from .parts import RunDataError, Splits, add_parts, read_parts, told_apart
 from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     demo = list(DEMO_LABEL_SPACE.corpora)
     names = [n for name in names for n in (demo if name == "demo" else [name])]
     own = {options.corpus_name: [*files]} if (files := _file_options(options)) else {}
-    known = [*CORPORA, *HALVES, *demo, "demo", *own, *(options.parts or {})]
+    known = [*CORPORA, *demo, "demo", *own, *(options.parts or {})]
     for name in names:
         if name not in known:
             raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")

@@ -13,7 +13,6 @@ from mosaic_ner.analysis.markdown import f1_cell
 from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
-from mosaic_ner.data_builders.parts import HALVES
 from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training import families
 from mosaic_ner.training.results import RESULTS, Results
@@ -158,7 +157,7 @@ def write_card(folder: Path) -> None:
 
 def _about(corpus: str, settings: dict) -> dict[str, str]:
     """The table's row of a corpus, or of the one that it is a part of; empty for the user's own files."""
-    part = (HALVES | (settings.get("parts") or {})).get(corpus, {})
+    part = (settings.get("parts") or {}).get(corpus, {})
     known = CORPORA.get(part.get("of", corpus))
     if known is None:
         return {}

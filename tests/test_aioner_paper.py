@@ -12,7 +12,7 @@ from mosaic_ner.analysis import modes
 from mosaic_ner.analysis.repeats import read_header
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.data_builders.options import DataOptions
-from mosaic_ner.data_builders.parts import RunDataError, read_parts
+from mosaic_ner.data_builders.parts import RunDataError
 from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.document import Document, Mention
@@ -176,16 +176,6 @@ def test_a_trained_taggers_layer_goes_on_learning_with_its_encoder(build_bundle,
 
 
 # ---- data
-
-
-def test_the_halves_of_bc5cdr_are_corpora_of_their_own():
-    halves = read_parts(None, ["biored", "bc5cdr_disease", "bc5cdr_chemical"])
-    assert {name: (part.of, part.types) for name, part in halves.items()} == {
-        "bc5cdr_disease": ("bc5cdr", ("Disease",)),
-        "bc5cdr_chemical": ("bc5cdr", ("Chemical",)),
-    }
-    mine = {"bc5cdr_disease": {"of": "bc5cdr", "types": ["Disease"], "articles": [0, 0.5]}}
-    assert read_parts(mine, ["bc5cdr_disease"])["bc5cdr_disease"].articles == (0, 0.5)
 
 
 @real

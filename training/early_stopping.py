@@ -17,16 +17,19 @@ class EarlyStopping(TrainerCallback):
     Args:
         figure: its name in the log.
         patience: entries without a rise.
+        after: the epoch up to which entries don't count.
     """
 
-    def __init__(self, figure: str, patience: int):
+    def __init__(self, figure: str, patience: int, after: float = 0.0):
         self.figure = figure
         self.patience = patience
+        self.after = after
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs):
         if self.figure in (logs or {}):
-            values = [row[self.figure] for row in state.log_history if self.figure in row]
-            control.should_training_stop |= len(values) - 1 - values.index(max(values)) >= self.patience
+            rows = [row for row in state.log_history if self.figure in row and row["epoch"] > self.after]
+            best = max(range(len(rows)), key=lambda i: rows[i][self.figure], default=0)  # the first of equal ones
+            control.should_training_stop |= len(rows) - 1 - best >= self.patience
 
 
 class TokenAccuracy(TrainerCallback):

@@ -117,7 +117,7 @@ class NERTrainer(Trainer):
             self._accuracy = TokenAccuracy(self)
             self.add_callback(self._accuracy)
         if args.early_stopping_patience:
-            self.add_callback(EarlyStopping(figure, args.early_stopping_patience))
+            self.add_callback(EarlyStopping(figure, args.early_stopping_patience, bundle.pretraining))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
@@ -164,7 +164,6 @@ class NERTrainer(Trainer):
             self.bundle.adapters.load(resume_from_checkpoint)
 
     def _determine_best_metric(self, metrics, trial) -> bool:
-        # Early stopping doesn't count either, as long as there is no best.
         begun = (self.state.epoch or 0.0) > self.bundle.pretraining
         return begun and super()._determine_best_metric(metrics, trial)
 
