@@ -37,9 +37,9 @@ def write_files(corpus: Corpus, folder: Path) -> None:
         ids = [IDS[corpus.id_space].format(f"{number}{n}") for n in range(2)]
         if corpus.name == "bioid":
             ids = [f"{id}1001" for id in ids]
-        if corpus.name == "biored" and split != "test":
+        if corpus.validation_ids and split != "test":
             ids = ["15001", sorted(corpus.validation_ids)[0]]
-        text = WRITERS[file.format](ids, corpus.types)
+        text = WRITERS[file.format](ids, tuple(dict(corpus.renamed)) or corpus.types)
         (folder / file.name).write_text(text, encoding="utf-8")
 
 
