@@ -114,6 +114,7 @@ def enliven(model, seed: int = 0):
         if isinstance(model, SpanCVAEForNER):  # or nearly every span would be a mention, with a score of 1
             names, _ = model.config.outputs
             model.classifier.weight.mul_(0.6 * model.config.hidden_size**-0.5)
+            model.classifier.bias.mul_(0.25)
             model.classifier.bias[[name is None for name in names]] += 2.0
     return model.eval()
 
