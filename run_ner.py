@@ -27,6 +27,7 @@ COMMANDS = {  # command → its module in the package, and what it is for
     "table": ("analysis.table", "several runs in one table"),
     "compare": ("analysis.compare", "runs against runs, with significance"),
     "modes": ("analysis.modes", "a tagger's modes on a corpus, a row each"),
+    "study": ("analysis.study", "the cells of a study: runs those that are missing, tables, plots"),
     "figures": ("analysis.figures", "F1 against the weight of the CVAE, of several runs"),
     "latents": ("analysis.latents", "the spaces of the joint information bottleneck"),
     "generation": ("analysis.generation", "what its decoders generate"),
@@ -88,14 +89,16 @@ def train(arguments: Arguments, args) -> None:
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
     from mosaic_ner.training.bundle import TrainingData, build
+    from mosaic_ner.training.completion import complete_run
     from mosaic_ner.training.evaluator import evaluator_for
     from mosaic_ner.training.trainer import NERTrainer, without_validation
     from transformers import set_seed
 
     begin = time.perf_counter()
-    set_seed(args.seed)
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
+    completion = complete_run(data, arguments, args, run)
+    set_seed(args.seed)
     training = TrainingData(data.space, data.train, args.seed)
     bundle = build(arguments.model, arguments.own, training)
     if arguments.train.write_figures:
@@ -113,7 +116,12 @@ def train(arguments: Arguments, args) -> None:
     if bundle.adapters:
         bundle.adapters.finish(Path(args.output_dir) / "adapter" if args.should_save else None)
     seconds = {"data": trained - begin, "train": time.perf_counter() - trained}
-    facts = {"padding": padding, "history": trainer.validation_history(), "coverage": coverage}
+    facts = {
+        "padding": padding,
+        "history": trainer.validation_history(),
+        "coverage": coverage,
+        "completion": completion,
+    }
     finish(arguments, args, evaluator, data, seconds, facts, bundle)
 
 

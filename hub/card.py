@@ -123,6 +123,9 @@ def build_card(results: Results, name: str, choices: str = "", datasets: Iterabl
         choices=choices.strip(),
         training=_training(trained, settings),
         absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
+        completion=_completion(results.completion) if results.completion else "",
+        teachers=", ".join(results.completion["teachers"]) if results.completion else "",
+        mask_from=results.completion["mask_from"] if results.completion else None,
         coverage=_coverage(results.coverage),
         overlap=_overlap(results.overlap),
         overlap_kept=results.overlap["kept"] and any(r["found"] for r in results.overlap["training"].values()),
@@ -307,6 +310,15 @@ def _training(trained: dict, settings: dict) -> str:
         rows.append([corpus, about.get("title", "-"), about.get("licence", "-"), sizes["documents"], sizes["mentions"]])
     header = ["corpus", "title", "licence", "training documents", "mentions"]
     return markdown_table(header, rows) if rows else "Trained elsewhere."
+
+
+def _completion(completion: dict) -> str:
+    rows = [
+        [corpus, name, completion["thresholds"][name], *(n[k] for k in ("documents", "added", "masked", "beside_gold"))]
+        for corpus, types in completion["labels"].items()
+        for name, n in types.items()
+    ]
+    return markdown_table(["corpus", "type", "threshold", "documents", "labels", "masked", "dropped"], rows)
 
 
 def _coverage(coverage: dict) -> str:

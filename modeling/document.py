@@ -41,8 +41,9 @@ class Document:
     """A text with its gold mentions.
 
     `annotated_types` are the (native) types that the corpus annotates exhaustively; every other type is *unknown* in this
-    document, not absent. `index` tells records apart that share an id in one file (the n-th occurrence, from 0). Leakage
-    is judged by `article`, which is the id unless the corpus splits articles into records.
+    document, not absent. `unclear` are mentions that may or may not be there: training leaves them out of its loss. `index`
+    tells records apart that share an id in one file (the n-th occurrence, from 0). Leakage is judged by `article`, which is
+    the id unless the corpus splits articles into records.
 
     Raises:
         ValueError: a mention is empty or reaches outside the text.
@@ -57,6 +58,7 @@ class Document:
     article: str = ""
     passages: tuple[Passage, ...] = ()
     infons: tuple[tuple[str, str], ...] = ()
+    unclear: tuple[Mention, ...] = ()
 
     def __post_init__(self):
         if not self.article:

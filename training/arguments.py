@@ -20,6 +20,7 @@ from mosaic_ner.modeling.label_space import nearest
 from mosaic_ner.prediction.options import PredictionOptions
 
 from . import families
+from .completion import CompletionOptions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 """The recipes that come with the package; they can be named without this folder and without their ending."""
@@ -160,7 +161,7 @@ class TrainOptions(Options):
             )
 
 
-SHARED = (ModelOptions, DataOptions, TrainOptions, PredictionOptions)
+SHARED = (ModelOptions, DataOptions, TrainOptions, PredictionOptions, CompletionOptions)
 """The options classes that all families share."""
 _ALWAYS = (
     "family", "encoder", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_tokens",
@@ -193,6 +194,7 @@ class Arguments:
     data: DataOptions
     train: TrainOptions
     prediction: PredictionOptions
+    completion: CompletionOptions
     own: Options
     trainer: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
@@ -200,7 +202,7 @@ class Arguments:
     @property
     def groups(self) -> tuple[Options, ...]:
         """The options objects, the family's last."""
-        return self.model, self.data, self.train, self.prediction, self.own
+        return self.model, self.data, self.train, self.prediction, self.completion, self.own
 
     @property
     def seed(self) -> int:
@@ -292,7 +294,7 @@ def _said(argv: list[str]) -> set[str]:
 
 def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     """What lies between groups of options: those said on the command line, and those that may give an encoder's size."""
-    model, _, train, prediction, own = arguments.groups
+    model, _, train, prediction, _, own = arguments.groups
     trained = model.model_name_or_path is not None
     if train.hp_search:
         for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
@@ -301,7 +303,7 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     for name in sorted(sized & {"scratch_layers", "scratch_hidden_size"}) if model.encoder != "scratch" else ():
         raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
     if trained:
-        learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions)}
+        learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions), **specs(CompletionOptions)}
         for name in sorted(said & {n for n, s in learnt.items() if s.rules.get("published", True)} - _TRAINED):
             raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
     if prediction.do_predict and not (trained and prediction.predict_input and prediction.predict_output):
