@@ -89,7 +89,7 @@ def span_requests(
     requests: list[Request] = []
     keys: list[list[Key]] = []
     lost: Counter[str] = Counter()
-    for number, windows in enumerate(predictor.windower([d.text for d in documents])):
+    for number, windows in enumerate(predictor.windower(documents)):
         spans = {(m.start, m.end): Mention(m.start, m.end, "") for m in documents[number].mentions}
         document = documents[number].with_mentions(spans.values())
         causes = lost_by_windows(document, windows)

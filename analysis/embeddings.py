@@ -110,7 +110,7 @@ def _sentences(predictor: MentionPredictor, documents: list[Document]) -> list[t
     """The sentences with a gold mention, each as a window, with the distinct mentions that it owns."""
     windower = replace(predictor.windower, packing="single")
     found = []
-    for document, windows in zip(documents, windower([d.text for d in documents]), strict=True):
+    for document, windows in zip(documents, windower(documents), strict=True):
         for window in windows:
             own = {m.key: m for m in document.mentions if window.owns(m)}
             if own:

@@ -211,7 +211,22 @@ class DataOptions(Options):
         modes = self._overlap_modes()
         return modes.get(corpus, modes.get("", MODES[0]))
 
-    def reading(self) -> dict[str, Any]:
-        """How your own files are read, as `read_documents` (data_builders/formats) takes it, but for the policy."""
+    def reading(self, *files: str) -> dict[str, Any]:
+        """How your own files are read, as `read_documents` (data_builders/formats) takes it, but for the policy.
+
+        Raises:
+            ArgumentError: an option has no effect on any of these files.
+        """
+        from .formats import formats_of
+        from .formats.detect import OPTIONS
+
+        said = [name for name in OPTIONS if getattr(self, name) != specs(type(self))[name].default]
+        found = {format for path in files for format in formats_of(path, self.format)} if said else set()
+        for name in said:
+            if not found & set(OPTIONS[name]):
+                raise ArgumentError(
+                    f"--{name} has no effect on files of the format {', '.join(sorted(found))}, only on "
+                    f"{', '.join(OPTIONS[name])}; leave it out, or say another --format"
+                )
         names = ("format", "repeated_ids", "offset_unit", "entity_type", "type_infon", "tag_column")
         return {name: getattr(self, name) for name in names}

@@ -144,10 +144,10 @@ def _file_options(options: DataOptions) -> dict[str, str]:
 
 
 def _own_files(options: DataOptions, faults: ReadReport) -> Splits:
-    splits = {}
+    splits, reading = {}, options.reading(*_file_options(options).values())
     for split, path in _file_options(options).items():
         documents = read_documents(
-            path, corpus=options.corpus_name, policy=options.policy or "strict", report=faults, **options.reading()
+            path, corpus=options.corpus_name, policy=options.policy or "strict", report=faults, **reading
         )
         splits[split] = [_own(document, options) for document in documents]
         if not splits[split]:

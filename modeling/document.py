@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import unicodedata
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+logger = logging.getLogger(__name__)
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, order=True)
@@ -80,6 +88,20 @@ class Document:
         """`corpus:id`, for error messages; the record's index is added when it isn't the first."""
         return f"{self.corpus}:{self.id}" + (f"#{self.index}" if self.index else "")
 
+    @cached_property
+    def borders(self) -> tuple[int, ...]:
+        """Where a passage begins or ends inside the text, in order; of two with only white space between them, the first."""
+        found = [0]
+        last = len(self.text.rstrip())
+        for place in sorted({place for p in self.passages for place in (p.start, p.end) if place < last}):
+            if self.text[found[-1] : place].strip():
+                found.append(place)
+        return tuple(found[1:])
+
+    def crosses(self, mention: Mention) -> bool:
+        """Whether a passage's border lies inside the mention."""
+        return any(mention.start < border < mention.end for border in self.borders)
+
     def surface(self, mention: Mention) -> str:
         """The mention's text."""
         return self.text[mention.start : mention.end]
@@ -90,5 +112,20 @@ class Document:
 
 
 def normalise_name(text: str) -> str:
-    """How names of concepts are compared: in lower case, with single spaces."""
-    return " ".join(text.lower().split())
+    """How names of concepts are compared: composed (NFC), in lower case, with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+
+def replace_halves(text: str, name: str) -> str:
+    """The text with each half of a pair of surrogates, which is no character, replaced by U+FFFD, so that offsets hold.
+
+    A warning counts them and says where the first is; `name` is what it calls the text.
+    """
+    if (first := _HALF.search(text)) is None:
+        return text
+    text, count = _HALF.subn("\ufffd", text)
+    message = (
+        "%s: %d halves of surrogate pairs, which are no characters, are read as U+FFFD; the first is at character %d"
+    )
+    logger.warning(message, name, count, first.start())
+    return text

@@ -7,6 +7,7 @@ What is returned is answered with status 200, what is raised with status 400 and
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from reprlib import repr  # short, whatever a request holds
@@ -25,6 +26,9 @@ TEXTS_AT_ONCE = 32
 """Texts whose windows are batched together."""
 
 
+logger = logging.getLogger(__name__)
+
+
 class FolderError(ValueError):
     """A folder that holds no model of the kinds that this handler serves."""
 
@@ -38,7 +42,8 @@ class EndpointHandler:
 
     A request is `{"inputs": text or list of texts, "parameters": {…}}`, its answer a list of mentions or, for a list of texts,
     a list of such lists in the same order. A mention is `{"entity_group", "score", "word", "start", "end"}`, in characters of
-    the text: `text[start:end] == word`. Nothing is truncated. An empty text has no mentions.
+    the text: `text[start:end] == word`. Nothing is truncated. An empty text has no mentions. Half of a surrogate pair is read
+    as U+FFFD, with a warning in the log.
 
     Parameters, none of them needed; null is as good as leaving it out:
         corpus: a training corpus, whose guideline the mentions follow.
@@ -81,7 +86,9 @@ class EndpointHandler:
             ValueError: the model has no such corpus or task.
         """
         inputs, parameters = self._read(data)
-        texts = [inputs] if isinstance(inputs, str) else inputs
+        texts = [
+            _without_halves(text, number) for number, text in enumerate([inputs] if isinstance(inputs, str) else inputs)
+        ]
         if self.stride is None:
             found = self._run(texts, min(len(texts), TEXTS_AT_ONCE), **parameters)
         else:  # the stock pipeline truncates unless it is given a stride; its batches are of windows
@@ -120,11 +127,9 @@ class EndpointHandler:
         if len(texts) > self.max_texts:
             raise RequestError(f"inputs: {len(texts)} texts, at most {self.max_texts} at once: send several requests")
         for number, text in enumerate(texts):
-            where = "inputs" if isinstance(inputs, str) else f"inputs[{number}]"
             if not isinstance(text, str):
+                where = "inputs" if isinstance(inputs, str) else f"inputs[{number}]"
                 raise RequestError(f"{where}: expected a text, got {_kind(text)}")
-            if broken := re.search("[\ud800-\udfff]", text):
-                raise RequestError(f"{where}: half a surrogate pair at character {broken.start()}, which is no Unicode")
         if (characters := sum(map(len, texts))) > self.max_characters:
             raise RequestError(
                 f"inputs: {characters} characters, at most {self.max_characters} at once: send several requests"
@@ -210,6 +215,16 @@ def _mention(text: str, found: dict) -> dict:
         "start": start,
         "end": end,
     }
+
+
+def _without_halves(text: str, number: int) -> str:
+    """The text with U+FFFD for each half of a surrogate pair. The same as document.py has; this file ships alone."""
+    text, count = re.subn("[\ud800-\udfff]", "\ufffd", text)
+    if count:
+        logger.warning(
+            "inputs[%d]: %d halves of surrogate pairs, which are no characters, are read as U+FFFD", number, count
+        )
+    return text
 
 
 def _kind(value) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .batching import pad_batch
 from .configuration_ner import Task
-from .document import Mention
+from .document import Document, Mention
 from .windowing import Window, Windower, keep_flat
 
 
@@ -34,7 +34,7 @@ class Request:
 
 
 class MentionPredictor:
-    """Predicts whole documents of any length.
+    """Predicts whole documents of any length: texts, or `Document`s, whose passages no mention crosses.
 
     Batches are made of windows of like length within one call, so their composition depends on the texts alone: the same
     texts give the same batches on one process or many.
@@ -57,7 +57,7 @@ class MentionPredictor:
             tokenizer, config.max_tokens, config.num_special_tokens, config.window_overlap, config.packing
         )
 
-    def requests(self, texts: list[str], tasks: list[Task] | None = None) -> list[Request]:
+    def requests(self, texts: list[str | Document], tasks: list[Task] | None = None) -> list[Request]:
         """All passes over the texts, in order of text, window, task."""
         tasks = self.model.tasks_for() if tasks is None else tasks
         return [
@@ -103,7 +103,9 @@ class MentionPredictor:
             event.synchronize()
         return dict(zip(numbers, self.model.decode(best, asked), strict=True))
 
-    def merge(self, texts: list[str], requests: list[Request], results: dict[int, list]) -> list[list[Mention]]:
+    def merge(
+        self, texts: list[str | Document], requests: list[Request], results: dict[int, list]
+    ) -> list[list[Mention]]:
         """Mentions of each text: those that their window owns, united over tasks, overlaps resolved if the model is flat."""
         found: list[dict[tuple, Mention]] = [{} for _ in texts]
         for number, request in enumerate(requests):
@@ -123,17 +125,19 @@ class MentionPredictor:
             out.append(keep_flat(ordered)[0] if self.model.config.flat else ordered)
         return out
 
-    def _finish(self, texts: list[str], requests: list[Request]) -> list[list[Mention]]:
+    def _finish(self, texts: list[str | Document], requests: list[Request]) -> list[list[Mention]]:
         results = self.run(requests, self.batches(requests)[self.shard.rank :: self.shard.world_size])
         if self.shard.gather is not None:
             results = {k: v for part in self.shard.gather([results]) for k, v in part.items()}
         return self.merge(texts, requests, results)
 
-    def __call__(self, texts: list[str], tasks: list[Task] | None = None) -> list[list[Mention]]:
+    def __call__(self, texts: list[str | Document], tasks: list[Task] | None = None) -> list[list[Mention]]:
         """The mentions of each text, in reading order, with scores."""
         return self._finish(texts, self.requests(texts, tasks))
 
-    def stream(self, chunks: Iterable[list[str]], tasks: list[Task] | None = None) -> Iterator[list[list[Mention]]]:
+    def stream(
+        self, chunks: Iterable[list[str | Document]], tasks: list[Task] | None = None
+    ) -> Iterator[list[list[Mention]]]:
         """Predicts chunk after chunk; the next chunk is tokenised while the model works on this one."""
         chunks = iter(chunks)
         with ThreadPoolExecutor(max_workers=1) as worker:

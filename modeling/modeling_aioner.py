@@ -122,7 +122,11 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         """Keys: input_ids (specials and task tags around the window), chain_mask (1 on the window's own tokens that
         carry a tag), task_ids."""
         task = task or self.default_task()
-        tagged = first_tokens(window.offsets) if self.config.label_first_token_only else [1] * len(window.input_ids)
+        tagged = (
+            first_tokens(window.offsets, window.passages)
+            if self.config.label_first_token_only
+            else [1] * len(window.input_ids)
+        )
         return {
             "input_ids": [*task.prefix_ids, *window.input_ids, *task.suffix_ids],
             "chain_mask": [0] * len(task.prefix_ids) + tagged + [0] * len(task.suffix_ids),
@@ -147,7 +151,10 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         """Spans of the types that each request's task looks for: the single chain may choose a label of another task, but a
         text asked for genes is not answered with chemicals."""
         names = [self.config.id2label[i] for i in range(self.config.num_labels)]
-        found = decode_tags(best["tags"], best["scores"], best["mask"], names)
+        begun = torch.zeros_like(best["mask"])
+        for row, r in zip(begun, requests, strict=True):
+            row[[len(r.task.prefix_ids) + passage for passage in r.window.passages]] = True
+        found = decode_tags(best["tags"], best["scores"], best["mask"], names, begun)
         if self.config.label_first_token_only:
             stops = [len(r.task.prefix_ids) + len(r.window.input_ids) for r in requests]
             found = _extend_to_words(found, best["mask"], stops)
@@ -162,7 +169,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
 
 
 def decode_tags(
-    tags: Tensor, scores: Tensor, mask: Tensor, names: list[str]
+    tags: Tensor, scores: Tensor, mask: Tensor, names: list[str], begun: Tensor | None = None
 ) -> list[list[tuple[int, int, str, float]]]:
     """Reads mentions off BIO tags, all windows at once.
 
@@ -172,6 +179,7 @@ def decode_tags(
     Args:
         tags: (B, S) int64 label numbers. scores: (B, S) float, the probability of each. mask: (B, S) bool.
         names: label number → `B-<type>`, `I-<type>` or `O…`.
+        begun: (B, S) bool, True where a passage begins, so that no mention goes on; none by default.
     Returns:
         Per window (start, end, type, mean score): positions in S, half-open, in order.
     """
@@ -186,6 +194,8 @@ def decode_tags(
     kind, entity, chance = kind_of[flat], type_of[flat], scores[rows, columns].double()
     joined = torch.zeros(len(flat), dtype=torch.bool)  # whether a position continues the mention of the one before
     joined[1:] = (kind[1:] == 2) & (kind[:-1] > 0) & (entity[1:] == entity[:-1]) & (rows[1:] == rows[:-1])
+    if begun is not None:
+        joined &= ~begun[rows, columns]
     inside = kind > 0
     starts = (inside & ~joined).nonzero().flatten()
     ends = (inside & ~torch.cat([joined[1:], joined.new_zeros(1)])).nonzero().flatten()

@@ -13,7 +13,7 @@ from .configuration_joint_ib import JointIBConfig
 from .configuration_ner import Task
 from .inference import Request
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
-from .spans import MeanSpanProjection, mean_spans, read_cells, span_mask, tokens_as_units
+from .spans import MeanSpanProjection, bar_passages, mean_spans, read_cells, span_mask, tokens_as_units
 from .windowing import Span, Window
 from .words import END, PAD, START, UNKNOWN
 
@@ -373,7 +373,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         """Nested: every type of every span that is more probable than the threshold. Flat: greedily by score without
         overlaps."""
         names, out = self.names_of_types(), []
-        for spans, request in zip(self._spans(best["scores"]), requests, strict=True):
+        scores = bar_passages(best["scores"], [r.window for r in requests], self.config.units, 0.0)
+        for spans, request in zip(self._spans(scores), requests, strict=True):
             units, told = request.window.units(self.config.units), 1 if request.task.types == "native" else 2
             out.append([(Span(units[i][0], units[j - 1][1]), names[kind][told], score) for i, j, kind, score in spans])
         return out

@@ -14,7 +14,7 @@ from .configuration_span_cvae import SpanCVAEConfig
 from .inference import Request
 from .label_space import LabelError, LabelSpace, nearest
 from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
-from .spans import SpanEmbedding, SpanParts, read_cells, span_mask, take_units, tokens_as_units
+from .spans import SpanEmbedding, SpanParts, bar_passages, read_cells, span_mask, take_units, tokens_as_units
 from .windowing import Span, Window
 
 
@@ -265,7 +265,8 @@ class SpanCVAEForNER(NERPreTrainedModel):
         """Flat: greedily by score without overlaps; nested: every span whose most probable label is no negative."""
         names, _ = self.config.outputs
         out = []
-        for spans, request in zip(read_cells(best["labels"], best["scores"], self.config.flat), requests, strict=True):
+        labels = bar_passages(best["labels"], [r.window for r in requests], self.config.units, -1)
+        for spans, request in zip(read_cells(labels, best["scores"], self.config.flat), requests, strict=True):
             units, told = request.window.units(self.config.units), int(request.task.types == "native")
             out.append(
                 [(Span(units[i][0], units[j - 1][1]), names[label][told], score) for i, j, label, score in spans]

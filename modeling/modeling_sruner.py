@@ -274,7 +274,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
                 for number, action in enumerate(actions)
             ]
             found = []
-            for first, last, kind, score in decode(steps):
+            for first, last, kind, score in decode(steps, request.window.unit_passages(self.config.units)):
                 corpus, own, shared = names[kind]
                 if task.corpus is None or corpus == task.corpus:
                     span = Span(units[first][0], units[last - 1][1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from transformers import Pipeline
 
 from .configuration_ner import Task
+from .document import Document, Passage, replace_halves
 from .inference import MentionPredictor
 from .label_space import LabelError
 
@@ -18,11 +19,21 @@ def _probability(value) -> float:
     return float(value)
 
 
+def _passage(place, length: int) -> tuple[int, int]:
+    if not (isinstance(place, (list, tuple)) and [type(at) for at in place] == [int, int]):
+        raise ValueError(f"passages has {place!r}; expected [start, end], in characters of the text")
+    if not 0 <= place[0] <= place[1] <= length:
+        raise ValueError(f"passages has {list(place)}, outside the text of {length} characters")
+    return tuple(place)
+
+
 class NERPipeline(Pipeline):
     """Takes a text of any length, or a list of texts, and returns its mentions in characters.
 
+    A text may be `{"text": …, "passages": [[start, end], …]}`; no mention crosses the border of a passage.
+
     Each mention is `{"entity_group", "start", "end", "word", "score"}` with `text[start:end] == word`; nested mentions come
-    one after the other. Nothing is truncated.
+    one after the other. Nothing is truncated. Halves of surrogate pairs are read as U+FFFD, with a warning.
 
     Call arguments:
         corpus: answer under this training corpus's guideline (for AIONER: its task tags).
@@ -59,16 +70,22 @@ class NERPipeline(Pipeline):
         return super().__call__(inputs, *args, **kwargs)
 
     def preprocess(self, inputs):
+        passages = ()
+        if isinstance(inputs, dict) and {"text"} <= inputs.keys() <= {"text", "passages"}:
+            inputs, passages = inputs["text"], inputs.get("passages") or ()
         if not isinstance(inputs, str):
-            raise ValueError(f"expected a text (str) or a list of texts, got {type(inputs).__name__}")
-        return {"text": inputs}
+            raise ValueError(
+                f"expected a text (str), a text and its passages (dict) or a list of them, got {type(inputs).__name__}"
+            )
+        passages = tuple(Passage(*_passage(place, len(inputs))) for place in passages)
+        return {"text": replace_halves(inputs, "a text of the pipeline"), "passages": passages}
 
     def _forward(self, model_inputs, corpus=None, tasks=None, types=None, window_batch_size=16):
         chosen = self._tasks(corpus, tasks, types)
         predictor = MentionPredictor(self.model, self.tokenizer, window_batch_size)
-        text = model_inputs["text"]  # with the pipeline's batch_size above 1, a list of texts
-        texts = [text] if isinstance(text, str) else text
-        mentions = predictor(texts, chosen)
+        text, passages = model_inputs["text"], model_inputs["passages"]  # with a batch_size above 1, lists of them
+        pairs = [(text, passages)] if isinstance(text, str) else zip(text, passages, strict=True)
+        mentions = predictor([Document("", "", content, passages=own) for content, own in pairs], chosen)
         return {"text": text, "mentions": mentions[0] if isinstance(text, str) else mentions}
 
     def _tasks(self, corpus: str | None, tasks: list[str] | None, types: str | None) -> list[Task]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .modeling_ner import at_least_float32
+from .windowing import Window
 
 
 def take_units(hidden: Tensor, positions: Tensor) -> Tensor:
@@ -155,6 +156,24 @@ def _prefix_sums(hidden: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, 
     all up to its end."""
     sums = nn.functional.pad(at_least_float32(hidden).cumsum(1), (0, 0, 1, 0))
     return take_units(sums, starts), take_units(sums, ends + 1)
+
+
+def bar_passages(values: Tensor, windows: list[Window], kind: str, barred: float) -> Tensor:
+    """A decoded grid without the spans that cross the border of a passage.
+
+    Args:
+        values: (B, U, W) or (B, U, W, M), of each window's units of this kind.
+        barred: the value of such cells.
+    """
+    found = [window.unit_passages(kind) for window in windows]
+    if not any(found):
+        return values
+    values, widest = values.clone(), values.shape[2]
+    for row, passages in zip(values, found, strict=True):
+        for passage in passages:
+            for first in range(max(0, passage - widest + 1), passage):
+                row[first, passage - first :] = barred
+    return values
 
 
 def read_cells(labels: Tensor, scores: Tensor, flat: bool) -> list[list[tuple[int, int, int, float]]]:

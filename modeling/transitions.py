@@ -110,11 +110,12 @@ def encode(mentions: list[tuple[int, int, int]], words: int) -> list[list[int]]:
     return [*steps, [EOA]]
 
 
-def decode(steps) -> list[tuple[int, int, int, float]]:
+def decode(steps, passages=()) -> list[tuple[int, int, int, float]]:
     """The mentions that actions write: the inverse of `encode`, for any actions at all.
 
     Args:
         steps: each a list of (action, score); a step with SH or EOA counts as nothing else. Ends at EOA.
+        passages: words with which a passage begins; what is open when they are read is no mention.
     Returns:
         (first word, one past the last word, type, mean score of its TR and its RE), sorted, the best of equal ones. An RE
         without an open mention, or right after its TR, does nothing; what is never closed is no mention.
@@ -127,6 +128,8 @@ def decode(steps) -> list[tuple[int, int, int, float]]:
         if EOA in actions:
             break
         if SH in actions:
+            if words in passages:
+                opened = {kind: [o for o in own if o[0] == words] for kind, own in opened.items()}
             words += 1
             continue
         for action, score in sorted(actions.items(), key=lambda a: a[0] % 2 == 0):

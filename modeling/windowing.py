@@ -1,7 +1,8 @@
 """Sentences, tokens, windows and what they can represent. Ships to the Hub.
 
 Every boundary is a token boundary of the *raw* text (the tokenizer's offset mapping); no text is ever re-spaced. Sentence
-ends only decide where a window may end. Training and prediction go through the same code.
+ends only decide where a window may end. A passage's border ends a token, a sentence and a mention; a window may hold several
+passages. Training and prediction go through the same code.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from .document import Document, Mention
-from .units import find_units
+from .document import Document, Mention, replace_halves
+from .units import continuations, find_units, first_tokens
 
 # An end mark, optional closing brackets or quotes, white space, then what can begin a sentence. A single capital before
 # the full stop is an initial ("C. Elegans", "J. Smith") and ends none. A line break after white space-free text ends one.
@@ -35,8 +37,9 @@ class Window:
     """A run of consecutive sentences that fits the encoder.
 
     `input_ids` holds the tokens without special tokens; `offsets[i]` are the document characters of token i, half-open,
-    trimmed of white space; `text` is the whole document's. Windows of one document may overlap: the window *owns* the
-    mentions whose first character is in [own_start, own_end), and these intervals tile the document.
+    trimmed of white space and with the combining marks that normalisation took away; `text` is the whole document's.
+    `passages` are the tokens, but for the first, with which a passage begins. Windows of one document may overlap: the window
+    *owns* the mentions whose first character is in [own_start, own_end), and these intervals tile the document.
     """
 
     document: int
@@ -46,13 +49,20 @@ class Window:
     input_ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     text: str = field(repr=False, compare=False)
+    passages: tuple[int, ...] = ()
     _units: dict[str, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
 
     def units(self, kind: str) -> list[tuple[int, int]]:
         """Token ranges of the window's units (see `find_units`), found once however many tasks ask."""
         if kind not in self._units:
-            self._units[kind] = find_units(self.text, self.offsets, kind)
+            self._units[kind] = find_units(self.text, self.offsets, kind, self.passages)
         return self._units[kind]
+
+    def unit_passages(self, kind: str) -> list[int]:
+        """The units, but for the first, with which a passage begins; no mention crosses them."""
+        starts = [start for start, _ in self.units(kind)]
+        found = dict.fromkeys(bisect_left(starts, passage) for passage in self.passages)
+        return [unit for unit in found if 0 < unit < len(starts)]
 
     @property
     def char_start(self) -> int:
@@ -122,31 +132,44 @@ class Windower:
         """Tokens of text per window."""
         return self.max_tokens - self.num_special_tokens
 
-    def __call__(self, texts: list[str]) -> list[list[Window]]:
-        """Windows of each text, in reading order; a text without tokens has none."""
+    def __call__(self, texts: list[str | Document]) -> list[list[Window]]:
+        """Windows of each text or document, in reading order; one without tokens has none.
+
+        A text has no passages; a document's end words, sentences and mentions. Halves of surrogate pairs are read as U+FFFD,
+        with a warning that says where they are.
+        """
         if not texts:
             return []
+        sources = [_text_and_borders(text, number) for number, text in enumerate(texts)]
+        passages = [[*pairwise([0, *borders, len(text)])] for text, borders in sources]
         # split_special_tokens: a text that happens to contain "[SEP]" or a task tag is text, not a control token.
         encoded = self.tokenizer(
-            list(texts),
+            [text[start:end] for (text, _), own in zip(sources, passages, strict=True) for start, end in own],
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
             split_special_tokens=True,
             verbose=False,
         )
+        rows = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         out = []
-        for number, text in enumerate(texts):
-            offsets = _trim(text, encoded["offset_mapping"][number])
-            out.append(self._windows(number, text, encoded["input_ids"][number], offsets))
+        for number, ((text, _), own) in enumerate(zip(sources, passages, strict=True)):
+            ids, offsets, begins, sentences = [], [], [], []
+            for (start, end), (own_ids, own_offsets) in zip(own, rows):  # noqa: B905 (as many as there are passages)
+                begins.append(len(ids))
+                ids += own_ids
+                offsets += [(start + s, start + e) for s, e in _fit(text[start:end], own_offsets)]
+                sentences += [start + s for s, _ in split_sentences(text[start:end])]
+            borders = [border for border in dict.fromkeys(begins) if 0 < border < len(ids)]
+            out.append(self._windows(number, text, ids, offsets, borders, sentences))
         return out
 
-    def _windows(self, document: int, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[Window]:
+    def _windows(self, document: int, text: str, ids, offsets, borders, sentences: list[int]) -> list[Window]:
         if not ids:
             return []
         starts = [o[0] for o in offsets]
-        cuts = sorted({bisect_left(starts, s) for s, _ in split_sentences(text)} | {0, len(ids)})
-        pieces = self._pieces(cuts, offsets)
+        cuts = sorted({bisect_left(starts, s) for s in sentences} | {0, *borders, len(ids)})
+        pieces = self._pieces(cuts, _Places(text, offsets, borders))
         windows = []
         for number, (start, end) in enumerate(pieces):
             # Between overlapping windows the middle of the shared tokens divides what each one owns, so that a mention
@@ -157,12 +180,12 @@ class Windower:
             else:
                 following = pieces[number + 1][0]
                 own_end = offsets[(following + max(following, end)) // 2][0]
-            windows.append(
-                Window(document, number, own_start, own_end, tuple(ids[start:end]), tuple(offsets[start:end]), text)
-            )
+            inside = tuple(border - start for border in borders if start < border < end)
+            own = tuple(ids[start:end]), tuple(offsets[start:end]), text, inside
+            windows.append(Window(document, number, own_start, own_end, *own))
         return windows
 
-    def _pieces(self, cuts: list[int], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _pieces(self, cuts: list[int], places: _Places) -> list[tuple[int, int]]:
         """Token ranges of the windows: packed sentences; a sentence that is too long becomes overlapping pieces."""
         pieces: list[tuple[int, int]] = []
         begin = cuts[0]
@@ -171,33 +194,76 @@ class Windower:
                 if start > begin:
                     pieces.append((begin, start))
                 begin = start
+            covered = begin
             while end - begin > self.budget:
-                stop = _word_start(offsets, begin + self.budget, begin + self.budget - self.overlap // 2)
+                latest = begin + self.budget
+                stop = places.cut(latest, max(covered, latest - self.overlap // 2), covered)
+                if (
+                    stop is None and begin < covered
+                ):  # marks without end; without the overlap there may be room for them
+                    begin = covered
+                    continue
+                covered = stop = stop or latest
                 pieces.append((begin, stop))
-                begin = _word_start(offsets, stop - self.overlap, max(begin + 1, stop - 2 * self.overlap))
+                begin = places.cut(stop - self.overlap, max(begin + 1, stop - 2 * self.overlap), begin) or stop
         if cuts[-1] > begin:
             pieces.append((begin, cuts[-1]))
         return pieces
 
 
-def _trim(text: str, offsets) -> list[tuple[int, int]]:
-    """Offsets without surrounding white space (SentencePiece and byte-level tokenizers keep the leading space)."""
+def _text_and_borders(text: str | Document, number: int) -> tuple[str, tuple[int, ...]]:
+    name, borders = f"text {number}", ()
+    if not isinstance(text, str):
+        name, borders, text = text.name, text.borders, text.text
+    return replace_halves(text, name), borders
+
+
+def _fit(text: str, offsets) -> list[tuple[int, int]]:
+    """Offsets without surrounding white space (SentencePiece and byte-level tokenizers keep the leading space), with the
+    marks that normalisation took away (BERT's, uncased)."""
+    inside = continuations(text)
     out = []
-    for start, end in offsets:
+    for number, (start, end) in enumerate(offsets):
         if start < end and (text[start].isspace() or text[end - 1].isspace()):
             piece = text[start:end]
             stripped = piece.strip()
             start, end = (end, end) if not stripped else (start + piece.index(stripped), start + len(piece.rstrip()))
+        if inside and start < end:
+            before = out[-1][1] if out else 0
+            following = offsets[number + 1][0] if number + 1 < len(offsets) else len(text)
+            while start > before and start in inside:
+                start -= 1
+            while end < following and end in inside:
+                end += 1
         out.append((start, end))
     return out
 
 
-def _word_start(offsets, position: int, lowest: int) -> int:
-    """The last token at or before `position`, above `lowest`, that begins after a gap in the text; else `position`."""
-    for candidate in range(position, lowest, -1):
-        if offsets[candidate][0] > offsets[candidate - 1][1]:
-            return candidate
-    return position
+class _Places:
+    """Where a sentence that is too long may be cut; found when first asked for, as few are."""
+
+    def __init__(self, text: str, offsets: list[tuple[int, int]], borders: list[int]):
+        self.text, self.offsets, self.borders = text, offsets, borders
+
+    @cached_property
+    def _words(self) -> list[int]:
+        return first_tokens(self.offsets, self.borders)
+
+    @cached_property
+    def _inside(self) -> set[int]:
+        return continuations(self.text)
+
+    def cut(self, position: int, lowest: int, least: int) -> int | None:
+        """The last token at or before `position`, above `lowest`, that begins a word; else, above `least`, one that begins a
+        character with its marks; else None."""
+        for candidate in range(position, lowest, -1):
+            if self._words[candidate]:
+                return candidate
+        for candidate in range(position, least, -1):
+            start = self.offsets[candidate][0]
+            if start not in self._inside and start > self.offsets[candidate - 1][0]:
+                return candidate
+        return None
 
 
 def align(window: Window, mentions) -> list[tuple[Span, Mention]]:
@@ -217,6 +283,7 @@ def align(window: Window, mentions) -> list[tuple[Span, Mention]]:
 
 CAUSES = {
     "token_boundary": "starts or ends inside a token",
+    "passage_border": "crosses the border of a passage",
     "window_cut": "longer than what its window sees of it",
     "nested": "overlaps a longer mention, and the model is flat",
     "unit_boundary": "starts or ends inside a unit of the span grid",
@@ -227,7 +294,7 @@ CAUSES = {
 }
 
 
-WINDOW_CAUSES = ("token_boundary", "window_cut")
+WINDOW_CAUSES = ("token_boundary", "passage_border", "window_cut")
 """The causes that lie in tokens and windows, whatever the model; the others lie in what its labels can express."""
 
 
@@ -287,11 +354,13 @@ class CoverageReport:
 
 
 def lost_by_windows(document: Document, windows: list[Window]) -> dict[Mention, str]:
-    """The document's mentions that no window represents, with the cause."""
+    """The document's mentions that none of its windows represents, with the cause."""
     lost = {}
     for mention in document.mentions:
         owner = next((w for w in windows if w.owns(mention)), None)
-        if owner is None or not align(owner, [mention]):
+        if document.crosses(mention):
+            lost[mention] = "passage_border"
+        elif owner is None or not align(owner, [mention]):
             inside = owner is not None and owner.char_start <= mention.start and mention.end <= owner.char_end
             lost[mention] = "token_boundary" if inside or owner is None else "window_cut"
     return lost

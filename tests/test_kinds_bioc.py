@@ -8,6 +8,7 @@ import bioc.biocxml
 import pytest
 from helpers_formats import XML, collection, failure, file, passage, predicted, read, surfaces
 from mosaic_ner.modeling.document import Mention
+from mosaic_ner.prediction import outputs, resumable_output
 
 # --- BioC -------------------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,97 @@ def test_kept_mentions_stay_beside_predicted_ones(ending, tmp_path):
         assert after["passages"][0]["annotations"][0] == RICH["passages"][0]["annotations"][0]
         assert predicted(target, tmp_path / "twice.json", keep_mentions=True) == 0
         assert json.loads((tmp_path / "twice.json").read_text()) == json.loads(target.read_text())
+
+
+AROUND = {"source": "PMC <&>", "date": "20200101", "key": "é.key", "infons": {"license": "CC & more", "n": "2"}}
+
+
+@pytest.mark.parametrize("ending", ["json", "xml"])
+@pytest.mark.parametrize("keep_mentions", [False, True])
+@pytest.mark.parametrize("version", [{}, {"version": "1.0"}])
+def test_a_collection_comes_back_as_it_was(ending, keep_mentions, version, tmp_path):
+    node = AROUND | version | {"documents": [RICH, RICH | {"id": "78"}]}
+    path = file(tmp_path, "in.json", json.dumps(node))
+    if ending == "xml":
+        assert predicted(path, tmp_path / "in.xml", keep_mentions=True) == 0
+        path = tmp_path / "in.xml"
+    target = tmp_path / f"out.{ending}"
+    assert predicted(path, target, keep_mentions=keep_mentions) == 0
+    if ending == "xml":
+        with target.open("rb") as handle:
+            found = bioc.biocxml.load(handle)
+        after = {"source": found.source, "date": found.date, "key": found.key, "infons": dict(found.infons)}
+        assert (after, [d.infons for d in found.documents]) == (AROUND, [RICH["infons"]] * 2)
+        assert [[r.id for r in d.relations] for d in found.documents] == [["R2"], ["R2"]]
+        return
+    after = json.loads(target.read_text())
+    assert list(after) == list(node)
+    assert bare(after) == bare(node)
+    kept = [found for found in annotations(after["documents"][0]) if found[0] == "G"]
+    assert kept == ([("G", "velosis", 7, "0")] if keep_mentions else [])
+
+
+def test_what_stands_behind_the_documents_stays_there(tmp_path):
+    node = {"infons": {"a": "b"}, "documents": [RICH], "source": "S", "more": {"x": [1]}, "key": "K"}
+    assert predicted(file(tmp_path, "in.json", json.dumps(node)), tmp_path / "out.json") == 0
+    after = json.loads((tmp_path / "out.json").read_text())
+    assert bare(after) == bare(node | {"date": ""})  # the one that other programs need
+    xml = "<collection><source>S</source><date/><key/><document><id>1</id></document><infon key='a'>b</infon></collection>"
+    assert predicted(file(tmp_path, "in.xml", xml), tmp_path / "out.xml") == 0
+    written = (tmp_path / "out.xml").read_text()
+    assert written.index("</document>") < written.index('<infon key="a">b</infon>') < written.index("</collection>")
+    assert "<source>S</source>" in written
+
+
+def test_the_collections_of_a_list_and_what_a_format_has_no_place_for(tmp_path, caplog):
+    nodes = [AROUND | {"documents": [RICH]}, AROUND | {"documents": [RICH]}, {"source": "other", "documents": [RICH]}]
+    path = file(tmp_path, "in.json", json.dumps(nodes))
+    assert predicted(path, tmp_path / "out.json") == 0
+    assert "collection_not_written: 1" in caplog.text
+    assert {k: v for k, v in json.loads((tmp_path / "out.json").read_text()).items() if k != "documents"} == AROUND
+    caplog.clear()
+    assert predicted(path, tmp_path / "out.jsonl") == 0
+    assert "relations_not_written: 6" in caplog.text
+    assert "collection_not_written: 3" in caplog.text
+    caplog.clear()
+    assert (
+        predicted(file(tmp_path, "more.json", json.dumps({"x": [1], "documents": [RICH]})), tmp_path / "more.xml") == 0
+    )
+    assert "collection_not_written: 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("place", "stop"), [("out.json", 1), ("out.json", 2), ("folder", 1), ("folder", 2), ("folder", 3)]
+)
+def test_a_collection_comes_back_after_an_interruption(place, stop, tmp_path, monkeypatch):
+    node = AROUND | {"documents": [RICH | {"id": str(n)} for n in range(3)], "more": "x"}
+    source = file(tmp_path, "in/a.json", json.dumps(node))
+    file(tmp_path, "in/b.json", json.dumps(AROUND | {"source": "b", "documents": [RICH]}))
+    source = source.parent if place == "folder" else source
+    assert predicted(source, tmp_path / f"whole-{place}", chunk=1) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_each", killed_after(outputs.write_each, stop))
+        patch.setattr(resumable_output, "write_each", killed_after(resumable_output.write_each, stop))
+        with pytest.raises(KeyboardInterrupt):
+            predicted(source, tmp_path / place, chunk=1)
+    assert predicted(source, tmp_path / place, chunk=1, resume=True) == 0
+    for name in ["a.json", "b.json"] if place == "folder" else [""]:
+        whole = tmp_path / f"whole-{place}" / name
+        assert (tmp_path / place / name).read_bytes() == whole.read_bytes()
+        assert json.loads(whole.read_text())["key"] == AROUND["key"]
+
+
+def killed_after(write, count):
+    """The function, which can be called so often."""
+    calls = []
+
+    def once(*arguments):
+        calls.append(1)
+        write(*arguments)
+        if len(calls) > count:
+            raise KeyboardInterrupt
+
+    return once
 
 
 @pytest.mark.parametrize("name", ["in.pubtator", "in.jsonl", "in.tsv"])

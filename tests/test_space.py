@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import gzip
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from helpers_formats import IOB, RECORDS, file, passage, read
 from helpers_run import ROOT, shell
 from helpers_space import BIOC_JSON, BIOC_XML, NASTY, PUBTATOR, SPACE, TEXT, body, save_models
 from huggingface_hub import metadata_load
@@ -16,7 +18,7 @@ from mosaic_ner.hub.space import app
 from mosaic_ner.hub.space.build import build_space
 from mosaic_ner.hub.space.files import annotate_file
 from mosaic_ner.hub.space.taggers import SpaceError, Tagger, Taggers
-from mosaic_ner.modeling.document import Mention
+from mosaic_ner.modeling.document import Document, Mention, Passage
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.loading import load
 
@@ -136,18 +138,19 @@ def test_names_that_cannot_be_models(names, message):
 def test_texts_that_do_not_fit():
     limits = app.Limits(characters=5)
     assert limits.check_text("𝔪𝔪𝔪𝔪🐭") == "𝔪𝔪𝔪𝔪🐭"  # five code points
+    assert limits.check_text("a\ud800") == "a\ufffd"
     for text, message in (
         (None, "empty"),
         (" \n", "empty"),
         ("123456", "6 characters; at most 5"),
-        ("a\ud800", "at 1"),
     ):
         with pytest.raises(SpaceError, match=message):
             limits.check_text(text)
 
 
-def find_words(text: str) -> list[Mention]:
+def find_words(document) -> list[Mention]:
     """Mentions of a made-up model, one inside another."""
+    text = document.text
     found = [Mention(i, i + 7, "Disease", score=0.75) for i in range(len(text)) if text.startswith("velosis", i)]
     return [*found, *(Mention(m.start, m.start + 3, "Part", score=0.5) for m in found)]
 
@@ -163,37 +166,79 @@ def find_words(text: str) -> list[Mention]:
 )
 def test_files_come_back_annotated(tmp_path, name, content, written):
     seen = []
-    done = annotate_file(content.encode(), name, tmp_path, find_words, lambda *at: seen.append(at))
-    assert done.path == tmp_path / written
     (tmp_path / name).write_text(content, encoding="utf-8")
-    before = list(read_documents(tmp_path / name, "pubtator" if name.endswith("txt") else None))
+    done = annotate_file(tmp_path / name, tmp_path, find_words, lambda *at: seen.append(at))
+    assert done.path == tmp_path / written
+    before = list(read_documents(tmp_path / name))
     after = list(read_documents(done.path))
     assert [(d.id, d.text, d.passages) for d in after] == [(d.id, d.text, d.passages) for d in before]
-    assert [d.mentions for d in after] == [tuple(sorted(find_words(d.text))) for d in before]
+    assert [d.mentions for d in after] == [tuple(sorted(find_words(d))) for d in before]
     assert sum(len(d.mentions) for d in after) >= 2
     assert seen == [(i, len(before)) for i in range(len(before))]
     remarks = " ".join(done.remarks)
-    assert ("mentions (1) are replaced" in remarks) == ("velosis\tOld" in content)
     assert ("no place for a prediction's score" in remarks) == (content == PUBTATOR)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("notes.docx", b"x", "expected a PubTator file"),
-        ("notes.xml.gz", b"x", "uncompressed"),
+        ("notes.docx", b"x", "notes.docx: expected a file ending"),
+        ("notes.xml.gz", gzip.compress(b"x"), "uncompressed"),
         ("notes.json", b"{", "notes.json"),
         ("notes.xml", b"<collection>", "notes.xml"),
-        ("notes.txt", b"just text", "notes.txt:1"),
         ("notes.pubtator", b"", "at least one document"),
         ("notes.pubtator", b"\xff\xfe", "UTF-8"),
     ],
 )
 def test_bad_files_are_told_by_name(tmp_path, name, content, message):
     with pytest.raises((SpaceError, FormatError), match=message) as caught:
-        annotate_file(content, name, tmp_path, find_words)
+        annotate_file(file(tmp_path, name, content), tmp_path, find_words)
     assert str(tmp_path) not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "written"),
+    [
+        ("n.txt", "The velosis.", "n.annotated.jsonl"), ("n", IOB, "n.annotated.iob2"), ("n.tsv", IOB, "n.annotated.tsv"),
+        ("n.txt", BIOC_XML, "n.annotated.bioc.xml"), ("n.json", RECORDS, "n.annotated.jsonl"),
+        ("n", "\n" + PUBTATOR, "n.annotated.pubtator"),
+    ],
+)  # fmt: skip
+def test_files_are_told_by_their_content(name, content, written, tmp_path):
+    done = annotate_file(file(tmp_path, name, content), tmp_path, find_words)
+    assert done.path == tmp_path / written
+    (document, *_), _ = read(done.path)
+    assert "velosis" in {document.surface(m) for m in document.mentions}
+
+
+def test_wrong_annotations_are_not_judged_and_bad_records_are_told(tmp_path):
+    records = '{"id": "1", "text": "velosis", "mentions": [{"start": 5, "end": 99, "type": "G"}]}\n{"text": 5}\n'
+    done = annotate_file(file(tmp_path, "n.jsonl", records), tmp_path, find_words)
+    assert [len(d.mentions) for d in done.documents] == [2]
+    assert [remark[:30] for remark in done.remarks if "Left out" in remark] == ["Left out: n.jsonl:2: document "]
+    assert str(tmp_path) not in " ".join(done.remarks)
+
+
+def test_bioc_comes_back_as_it_was(tmp_path):
+    node = {"source": "PMC", "date": "d", "key": "k", "infons": {"a": "b"}, "documents": [
+        {"id": "1", "infons": {"y": "z"}, "passages": [passage("velosis", offset=0), passage("velosis", offset=7)],
+         "relations": [{"id": "R", "infons": {}, "nodes": []}]}]}  # fmt: skip
+    done = annotate_file(file(tmp_path, "n.json", json.dumps(node)), tmp_path, find_words)
+    after = json.loads(done.path.read_text())
+    assert [len(p.pop("annotations")) for p in after["documents"][0]["passages"]] == [2, 2]
+    assert after["documents"][0]["relations"] == node["documents"][0]["relations"]
+    assert {k: v for k, v in after.items() if k != "documents"} == {k: v for k, v in node.items() if k != "documents"}
+
+
+def test_taggers_find_nothing_across_passages(models):
+    texts = ["breast", "cancer of", "mice"] * 8
+    places = [sum(map(len, texts[:n])) for n in range(len(texts) + 1)]
+    document = Document("1", "c", "".join(texts), passages=tuple(map(Passage, places[:-1], places[1:])))
+    for name in ("flat", "nested", "stock"):
+        found = Tagger(models[name]).mentions(document)
+        assert found
+        assert not [m for m in found if any(m.start < place < m.end for place in places)]
 
 
 # ---- Spaces and the command line

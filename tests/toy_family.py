@@ -5,6 +5,7 @@ A family of the package has its model and config in modeling/, which ships, and 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -88,9 +89,12 @@ class ToyForNER(OwnTypesPreTrainedModel):
         out = []
         for scores, request in zip(best["scores"], requests, strict=True):
             units, task, found = request.window.units(self.config.units), request.task, []
+            borders = request.window.unit_passages(self.config.units)
             for kind, (corpus, own, shared) in enumerate(self.names_of_types()):
                 likely = (scores[:, kind] > 0.5).tolist()
-                for inside, run in groupby(range(len(units)), likely.__getitem__):
+                for (inside, _), run in groupby(
+                    range(len(units)), lambda n, likely=likely, borders=borders: (likely[n], bisect_right(borders, n))
+                ):
                     if inside and task.corpus in (None, corpus):
                         place = [*run]
                         span = Span(units[place[0]][0], units[place[-1]][1])

@@ -214,7 +214,7 @@ def _inside_words(mentions: list[Mention], windows: list[Window]) -> dict[Mentio
     """The mentions that tags on first tokens can't express, since they start or end inside a white-space word."""
     lost = {}
     for window in windows:
-        first = [*first_tokens(window.offsets), 1]
+        first = [*first_tokens(window.offsets, window.passages), 1]
         for span, mention in align(window, [m for m in mentions if window.owns(m)]):
             if not (first[span.start] and first[span.end]):
                 lost[mention] = "token_boundary"

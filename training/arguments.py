@@ -180,6 +180,17 @@ _TRAINERS_HIDDEN = ("do_train", "do_eval", "do_predict", "remove_unused_columns"
 """Of these the program decides itself."""
 _TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
 """Options of the model and of training that have an effect on a trained model, or an error of their own."""
+_OF_FILES = {
+    "format",
+    "offset_unit",
+    "entity_type",
+    "type_infon",
+    "tag_column",
+    "policy",
+    "repeated_ids",
+    "article_ids",
+}
+"""Options that say how files of the user's own are read."""
 
 
 @dataclass
@@ -310,6 +321,10 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
         raise ArgumentError("--do_predict needs --model_name_or_path, --predict_input and --predict_output")
     for name in sorted(said & specs(PredictionOptions).keys()) if not prediction.do_predict else ():
         raise ArgumentError(f"--{name} has no effect without --do_predict")
+    data = arguments.data
+    if not (prediction.do_predict or data.train_file or data.validation_file or data.test_file):
+        for name in sorted(said & _OF_FILES):
+            raise ArgumentError(f"--{name} has no effect without a file of yours: give --train_file, or leave it out")
     checkpoint = arguments.trainer.get("resume_from_checkpoint")
     if checkpoint and not Path(checkpoint).is_dir():
         there = sorted(str(p) for p in Path(train.output_dir).glob("checkpoint-*"))

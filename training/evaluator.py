@@ -65,7 +65,7 @@ class Evaluator:
         for number, document in enumerate(documents):
             by_corpus[document.corpus].append(number)
         for corpus, numbers in by_corpus.items():
-            predicted = self.predictor([documents[n].text for n in numbers], self._tasks(corpus))
+            predicted = self.predictor([documents[n] for n in numbers], self._tasks(corpus))
             for number, mentions in zip(numbers, predicted, strict=True):
                 found[number] = mentions
         return found
@@ -110,7 +110,7 @@ class Evaluator:
 
         def ask(tasks: list[Task]) -> list[Document]:
             if (key := tuple(tasks)) not in answers:
-                found = self.predictor([d.text for d in documents], tasks)
+                found = self.predictor(documents, tasks)
                 answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
             return answers[key]
 
@@ -128,8 +128,7 @@ class Evaluator:
             report["errors"] = error_split(wanted, found, types)
         report["documents"] = len(documents)
         if full and self.tag_level:
-            texts = [d.text for d in documents]
-            report["seqeval"] = seqeval_report(texts, wanted, found, self.predictor.windower, types)
+            report["seqeval"] = seqeval_report(documents, wanted, found, self.predictor.windower, types)
         return Measured(report, gold, predicted, document_f1(wanted, found, types))
 
     def _disjoint_and_merged(self, documents, gold, types, headline: dict, ask) -> dict:

@@ -85,7 +85,7 @@ class Features:
         features, groups = [], []
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
-            for document, windows in zip(part, self.windower([d.text for d in part]), strict=True):
+            for document, windows in zip(part, self.windower(part), strict=True):
                 for task, feature in self._document(document, windows):
                     features.append(feature)
                     groups.append(task)
@@ -95,7 +95,7 @@ class Features:
         """Only counts what is representable, e.g. of evaluation documents."""
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
-            for document, windows in zip(part, self.windower([d.text for d in part]), strict=True):
+            for document, windows in zip(part, self.windower(part), strict=True):
                 self._count(document, windows)
 
     def report(self, others: list[list[Document]]) -> dict:

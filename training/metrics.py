@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from itertools import accumulate
 
+from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.windowing import Windower, align, keep_flat
 from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
@@ -177,13 +178,13 @@ def document_f1(gold: list, predicted: list, types) -> list[float]:
     return out
 
 
-def seqeval_report(texts: list[str], gold: list, predicted: list, windower: Windower, types) -> dict:
+def seqeval_report(documents: list[Document], gold: list, predicted: list, windower: Windower, types) -> dict:
     """seqeval's strict IOB2 figures over the model's own tokens.
 
     Mentions that tokens or flat tags can't express are absent from both sides here, so recall can lie above the headline's.
     """
     truth, guess = [], []
-    for windows, wanted, got in zip(windower(list(texts)), gold, predicted, strict=True):
+    for windows, wanted, got in zip(windower(documents), gold, predicted, strict=True):
         for window in windows:
             truth.append(_tags(window, [m for m in wanted if m.type in types]))
             guess.append(_tags(window, [m for m in got if m.type in types]))

@@ -94,6 +94,7 @@ __all__ = [
     "detect_format",
     "format_of_name",
     "format_to_write",
+    "formats_of",
     "open_writer",
     "parts_of",
     "read_documents",
@@ -147,7 +148,7 @@ def read_documents(
         gold: whether annotations are read; without, they are neither kept nor judged.
         skip_bad: skip records that can't be read, and what follows a break in a file, and count them (`ReadReport.bad`).
         keep_source: give `SourcedDocument`s, from which a writer of the same format restores what a `Document` has no place
-            for: BioC's sentences and relations, IOB's lines.
+            for: BioC's collection, sentences and relations, IOB's lines.
 
     Raises:
         FormatError: at once for a wrong argument, while iterating for a fault in the file.
@@ -188,6 +189,13 @@ def parts_of(folder: str | Path, format: str | None = None) -> list[tuple[Path, 
         FormatError: there is nothing to read.
     """
     return _parts(Path(folder), format, ReadReport())
+
+
+def formats_of(path: str | Path, format: str | None = None) -> set[str]:
+    """The formats of what `read_documents` reads in a file or folder."""
+    if Path(path).is_dir():
+        return {found for _, found in parts_of(path, format)}
+    return {format or detect_format(path)}
 
 
 def _parts(folder: Path, format: str | None, report: ReadReport) -> list[tuple[Path, str]]:

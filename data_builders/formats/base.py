@@ -35,10 +35,11 @@ class UnitError(FormatError):
 @dataclass(frozen=True)
 class SourcedDocument(Document):
     """A document with what its file held beside it, for a writer of the same format; `source` is the format's own, `path`
-    the file."""
+    the file, `relations` how many there are in `source`."""
 
     source: Any = field(default=None, compare=False, repr=False)
     path: str = field(default="", compare=False, repr=False)
+    relations: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Reading:
         keep_source: whether documents are `SourcedDocument`s.
         again: reads the same file once more under another `Reading`, to find its offset unit; None where it can't be.
         tally: set in such a second reading.
+        collection: what the file says around its documents, as the format has it.
     """
 
     path: str
@@ -74,6 +76,7 @@ class Reading:
     keep_source: bool = False
     again: Callable[[Reading], Iterator[Document]] | None = None
     tally: Tally | None = None
+    collection: Any = None
     _used: set = field(default_factory=set)
     _next: dict = field(default_factory=dict)
     _surveyed: list = field(default_factory=list)
@@ -281,7 +284,7 @@ class Reading:
         return free
 
     def document(
-        self, id: str, text: str, mentions: Iterable[Mention], *, line=None, source=None, **fields
+        self, id: str, text: str, mentions: Iterable[Mention], *, line=None, source=None, relations=0, **fields
     ) -> Document:
         """The finished record: mentions once each in reading order, index assigned, oddities counted."""
         if not id:
@@ -300,7 +303,9 @@ class Reading:
         fields.setdefault("annotated_types", self.annotated_types)
         self.report.documents += 1
         made = dict(id=id, corpus=corpus, text=text, index=index, **fields)
-        document = SourcedDocument(**made, source=source, path=self.path) if self.keep_source else Document(**made)
+        document = Document(**made)
+        if self.keep_source:
+            document = SourcedDocument(**made, source=source, path=self.path, relations=relations)
         return document.with_mentions(unique)
 
 
@@ -365,12 +370,13 @@ def join_identifiers(document: Document, mention: Mention, report: ReadReport) -
 
 
 def count_losses(document: Document, report: ReadReport, *kept: str) -> None:
-    """Count what the document carries and a format drops; `kept`: score, identifiers, infons, article."""
+    """Count what the document carries and a format drops; `kept`: score, identifiers, infons, article, relations."""
     losses = {
         "score": sum(m.score is not None for m in document.mentions),
         "identifiers": sum(bool(m.identifiers) for m in document.mentions),
         "infons": int(bool(document.infons)),
         "article": int(document.article != document.id),
+        "relations": document.relations if isinstance(document, SourcedDocument) else 0,
     }
     for name, count in losses.items():
         if count and name not in kept:

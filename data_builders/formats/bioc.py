@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
 from lxml import etree
@@ -33,17 +33,44 @@ _SCORE = re.compile(r"[0-9]+(\.[0-9]+)?(e-[0-9]+)?")
 
 
 @dataclass
+class BioCCollection:
+    """What a collection says before and after its documents, as the dictionary of BioC JSON."""
+
+    head: dict = field(default_factory=dict)
+    tail: dict = field(default_factory=dict)
+
+
+@dataclass
 class BioCSource:
     """A document as the dictionary of BioC JSON, offsets in code points; `kept`: whether its annotations stay."""
 
     node: dict
     kept: frozenset | None
+    collection: BioCCollection | None = None
 
 
 def read_bioc_xml(handle, reading: Reading) -> Iterator[Document]:
     """Documents of a BioC XML collection, one in memory at a time."""
+    yield from reading.records(_elements(handle, reading))
+
+
+def _elements(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
+    element = None
     found = records(handle, reading, ("document",), ("collection", "document"), "<collection>")
-    yield from reading.records(partial(_element, element, number, reading) for number, element in enumerate(found, 1))
+    for number, element in enumerate(found, 1):
+        if number == 1:
+            reading.collection = BioCCollection(_collection_of([*element.itersiblings(preceding=True)][::-1], reading))
+        yield partial(_element, element, number, reading)
+    if element is not None:
+        reading.collection.tail = _collection_of(element.itersiblings(), reading)
+
+
+def _collection_of(parts, reading: Reading) -> dict:
+    """What a collection says, in elements before or behind its documents."""
+    parts = [part for part in parts if isinstance(part.tag, str) and part.tag != "document"]
+    own = {part.tag: _characters(part, reading) for part in parts if part.tag != "infon"}
+    infons = [(part.get("key", ""), _characters(part, reading)) for part in parts if part.tag == "infon"]
+    return own | ({"infons": infons} if infons else {})
 
 
 def _element(element, number: int, reading: Reading) -> Document:
@@ -180,10 +207,20 @@ def decode_document(node: dict, reading: Reading, line: int | None, number: int)
     if reading.keep_source:
         if reading.offset_unit != CODE_POINTS:
             _convert(node, text, reading)
-        source = BioCSource(node, frozenset(mention.key for mention in mentions) if reading.gold else None)
+        source = BioCSource(
+            node, frozenset(mention.key for mention in mentions) if reading.gold else None, reading.collection
+        )
     passages = tuple(passages)
     return reading.document(
-        id, text, mentions, line=line, passages=passages, infons=infons, article=article, source=source
+        id,
+        text,
+        mentions,
+        line=line,
+        passages=passages,
+        infons=infons,
+        article=article,
+        source=source,
+        relations=relations,
     )
 
 

@@ -1,7 +1,7 @@
 """BioC XML and BioC JSON, written one document at a time, by the `bioc` package's encoders.
 
-A document that was read from BioC comes back with its passages, sentences, infons and relations as they were; only its
-annotations are the document's mentions.
+A document that was read from BioC comes back with its passages, sentences, infons and relations as they were, within the
+collection as it was; only its annotations are the document's mentions.
 """
 
 from __future__ import annotations
@@ -26,20 +26,65 @@ from lxml import etree
 from mosaic_ner.modeling.document import Document, Mention, Passage
 
 from .base import SourcedDocument, count_losses, join_identifiers, replace_characters, require, write_error
-from .bioc import ARTICLE, BETWEEN, BioCSource, pairs_of
+from .bioc import ARTICLE, BETWEEN, BioCCollection, BioCSource, pairs_of
 from .report import ReadReport
 from .streams import SURROGATES
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-XML_HEADER = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE collection SYSTEM "BioC.dtd">\n'
-    "<collection>\n<source>mosaic-ner</source>\n<date></date>\n<key></key>\n"
-)
-XML_FOOTER = "</collection>\n"
-# The date stays empty: the same documents give the same bytes.
-JSON_HEADER = '{"source": "mosaic-ner", "date": "", "key": "", "version": "1.0", "infons": {}, "documents": [\n'
-JSON_FOOTER = "\n]}\n"
+# What a collection of ours says. The date stays empty: the same documents give the same bytes.
+_OWN = BioCCollection({"source": "mosaic-ner", "date": "", "key": "", "version": "1.0", "infons": {}})
+_NEEDED = {"source": "", "date": "", "key": "", "infons": {}}
+"""Without these, other programs can't read a collection."""
+
+
+def collection_of(document: Document) -> BioCCollection | None:
+    """The collection that a document was read from, if it says anything."""
+    source = _source(document)
+    return source.collection if source is not None else None
+
+
+def bioc_xml_header(collection: BioCCollection | None, report: ReadReport) -> str:
+    """What stands before the documents; None: a collection of ours."""
+    own = dict.fromkeys(("source", "date", "key"), "") | (collection or _OWN).head
+    declared = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE collection SYSTEM "BioC.dtd">\n<collection>\n'
+    return declared + _around_xml(own, report)
+
+
+def bioc_xml_footer(collection: BioCCollection | None, report: ReadReport) -> str:
+    """What stands behind the documents."""
+    return _around_xml((collection or _OWN).tail, report) + "</collection>\n"
+
+
+def _around_xml(node: dict, report: ReadReport) -> str:
+    root = etree.Element("collection")
+    for key, value in node.items():
+        if isinstance(value, str) and key != "version" and re.fullmatch("[A-Za-z_][A-Za-z0-9_.-]*", key):
+            etree.SubElement(root, key).text = _NOT_XML.sub(" ", value)
+        elif key not in ("version", "infons"):  # BioC's version is that of the XML
+            report.add("collection_not_written", "the collection", key)
+    for key, value in pairs_of(node.get("infons")):
+        etree.SubElement(root, "infon", {"key": _NOT_XML.sub(" ", key)}).text = _NOT_XML.sub(" ", value)
+    return "".join(etree.tostring(child, encoding="unicode") + "\n" for child in root)
+
+
+def bioc_json_header(collection: BioCCollection | None, report: ReadReport) -> str:
+    """What stands before the documents; None: a collection of ours."""
+    return _around_json((collection or _OWN).head).removesuffix("}") + '"documents": [\n'
+
+
+def bioc_json_footer(collection: BioCCollection | None, report: ReadReport) -> str:
+    """What stands behind the documents, and what other programs need."""
+    own = collection or _OWN
+    missing = {key: value for key, value in _NEEDED.items() if key not in own.head}
+    return "\n]" + _around_json(missing | own.tail, ", ") + "\n"
+
+
+def _around_json(node: dict, before: str = "{") -> str:
+    """The keys as text, with what parts them from the documents' key."""
+    node = node | ({"infons": _as_object(node["infons"])} if "infons" in node else {})
+    inner = json.dumps(node, ensure_ascii=False)[1:-1]
+    return (before if inner or before == "{" else "") + inner + (", " if inner and before == "{" else "") + "}"
 
 
 def bioc_xml_record(document: Document, report: ReadReport, number: int) -> str:

@@ -32,6 +32,15 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
 }
+WRITTEN_AS = {"brat": "jsonl", "text": "jsonl", "genia_jsonl": "jsonl", "pubmed": "bioc_xml", "jats": "bioc_xml"}
+"""Those that no single file is written in → the one that takes their documents."""
+OPTIONS = {
+    "offset_unit": ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat"),
+    "entity_type": ("iob2", "jsonl", "bioc_json"),
+    "type_infon": ("bioc_xml", "bioc_json", "jsonl"),
+    "tag_column": ("iob2",),
+}
+"""Options of reading → the formats that they have an effect on; JSON files may hold BioC, or tokens and tags."""
 _HEAD = 1 << 18  # bytes of a file that are looked at
 _LINES = 50
 _PUBTATOR = re.compile(r"[^|\t\s][^|\t]{0,80}\|[ta]\|")

@@ -15,7 +15,7 @@ from mosaic_ner.modeling.document import Document, Mention, Passage
 from mosaic_ner.modeling.label_space import nearest
 
 from .base import Reading, parse_integer
-from .bioc import decode_document
+from .bioc import BioCCollection, decode_document
 from .iob2 import is_tag, tagged_spans
 from .jsontext import JsonStream, cleaned, not_utf8, parse_line
 from .streams import Undecodable, read_lines, read_text, replaced
@@ -172,6 +172,8 @@ def _line(line: str, number: int, reading: Reading) -> Document:
 def _from_stream(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
     stream, number = JsonStream(handle, reading), 0
     for number, value in enumerate(stream, 1):
+        if stream.around and (reading.collection is None or reading.collection.tail is not stream.around[1]):
+            reading.collection = BioCCollection(*stream.around)
         yield partial(_record, value, reading, None, number)
     if not number and not stream.collections:
         remedy = "give a BioC collection; one JSON object a line is the format jsonl"

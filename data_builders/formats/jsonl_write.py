@@ -6,7 +6,7 @@ import json
 
 from mosaic_ner.modeling.document import Document, Mention, Passage
 
-from .base import write_error
+from .base import count_losses, write_error
 from .jsonl import DEFAULT_CORPUS
 from .report import ReadReport
 
@@ -19,6 +19,7 @@ def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
     record = {"id": document.id, "text": document.text, "mentions": [_mention_object(m) for m in document.mentions]}
     if not document.id:
         raise write_error(document, "jsonl", "a document id", "an empty one", "give every document an id")
+    count_losses(document, report, "identifiers", "score", "infons", "article")
     if document.corpus != DEFAULT_CORPUS:
         record["corpus"] = document.corpus
     if document.annotated_types:

@@ -87,7 +87,7 @@ def cleaned(value, reading: Reading, line: int | None):
 class JsonStream:
     """The records of a JSON file: its value, the elements of its array, or those of the arrays named in `STREAMED`.
 
-    `collections` says whether such an array was met.
+    `collections` says whether such an array was met, `around` what is before and after the `documents` of one.
 
     Raises:
         FormatError: where the file breaks, after the records before.
@@ -97,7 +97,7 @@ class JsonStream:
         self._handle, self._reading = without_surrogates(handle, reading), reading
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         self._text, self._at, self._ended, self._lines, self._nested = "", 0, False, 1, False
-        self.collections = False
+        self.collections, self.around = False, None
         if self._handle.peek(len(BOM)).startswith(BOM):
             self._handle.read(len(BOM))
             reading.note("bom")
@@ -195,7 +195,7 @@ class JsonStream:
     def _object(self, depth: int) -> Generator[Any, None, dict | None]:
         """Yields the records of the collections in the next object; returns the object, None where it held some."""
         self._expect("{")
-        node, streamed, broken = {}, False, False
+        node, streamed, broken, after = {}, False, False, None
         if self._peek() == "}":
             self._at += 1
             return node
@@ -209,6 +209,8 @@ class JsonStream:
             if first == "[" and key in STREAMED and wrapper and (depth < 2 or key != "data"):
                 self.collections |= not self._nested
                 streamed = True
+                if key == "documents":
+                    self.around = dict(node), (after := {})
                 yield from self._elements(depth + 1)
             elif first == "{" and wrapper and key not in ("infons", "mentions"):
                 self._nested, outer = True, self._nested
@@ -219,11 +221,11 @@ class JsonStream:
                     if inner is not None:
                         yield inner
                 else:
-                    node[str(key)] = inner
+                    (node if after is None else after)[str(key)] = inner
             else:
                 value = self._value()
                 broken |= not_utf8(value)
-                node[str(key)] = value
+                (node if after is None else after)[str(key)] = value
             if self._expect(",}") == "}":
                 break
         return None if streamed else _NotUtf8(node) if broken else node

@@ -52,6 +52,8 @@ CAUSES = {
     "nested_not_written": ("mention", "the mention overlaps a longer or earlier one, which IOB2 cannot express"),
     "blank_mention_not_written": ("mention", "the mention covers only white space, which IOB2 cannot express"),
     "mention_trimmed": ("mention", "the mention starts or ends with white space, which IOB2 cannot express"),
+    "relations_not_written": ("", "the format has no place for relations between mentions"),
+    "collection_not_written": ("", "the format has no place for what a collection says beside its documents"),
     "infons_not_written": ("document", "the format has no place for the document's infons"),
     "article_not_written": ("document", "the format has no place for an article id that differs from the document's"),
     "passages_not_written": ("document", "the format cannot express these passages"),
@@ -80,6 +82,7 @@ class FormatError(UserError):
 
     def __init__(self, path, expected: str, got: str, remedy: str, *, line: int | None = None, document=None):
         self.path, self.line, self.document, self.expected, self.got = str(path), line, document, expected, got
+        self.remedy = remedy
         where = f"{path}:{line}" if line is not None else str(path)
         if document is not None:
             where += f": document {document!r}"

@@ -11,11 +11,19 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mosaic_ner.modeling.document import Document
 
-from .bioc_write import JSON_FOOTER, JSON_HEADER, XML_FOOTER, XML_HEADER, bioc_json_record, bioc_xml_record
+from .bioc_write import (
+    bioc_json_footer,
+    bioc_json_header,
+    bioc_json_record,
+    bioc_xml_footer,
+    bioc_xml_header,
+    bioc_xml_record,
+    collection_of,
+)
 from .brat_write import BratWriter
 from .detect import FORMATS, choice, format_of_name, unknown_ending
 from .iob2_write import iob2_record
@@ -28,17 +36,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Codec:
-    """How a single-file format is written; `record(document, report, number of documents before it)`."""
+    """How a single-file format is written; `record(document, report, number of documents before it)`; `header` and `footer`:
+    the collection that the documents come from, None for another, and the report."""
 
     record: Callable[[Document, ReadReport, int], str]
-    header: str = ""
-    footer: str = ""
+    header: Callable[[Any, ReadReport], str] | None = None
+    footer: Callable[[Any, ReadReport], str] | None = None
 
 
 _CODECS = {
     "pubtator": _Codec(pubtator_record),
-    "bioc_xml": _Codec(bioc_xml_record, XML_HEADER, XML_FOOTER),
-    "bioc_json": _Codec(bioc_json_record, JSON_HEADER, JSON_FOOTER),
+    "bioc_xml": _Codec(bioc_xml_record, bioc_xml_header, bioc_xml_footer),
+    "bioc_json": _Codec(bioc_json_record, bioc_json_header, bioc_json_footer),
     "jsonl": _Codec(jsonl_record),
     "iob2": _Codec(iob2_record),
 }
@@ -47,9 +56,9 @@ _CODECS = {
 class DocumentWriter:
     """Writes documents to a binary (or text) handle, one at a time, and can go on where an earlier run stopped.
 
-    The header is written when `documents_written` is 0, and only then. To resume, cut the file at a `position` that was
-    noted after `write`, and pass the number of documents written until then; the bytes equal an uninterrupted write.
-    `report` counts what the format could not hold.
+    The header is written before the first document, or at the end of a file without any. To resume, cut the file at a
+    `position` that was noted after `write`, and pass the number of documents written until then; the bytes equal an
+    uninterrupted write. `report` counts what the format could not hold.
 
     Args:
         handle: open for writing, at the place to go on; not closed unless `owned`.
@@ -66,6 +75,7 @@ class DocumentWriter:
         self._handle, self._owned, self._is_text = handle, owned, isinstance(handle, io.TextIOBase)
         self.format, self.documents_written, self.report = format, documents_written, ReadReport()
         self._header_done, self._closed = documents_written > 0, False
+        self._collection = self._latest = None
 
     @property
     def position(self) -> int:
@@ -76,15 +86,21 @@ class DocumentWriter:
     def _put(self, text: str) -> None:
         self._handle.write(text if self._is_text else text.encode("utf-8"))
 
-    def header_is_there(self) -> None:
-        """The file that is continued has its header already, but no document."""
-        self._header_done = True
+    def remember(self, document: Document) -> None:
+        """Note the collection of a document that is written, or was, before an interruption: that of the first is written;
+        of another, or where the format has no place for any, what it says is counted as lost."""
+        found = collection_of(document)
+        if found is None or found is self._latest:
+            return
+        self._latest, self._collection = found, self._collection or found
+        lost = found != self._collection if self._codec.header else any(found.head.values())
+        if lost:
+            self.report.add("collection_not_written", document.name, ", ".join(found.head))
 
-    def header(self) -> None:
-        """Write the header unless it is there."""
-        if not self._header_done:
-            self._put(self._codec.header)
-            self._header_done = True
+    def _header(self) -> None:
+        if not self._header_done and self._codec.header:
+            self._put(self._codec.header(self._collection, self.report))
+        self._header_done = True
 
     def write(self, document: Document) -> None:
         """Append a document.
@@ -93,7 +109,8 @@ class DocumentWriter:
             FormatError: the format cannot hold it; nothing of it is written.
         """
         record = self._codec.record(document, self.report, self.documents_written)
-        self.header()
+        self.remember(document)
+        self._header()
         self._put(record)
         self.documents_written += 1
         self.report.documents += 1
@@ -105,8 +122,9 @@ class DocumentWriter:
 
     def footer(self) -> None:
         """Write what closes the file; nothing can be appended afterwards."""
-        self.header()
-        self._put(self._codec.footer)
+        self._header()
+        if self._codec.footer:
+            self._put(self._codec.footer(self._collection, self.report))
         self.flush()
 
     def close(self, *, complete: bool = True) -> None:

@@ -34,6 +34,7 @@ from mosaic_ner.hub.space import highlight
 from mosaic_ner.hub.space.build import build_space
 from mosaic_ner.hub.space.files import annotate_file
 from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
+from mosaic_ner.modeling.document import replace_halves
 from mosaic_ner.modeling.label_space import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +71,7 @@ class Limits:
     def check_text(self, text: str | None) -> str:
         """
         Raises:
-            SpaceError: no text, too long a text, or one that isn't Unicode.
+            SpaceError: no text, or too long a text.
         """
         text = text or ""
         if not text.strip():
@@ -79,13 +80,7 @@ class Limits:
             raise SpaceError(
                 f"The text has {len(text):,} characters; at most {self.characters:,} fit here. Shorten it, or give a file."
             )
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise SpaceError(
-                f"The text has half a character (a lone surrogate) at {error.start}. Remove it."
-            ) from error
-        return text
+        return replace_halves(text, "a text of the page")
 
 
 # ---- what the buttons do: plain functions, from settings to HTML
@@ -126,13 +121,12 @@ class Actions:
         Args:
             file: the uploaded file. folder: gets the annotated one.
         """
-        content = self._read(file)
+        path = self._checked(file)
         tagger = self.taggers.get(model)
         done = annotate_file(
-            content,
-            Path(file).name,
+            path,
             folder,
-            lambda text: tagger.mentions(text, guideline, threshold),
+            lambda document: tagger.mentions(document, guideline, threshold),
             progress or (lambda done, total: None),
         )
         found = [m for d in done.documents for m in d.mentions]
@@ -147,14 +141,12 @@ class Actions:
             parts.append(highlight.note(f"The first document is not shown: it has {len(first.text):,} characters."))
         return f'<section class="mn-result">{"".join(parts)}</section>', done.path
 
-    def _read(self, file: str | None) -> bytes:
+    def _checked(self, file: str | None) -> Path:
         if file is None:
-            raise SpaceError("There is no file. Choose a PubTator, BioC XML or BioC JSON file.")
+            raise SpaceError("There is no file. Choose one: PubTator, BioC, JSON lines, IOB or plain text.")
         path = Path(file)
         try:
-            size, content = path.stat().st_size, b""
-            if size <= self.limits.bytes:
-                content = path.read_bytes()
+            size = path.stat().st_size
         except FileNotFoundError as error:
             raise SpaceError("The file has been removed in the meantime. Choose it again.") from error
         if size > self.limits.bytes:
@@ -162,7 +154,7 @@ class Actions:
                 f"{path.name} has {size / 1e6:.1f} MB; at most {self.limits.megabytes:g} MB fit here. Split it, or use "
                 "mosaic-ner --do_predict on a computer of your own."
             )
-        return content
+        return path
 
 
 def on_page(action: Callable[..., str]) -> Callable[..., str]:
@@ -218,7 +210,7 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
         with gr.Tab("File", id="file"), gr.Row():
             with gr.Column(scale=5, min_width=320):
                 settings = _settings(actions, page, one)
-                label = f"PubTator, BioC XML or BioC JSON, at most {limits.megabytes:g} MB"
+                label = f"PubTator, BioC, JSON lines, IOB or plain text, at most {limits.megabytes:g} MB"
                 file = gr.File(label=label, elem_id="upload", height=140)
                 annotate = gr.Button("Annotate", variant="primary", elem_id="annotate")
                 gr.HTML(

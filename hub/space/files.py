@@ -1,34 +1,25 @@
-"""A visitor's file in, the same file annotated out: PubTator, BioC XML, BioC JSON."""
+"""A visitor's file in, the same file annotated out: of any format that `mosaic-ner --do_predict` reads, read as it reads."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import CAUSES, ReadReport, read_documents, write_documents
+from mosaic_ner.data_builders.formats import (
+    CAUSES,
+    FORMATS,
+    FormatError,
+    ReadReport,
+    detect_format,
+    format_of_name,
+    read_documents,
+    write_documents,
+)
+from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, stem_of
+from mosaic_ner.data_builders.formats.streams import is_packed
 from mosaic_ner.hub.space.taggers import SpaceError
 from mosaic_ner.modeling.document import Document, Mention
-
-ENDINGS = {
-    ".bioc.xml": "bioc_xml",
-    ".bioc.json": "bioc_json",
-    ".pubtator.txt": "pubtator",
-    ".xml": "bioc_xml",
-    ".json": "bioc_json",
-    ".pubtator": "pubtator",
-    ".txt": "pubtator",
-}
-"""Endings of files, the longer before the shorter, and their formats; the page takes no plain text as a file."""
-
-
-class _Upload(io.BytesIO):
-    """A file in memory, under the name that its owner gave it: messages show that one, not a temporary one."""
-
-    def __init__(self, content: bytes, name: str):
-        super().__init__(content)
-        self.name = name
 
 
 @dataclass(frozen=True)
@@ -47,50 +38,56 @@ class Annotated:
 
 
 def annotate_file(
-    content: bytes,
-    name: str,
+    source: Path,
     folder: Path,
-    find: Callable[[str], list[Mention]],
+    find: Callable[[Document], list[Mention]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Annotated:
     """Replaces the mentions of a file by those that are found; ids, passages and texts stay.
 
-    Known faults of published files (see the policy "lenient" of the formats) don't stop it: the remarks count them.
+    Its content tells the format, or else its ending; its own annotations are not read. Records that can't be read are left
+    out; the remarks count them, and whatever else is not as it should be (see the policy "lenient" of the formats).
 
     Args:
-        content: the file. name: its name, whose ending tells the format.
-        folder: gets the annotated file.
-        find: text → mentions.
+        source: the file; messages show its name alone.
+        folder: gets the annotated file: in the same format, or another for one that can't be written.
+        find: document → mentions.
         progress: told the number of documents done and the number of all.
     Raises:
-        SpaceError: an unknown ending, or no document.
-        FormatError: the file doesn't follow its format.
+        SpaceError: a packed file, or no document.
+        FormatError: the file is of no known format, or nothing of it can be read.
     """
-    ending = next((e for e in ENDINGS if name.lower().endswith(e)), None)
-    if ending is None:
-        raise SpaceError(
-            f"{name}: expected a PubTator file (.pubtator, .txt), BioC XML (.xml) or BioC JSON (.json), uncompressed. "
-            "Rename or convert it."
+    if is_packed(source):
+        raise SpaceError(f"{source.name}: expected an uncompressed file. Unpack it.")
+    report = ReadReport()
+    try:
+        format = detect_format(source)
+        read = read_documents(
+            source, format, policy="lenient", report=report, gold=False, skip_bad=True, keep_source=True
         )
-    format, report = ENDINGS[ending], ReadReport()
-    documents = list(read_documents(_Upload(content, name), format, policy="lenient", report=report))
+        documents = list(read)
+    except FormatError as error:
+        place = {"line": error.line, "document": error.document}
+        raise FormatError(source.name, error.expected, error.got, error.remedy, **place) from error
     if not documents:
-        raise SpaceError(f"{name}: expected at least one document, got none. Check that it is the right file.")
+        raise SpaceError(f"{source.name}: expected at least one document, got none. Check that it is the right file.")
     annotated = []
     for number, document in enumerate(documents):
         progress(number, len(documents))
-        annotated.append(document.with_mentions(find(document.text)))
-    path = folder / annotated_name(name, ending)
-    written = write_documents(annotated, path, format)
-    remarks = []
-    if replaced := sum(len(d.mentions) for d in documents):
-        remarks.append(f"The file's own mentions ({replaced:,}) are replaced by the model's.")
+        annotated.append(document.with_mentions(find(document)))
+    written_format = WRITTEN_AS.get(format, format)
+    path = folder / annotated_name(source.name, written_format)
+    written = write_documents(annotated, path, written_format)
+    remarks = [f"Left out: {line.replace(str(source), source.name)}" for line in report.bad]
     for verb, counted in (("reading", report), ("writing", written)):
         remarks += [f"In {verb}: {n:,} × {CAUSES[c][1]}." for c, n in counted.counts.most_common() if c in CAUSES]
     return Annotated(path, annotated, remarks)
 
 
-def annotated_name(name: str, ending: str) -> str:
-    """`notes.bioc.xml` → `notes.annotated.bioc.xml`; a .txt of PubTator is called so."""
-    stem, own = name[: -len(ending)], name[-len(ending) :]
-    return f"{stem or 'file'}.annotated{'.pubtator.txt' if ending == '.txt' else own}"
+def annotated_name(name: str, format: str) -> str:
+    """`notes.bioc.xml` → `notes.annotated.bioc.xml`; a .txt of PubTator is called .pubtator.txt."""
+    stem, endings = stem_of(Path(name)), FORMATS[format][0]
+    own = name[len(stem) :]
+    if format_of_name(name) != format:
+        own = next((ending for ending in endings if own and ending.endswith(own.lower())), endings[0])
+    return f"{stem}.annotated{own}"

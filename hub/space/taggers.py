@@ -6,13 +6,14 @@ import logging
 import os
 import re
 import threading
+from itertools import pairwise
 from pathlib import Path
 from textwrap import shorten
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from mosaic_ner.hub.stride import stride_for
-from mosaic_ner.modeling.document import Mention
+from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import UserError
 from transformers import TokenClassificationPipeline, pipeline
 
@@ -83,10 +84,13 @@ class Tagger:
             "ignore_labels": [label for label in labels if label not in tagged],  # it would report any but "O"
         }
 
-    def mentions(self, text: str, guideline: str = UNKNOWN_ORIGIN, threshold: float = 0.0) -> list[Mention]:
+    def mentions(
+        self, document: str | Document, guideline: str = UNKNOWN_ORIGIN, threshold: float = 0.0
+    ) -> list[Mention]:
         """The mentions of a text of any length, in reading order.
 
         Args:
+            document: a text, or a document, whose passages no mention crosses.
             guideline: the value of one of `guidelines`.
             threshold: the least score, 0..1.
         Raises:
@@ -95,19 +99,32 @@ class Tagger:
         known = [value for _, value in self.guidelines]
         if guideline not in known:
             raise SpaceError(f"The model {self.label} has no guideline {guideline!r}. Choose one from the list.")
+        document = Document("", "", document) if isinstance(document, str) else document
+        text = document.text
         if not text.strip():
             return []
         with self._lock:
             if self.is_stock:
-                rows = [row for row in self._pipeline(text, **self._stock) if row["score"] >= threshold]
+                rows = [row for row in self._stock_rows(document) if row["score"] >= threshold]
                 # Tokens of nothing but white space, which byte-level tokenizers have.
                 rows = [row for row in rows if text[row["start"] : row["end"]].strip()]
             else:
                 how = {"corpus": guideline.removeprefix(CORPUS)} if guideline.startswith(CORPUS) else {}
                 how |= {"tasks": [guideline.removeprefix(TASK)]} if guideline.startswith(TASK) else {}
-                rows = self._pipeline(text, threshold=threshold, **how)
+                passages = [[passage.start, passage.end] for passage in document.passages]
+                rows = self._pipeline({"text": text, "passages": passages}, threshold=threshold, **how)
         return [
             Mention(int(row["start"]), int(row["end"]), row["entity_group"], score=float(row["score"])) for row in rows
+        ]
+
+    def _stock_rows(self, document: Document) -> list[dict]:
+        """What the stock pipeline finds, passage by passage."""
+        text = document.text
+        return [
+            row | {"start": start + row["start"], "end": start + row["end"]}
+            for start, end in pairwise([0, *document.borders, len(text)])
+            if text[start:end].strip()
+            for row in self._pipeline(text[start:end], **self._stock)
         ]
 
     @property
