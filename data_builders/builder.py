@@ -292,7 +292,7 @@ def document_to_example(document: Document) -> dict:
             {"start": m.start, "end": m.end, "type": m.type, "identifiers": list(m.identifiers)}
             for m in document.mentions
         ],
-        "annotated_types": sorted(document.annotated_types),
+        "annotated_types": None if document.annotated_types is None else sorted(document.annotated_types),
         "infons": _pairs(document.infons),
     }
 
@@ -304,7 +304,7 @@ def example_to_document(row: dict) -> Document:
         corpus=row["corpus"],
         text=row["text"],
         mentions=tuple(Mention(m["start"], m["end"], m["type"], tuple(m["identifiers"])) for m in row["mentions"]),
-        annotated_types=frozenset(row["annotated_types"]),
+        annotated_types=None if row["annotated_types"] is None else frozenset(row["annotated_types"]),
         index=row["index"],
         article=row["article"],
         passages=tuple(Passage(p["start"], p["end"], p["kind"], _tuples(p["infons"])) for p in row["passages"]),

@@ -151,7 +151,7 @@ class DataOptions(Options):
     tag_column: int | None = option(None, "the column of the tag in IOB files, from 1; default: the last", least=2)
     corpus_name: str = option("user", "name of the corpus in your own files")
     corpus_types: list[str] | None = option(
-        None, "types your files annotate exhaustively; default: those found in the training file"
+        None, "types your files annotate exhaustively; default: those found or declared in the files"
     )
     extra_mapping: str | None = option(
         None, "a mapping table for your own types; without it each type is shared under its own name"

@@ -51,7 +51,8 @@ class Options(BaseOptions):
 
 
 class Features(UnitFeatures):
-    """Gold actions of the transition system, under the corpus's own types; every other action is the corpus's negative."""
+    """Gold actions of the transition system, under the corpus's own types; of the types that the document declares, every other
+    action is wrong."""
 
     def __init__(self, model, windower, space: LabelSpace):
         super().__init__(model, windower, space)
@@ -67,9 +68,9 @@ class Features(UnitFeatures):
         document = without_repeats(document)
         lost = self._lost(document, windows)
         usable = [m for m in document.mentions if m not in lost]
-        task = self.model.config.task(document.corpus)
+        task, mask = self.model.config.task(document.corpus), self._type_mask(document)
         for window in windows:
-            feature = self.model.features(window, task)
+            feature = self.model.features(window, task) | {"type_mask": mask}
             yield document.corpus, feature | self._actions(document.corpus, window, usable, list(lost))
 
     def _actions(self, corpus: str, window: Window, usable: list[Mention], lost: list[Mention]) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
     count_losses(document, report, "identifiers", "score", "infons", "article")
     if document.corpus != DEFAULT_CORPUS:
         record["corpus"] = document.corpus
-    if document.annotated_types:
+    if document.annotated_types is not None:
         record["annotated_types"] = sorted(document.annotated_types)
     if document.index:
         record["index"] = document.index
