@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "jats": ((".nxml", ".jats.xml", ".xml"), "JATS full texts (reading only)"),
     "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
+    "scai": ((), "Fraunhofer SCAI's IOB with offsets, in Latin-1 (reading only; never guessed from the name)"),
 }
 _HEAD = 1 << 18  # bytes of a file that are looked at
 _LINES = 50
