@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mosaic_ner.data_builders.console import one_message, quiet_requests
-from mosaic_ner.training.arguments import Arguments, parse
+from mosaic_ner.training.arguments import Arguments, as_argv, parse
 from mosaic_ner.training.commands import COMMANDS
 
 logger = logging.getLogger("run_ner")
@@ -78,7 +78,7 @@ def train(arguments: Arguments, args) -> None:
     begin = time.perf_counter()
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
-    completion = complete_run(data, arguments, args, run)
+    completion = complete_run(data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)])))
     set_seed(args.seed)
     training = TrainingData(data.space, data.train, args.seed)
     bundle = build(arguments.model, arguments.own, training)

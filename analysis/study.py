@@ -1,10 +1,10 @@
 """Runs the cells of a study and writes its tables and plots. A cell is a setting with a seed; what is there, with the same
 settings and the same code, isn't run again, and an interrupted cell goes on.
 
-mosaic-ner study recipes/studies/comparison.yaml --results studies/comparison --runs outputs/comparison --data_dir D
-mosaic-ner study recipes/studies/comparison.yaml --results studies/comparison
+mosaic-ner study comparison --results results/comparison --runs outputs/comparison --data_dir D
+mosaic-ner study comparison --results results/comparison
 
-The second only writes the tables. Further options go to every run; recipes/README.md shows the form of a study's file.
+The second only writes the tables. Further options go to every run; analysis/studies has the package's studies.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from mosaic_ner.training.results import DOCUMENT_F1, RESULTS, Results, without_l
 from .compare import compare
 from .markdown import percent
 
+STUDIES = Path(__file__).with_name("studies")
+"""The studies that come with the package; they can be named without this folder and without their ending."""
 CELL = "cell.json"
 CODE = ("modeling", "data_builders", "prediction", "training")
 """The rooms whose sources decide what a run learns."""
@@ -73,7 +75,8 @@ class Study:
         Raises:
             StudyError: a key that isn't known, a cell without recipe, a table of cells that there aren't.
         """
-        content = read_recipe(name, "study")
+        known = STUDIES / f"{name}.yaml"
+        content = read_recipe(str(known if known.is_file() else name), "study")
         keys = ("cells", "seeds", "common", "tables")
         for key in content:
             if key not in keys:

@@ -8,20 +8,21 @@ from pathlib import Path
 import helpers_run
 import pytest
 import torch
+from helpers_sruner import calm
 from hypothesis import given
 from hypothesis import strategies as st
-from mosaic_ner.data_builders.formats import read_documents
+from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.modeling.transitions import reduction, transition
 from mosaic_ner.training.completion import (
-    CompletionOptions,
     added_names,
     average,
     choose_thresholds,
     complete_corpus,
-    declared,
 )
+from mosaic_ner.training.completion_options import CompletionOptions
 from safetensors.torch import load_file
 
 TYPES = ["Gene", "Disease", "Chemical"]
@@ -112,7 +113,6 @@ def test_thresholds_chosen_on_validation_have_the_best_f1():
     )
     assert chosen["Gene"] == 0.4
     assert chosen["X"] == 0.7
-    assert declared(other, SPACE) == {"Gene"}
 
 
 @pytest.mark.parametrize("value", ["many", "1.2", '{"Gene": "x"}', "true", "[1]"])
@@ -123,6 +123,76 @@ def test_a_threshold_that_is_none_is_refused(value):
 
 def test_options_without_teachers_are_refused(capsys):
     assert "without --complete_with" in helpers_run.fails(capsys, "quickstart", "--complete_mask_from", "0.2")
+
+
+# ---- what is unclear teaches nothing
+
+TEACHING = "BRCA1 causes velosis in mice, as was seen in glioma before."
+FAMILIES = [
+    pytest.param({"family": "aioner"}, id="aioner"),
+    pytest.param({"family": "aioner", "classifier": "softmax"}, id="aioner-softmax"),
+    pytest.param({"family": "span_cvae", "alpha": 0.0}, id="span_cvae"),
+    pytest.param(
+        {"family": "joint_ib", "latent_size": 8, "hidden_size": 8, "decoder_size": 8, "deterministic": True},
+        id="joint_ib",
+    ),
+    pytest.param({"family": "sruner", "context": 6}, id="sruner"),
+]
+
+
+def loss_gradient(bundle, document):
+    """(1, places, …) float64: that of the loss by the scores, 0 where a score isn't in the loss."""
+    (feature,) = bundle.features.build([document]).features
+    bundle.model.double().zero_grad()
+    output = bundle.model(**bundle.collator([feature]))
+    output.logits.retain_grad()
+    output.loss.backward()
+    return feature, output.logits.grad
+
+
+@pytest.mark.parametrize("options", FAMILIES)
+def test_scores_of_what_is_unclear_get_exactly_no_gradient(build_bundle, options):
+    start = TEACHING.index("glioma")
+    gold = (Mention(0, 5, "Gene"), Mention(13, 20, "Disease"))
+    clear = Document("1", "user", TEACHING, gold)
+    unclear = Document("1", "user", TEACHING, gold, unclear=(Mention(start, start + 6, "Disease"),))
+    space = LabelSpace({"user": {"Gene": "Gene", "Disease": "Disease"}})
+    bundle = build_bundle(space, lively=True, documents=[clear], dropout=0.0, **options)
+    calm(bundle.model) if options["family"] == "sruner" else bundle.model.eval()
+    _, plain = loss_gradient(bundle, clear)
+    feature, masked = loss_gradient(bundle, unclear)
+    (window,) = bundle.features.windower([TEACHING])[0]
+    tokens = [i for i, (a, b) in enumerate(window.offsets) if a < start + 6 and start < b]
+    units = window.units(bundle.model.config.units) if options["family"] != "aioner" else []
+    if options["family"] == "aioner":
+        where = (0, torch.tensor(tokens) + len(bundle.model.default_task().prefix_ids))
+        rest = [i for i in range(plain.shape[1]) if i not in where[1].tolist()]
+        untouched = plain[0, rest].any(), masked[0, rest].any()
+    elif options["family"] == "sruner":  # test_sruner_loss.py shows that unclear actions have no share of the loss
+        (unit,) = [i for i, (a, _) in enumerate(units) if a == tokens[0]]
+        number = bundle.features.numbers["user", "Disease"]
+        open_actions = {(place, act(number)) for place in (unit, unit + 1) for act in (transition, reduction)}
+        assert set(zip(feature["unclear_places"], feature["unclear_actions"], strict=True)) == open_actions
+        return
+    else:
+        (unit,) = [i for i, (a, _) in enumerate(units) if a == tokens[0]]
+        widest = bundle.model.config.max_span_width
+        cells = [(f, w) for f in range(unit + 1) for w in range(widest) if unit <= f + w < len(units)]
+        where = (0, [f for f, _ in cells], [w for _, w in cells])
+        untouched = plain.any(), masked.any()
+    assert all(untouched)
+    assert plain[where].any()
+    assert not masked[where].any()
+
+
+def test_unclear_mentions_survive_json_lines(tmp_path):
+    document = Document(
+        "1", "user", TEACHING, (Mention(0, 5, "Gene"),), unclear=(Mention(13, 20, "Disease", score=0.4),)
+    )
+    write_documents([document], tmp_path / "d.jsonl")
+    assert list(read_documents(tmp_path / "d.jsonl")) == [document]
+    (bare,) = read_documents(tmp_path / "d.jsonl", gold=False)
+    assert bare.unclear == ()
 
 
 # ---- whole runs
@@ -173,7 +243,8 @@ def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_pat
     assert sum(len(d.unclear) for d in made) == sum(n["masked"] for t, n in labels.items() if n["added"])
     # What is measured is the user's guideline, as without a teacher.
     assert found["test"]["user"]["per_type"].keys() == plain["test"]["user"]["per_type"].keys() == {"Gene"}
-    assert found["data"]["test"] == plain["data"]["test"]
+    size = plain["data"]["test"]["user"]
+    assert found["data"]["test"]["user"] == size | {"declared": {"Gene": size["documents"]}}
     gold = "predictions/user.gold.PubTator"
     assert (tmp_path / "out" / gold).read_bytes() == (tmp_path / "plain" / gold).read_bytes()
     assert found["settings"]["complete_with"] == ["teacher.yaml"]

@@ -233,21 +233,22 @@ class Features(BaseFeatures):
 
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
         usable, lost = self._usable(document, windows, self._tasks(document))
+        lost += shared_mentions(document.with_mentions(document.unclear), self.space)
         for window in windows:
             for task, mentions in usable.items():
                 feature = self.model.features(window, task)
                 feature["labels"] = self._labels(window, task, mentions, lost, feature["chain_mask"])
                 if self.model.config.restrict_labels:
                     feature["type_mask"] = [int(label in task.labels) for label in range(self.model.config.num_labels)]
-                yield task.name, feature
+                yield task.name if len(self.model.config.tasks) > 1 else document.corpus, feature
 
     def _labels(self, window: Window, task: Task, mentions: list[Mention], lost: list[Mention], chain: list[int]):
         names = [self.model.config.id2label[i] for i in task.labels]
         ids = {split_label(n) if n[0] in "BI" else "O": self.label_ids[n] for n in names}
         tags = [ids["O"]] * len(window.input_ids)
         # A mention that this window sees in part, or whose borders fall inside tokens, is neither an entity nor outside
-        # here, nor is what a mention that lost to a longer one has beyond it: these tokens are left out of the loss rather
-        # than taught as negatives.
+        # here, nor is what a mention that lost to a longer one has beyond it, nor a mention that may or may not be there:
+        # these tokens are left out of the loss rather than taught as negatives.
         for mention in [*mentions, *(m for m in lost if m.type in task.types)]:
             _fill(tags, window, mention, IGNORE)
         for span, mention in align(window, mentions):

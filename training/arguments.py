@@ -20,7 +20,7 @@ from mosaic_ner.modeling.label_space import nearest
 from mosaic_ner.prediction.options import PredictionOptions
 
 from . import families
-from .completion import CompletionOptions
+from .completion_options import CompletionOptions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 """The recipes that come with the package; they can be named without this folder and without their ending."""

@@ -1,7 +1,6 @@
 """Completed labels: teachers answer for the types that a training corpus leaves out, so that every document teaches every type.
 
 The answers come under the bridge corpus's guideline. Gold mentions stay as they are, and evaluation documents are left alone.
-What needs torch is imported where it is used, so that --help is quick.
 """
 
 from __future__ import annotations
@@ -15,87 +14,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mosaic_ner.data_builders.options import ArgumentError, Options, option, specs
+from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.label_space import LabelSpace, nearest
+from mosaic_ner.modeling.label_space import LabelSpace
+
+from .completion_options import DEFAULT_THRESHOLD, VALIDATION, CompletionOptions
 
 if TYPE_CHECKING:
     from mosaic_ner.data_builders.run_data import RunData
 
-    from .arguments import Arguments
-
 logger = logging.getLogger(__name__)
 
-VALIDATION = "validation"
 STEPS = tuple(step / 20 for step in range(2, 20))
 """The thresholds that are tried on validation documents."""
-_DEFAULT_THRESHOLD = 0.7
 
 
-@dataclass
-class CompletionOptions(Options):
-    """Completed labels."""
-
-    complete_with: list[str] | None = option(
-        None,
-        "teachers, whose answers become labels of the types that a training corpus leaves out: trained models, or recipes "
-        "(*.yaml), which are trained first",
-        fixed=True,
-    )
-    complete_threshold: str = option(
-        str(_DEFAULT_THRESHOLD),
-        "least score of an answer that becomes a label: a number, JSON type → number, or validation (per type the one with "
-        "the best F1 there)",
-        fixed=True,
-    )
-    complete_mask_from: float | None = option(
-        None,
-        "answers with a score from here to the threshold are left out of the loss; default: they count as absent",
-        least=0,
-        most=1,
-        fixed=True,
-    )
-
-    def check(self) -> None:
-        super().check()
-        if not self.complete_with:
-            for name in ("complete_threshold", "complete_mask_from"):
-                if getattr(self, name) != specs(CompletionOptions)[name].default:
-                    raise ArgumentError(f"--{name} has no effect without --complete_with")
-        self.thresholds([])
-
-    def thresholds(self, types: Iterable[str]) -> dict[str, float] | None:
-        """Type → least score of a label; None: they are chosen on validation documents.
-
-        Raises:
-            ArgumentError: neither a number nor a JSON object of known types and numbers.
-        """
-        if self.complete_threshold == VALIDATION:
-            return None
-        types = list(types)
-        try:
-            value = json.loads(self.complete_threshold)
-        except ValueError:
-            value = None
-        given = value if isinstance(value, dict) else dict.fromkeys(types, value)
-        for name, number in [*given.items(), ("", value if not isinstance(value, dict) else 0)]:
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= 1:
-                raise ArgumentError(
-                    f"--complete_threshold is {self.complete_threshold!r}; expected a number from 0 to 1, JSON such as "
-                    f'{{"Gene": 0.6}}, or {VALIDATION}'
-                )
-            if types and name and name not in types:
-                raise ArgumentError(f"--complete_threshold: the teachers answer no {name!r}{nearest(name, types)}")
-        return {name: float(given.get(name, _DEFAULT_THRESHOLD)) for name in types}
-
-
-def complete_run(data: RunData, arguments: Arguments, args, run: Callable[[Arguments], int]) -> dict | None:
+def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], None]) -> dict | None:
     """Completes a run's training documents, if it has teachers, and writes them to `completed/` of the output folder.
 
     Args:
         data: changed.
-        arguments: of the run. args: what the Trainer is told.
-        run: trains a teacher.
+        arguments: the run's `Arguments`. args: what the Trainer is told.
+        train: trains a recipe, some of whose options are given.
     Returns:
         What results.json says of it.
     """
@@ -103,7 +43,7 @@ def complete_run(data: RunData, arguments: Arguments, args, run: Callable[[Argum
 
     if not arguments.completion.complete_with:
         return None
-    teachers = train_teachers(arguments, run)
+    teachers = train_teachers(arguments, train)
     size, cache = args.per_device_eval_batch_size, arguments.data.cache_dir
     done = complete(data, arguments.completion, teachers, size, args.device, cache)
     if args.should_save:
@@ -114,17 +54,16 @@ def complete_run(data: RunData, arguments: Arguments, args, run: Callable[[Argum
     return done.to_dict()
 
 
-def train_teachers(arguments: Arguments, run: Callable[[Arguments], int]) -> list[str]:
+def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
     """The teachers as folders or Hub ids, those that are recipes being trained into `teachers/` of the output folder.
 
     A teacher that is there already stays; one that was interrupted goes on. It gets this run's seed, encoder, files and
     evaluation corpora, so that no document that the run is measured on teaches it.
 
     Args:
-        arguments: of the run.
-        run: trains what `parse` gives.
+        arguments: the run's `Arguments`.
+        train: trains a recipe, some of whose options are given.
     """
-    from .arguments import ModelOptions, as_argv, parse
     from .results import RESULTS
 
     folders = []
@@ -137,12 +76,11 @@ def train_teachers(arguments: Arguments, run: Callable[[Arguments], int]) -> lis
             logger.info("teacher: %s is trained into %s", name, folder)
             data, given = arguments.data, arguments.given
             measured = dict.fromkeys([*data.corpora, *(data.test_corpora or []), *(data.validation_corpora or [])])
-            values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_TRAINER) if given.get(n) is not None}
-            values |= {n: given[n] for n in specs(ModelOptions) if n in ("encoder", "encoder_name") and n in given}
+            values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
             values |= {"test_corpora": list(measured)} if measured else {}
             done = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
             values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": str(done[-1])} if done else {})
-            run(parse([name, *as_argv(values)]))
+            train(name, values)
         folders.append(str(folder))
     return folders
 
@@ -151,7 +89,7 @@ _TEACHERS_DATA = (
     "data_dir", "cache_dir", "test_file", "validation_file", "corpus_name", "format", "offset_unit", "entity_type",
     "type_infon", "tag_column", "extra_mapping", "article_ids", "policy", "repeated_ids",
 )  # fmt: skip
-_TEACHERS_TRAINER = ("seed", "use_cpu", "bf16", "fp16", "report_to", "disable_tqdm")
+_TEACHERS_MODEL = ("encoder", "encoder_name", "seed", "use_cpu", "bf16", "fp16", "report_to", "disable_tqdm")
 
 
 @dataclass
@@ -225,13 +163,8 @@ def complete(
 
 
 def _declaring(document: Document, types: Iterable[str]) -> Document:
-    return document if document.annotated_types else replace(document, annotated_types=frozenset(types))
-
-
-def declared(document: Document, space: LabelSpace) -> frozenset[str]:
-    """The shared types that a document declares."""
-    own = document.annotated_types or space.native_types(document.corpus)
-    return frozenset(s for t in own if (s := space.corpora[document.corpus].get(t)) is not None)
+    known = document.annotated_types is not None
+    return document if known else replace(document, annotated_types=frozenset(types))
 
 
 def added_names(space: LabelSpace, corpus: str, types: Iterable[str]) -> dict[str, str]:
@@ -274,7 +207,7 @@ def consult(
         types |= dict.fromkeys(_answered(model, tasks))
         asked = f"{fingerprint(folder)} {[task.to_dict() for task in tasks]}"
         for part, documents in parts.items():
-            texts = [d.text for d in documents]
+            texts = [(d.text, [(p.start, p.end) for p in d.passages]) for d in documents]
             path = cache / f"{hashlib.sha256(json.dumps([asked, texts]).encode()).hexdigest()[:32]}.json"
             state.wait_for_everyone()
             if path.exists():
@@ -282,7 +215,7 @@ def consult(
                 answers = [[Mention(s, e, kind, score=score) for s, e, kind, score in row] for row in rows]
             else:
                 logger.info("%s answers for %d documents of %s", name, len(documents), part[1])
-                answers = predictor(texts, tasks)
+                answers = predictor(documents, tasks)
                 state.wait_for_everyone()
                 if state.is_main_process:
                     rows = [[(m.start, m.end, m.type, m.score) for m in row] for row in answers]
@@ -358,7 +291,7 @@ def choose_thresholds(
         gold_count = 0
         for documents, answers in validation:
             for document, answer in zip(documents, answers, strict=True):
-                if kind not in declared(document, space):
+                if kind not in space.annotated_shared_types(document):
                     continue
                 gold = {(m.start, m.end) for m in document.mentions if space.shared(document.corpus, m.type) == kind}
                 gold_count += len(gold)
@@ -369,7 +302,7 @@ def choose_thresholds(
                                 counts[step][0] += 1
                                 counts[step][1] += (mention.start, mention.end) in gold
         f1 = {step: 2 * right / max(1, said + gold_count) for step, (said, right) in counts.items()}
-        chosen[kind] = max(STEPS, key=lambda step: (f1[step], step)) if gold_count else _DEFAULT_THRESHOLD
+        chosen[kind] = max(STEPS, key=lambda step: (f1[step], step)) if gold_count else DEFAULT_THRESHOLD
     return chosen
 
 
@@ -399,7 +332,7 @@ def complete_corpus(
     """
     made, counts = [], {t: Counter() for t in names}
     for document, answer in zip(documents, answers, strict=True):
-        missing = [t for t in names if t not in declared(document, space)]
+        missing = [t for t in names if t not in space.annotated_shared_types(document)]
         gold = [m for m in document.mentions if space.shared(document.corpus, m.type) is not None]
         labels, unclear = [], []
         for mention in sorted(answer, key=lambda m: (-m.score, m.start - m.end, m.key)):
@@ -439,7 +372,7 @@ def _labelled(
     new = [t for t in missing if t in learnt]
     if not new:
         return document
-    own = document.annotated_types or frozenset(space.native_types(document.corpus))
+    own = frozenset(space.annotated_types(document))
     named = [replace(m, type=names[m.type]) for m in labels]
     masked = [replace(m, type=names[m.type]) for m in unclear if m.type in learnt]
     return replace(

@@ -201,6 +201,7 @@ class SpanFeatures(UnitFeatures):
         # Spans beside a border that can't be had are neither mentions nor negatives; those inside a mention that is only
         # too wide are negatives indeed.
         unclear = [m for m, cause in lost.items() if cause not in ("too_wide", "second_type")]
+        unclear += document.unclear
         task, mask = self.model.config.task(document.corpus), self._type_mask(document)
         for window in windows:
             feature = self.model.features(window, task)
