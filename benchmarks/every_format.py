@@ -1,7 +1,7 @@
 """Reads files, predicts, writes every format, and compares the mentions' texts that each format gives when it is read again.
 
     python benchmarks/every_format.py FOLDER_OR_FILE … --output every_format.json
-    python benchmarks/every_format.py FOLDER --model outputs/mine --limit 20
+    python benchmarks/every_format.py FOLDER --model outputs/mine --limit 5000
 
 Without --model the model is tiny and random, and finds mentions everywhere. A difference is a mention whose text is in the
 model's output but not in the file, or the other way round, beyond what the writer counted (IOB2 has no nested mentions, and
@@ -12,7 +12,6 @@ line ends inside a text, IOB2 no spaces at all.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import shutil
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("inputs", nargs="+", type=Path, help="files, or folders of which every file is read")
     parser.add_argument("--model", help="a trained model; default: a tiny random one")
     parser.add_argument("--tokenizer", help="folder with the tokenizer of the random model")
-    parser.add_argument("--limit", type=int, help="documents of each file; default: all")
+    parser.add_argument("--limit", type=int, help="characters of each file, whole documents; default: all")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -119,7 +118,7 @@ def compared(path: Path, predictor: MentionPredictor, limit: int | None = None) 
     """
     format = "genia_jsonl" if path.parent.name == "genia" else detect_format(path)
     reading = {"policy": "lenient", "gold": False, "skip_bad": True, "keep_source": True}
-    documents = itertools.islice(read_documents(path, format, report=(report := ReadReport()), **reading), limit)
+    documents = first(read_documents(path, format, report=(report := ReadReport()), **reading), limit)
     found = [d for part in annotate(documents, predictor, predictor.model.tasks_for(), CHUNK) for d in part]
     differences, counted = {}, Counter()
     for target, name in TARGETS.items():
@@ -138,6 +137,16 @@ def compared(path: Path, predictor: MentionPredictor, limit: int | None = None) 
         "file": path.name, "format": format, "documents": len(found), "skipped": report.bad_count,
         "mentions": sum(len(d.mentions) for d in found), "differences": differences, "counted": dict(counted),
     }  # fmt: skip
+
+
+def first(documents: Iterable[Document], characters: int | None) -> Iterator[Document]:
+    """The documents in which the first so many characters are."""
+    seen = 0
+    for document in documents:
+        yield document
+        seen += len(document.text)
+        if characters is not None and seen >= characters:
+            return
 
 
 def difference(documents: list[Document], target: str, path: Path) -> tuple[int, list, Counter]:

@@ -360,7 +360,7 @@ def test_the_limits_hold(tmp_path):
     for reader, whole in wholes.items():
         for entity in ("&e9;", "&e1;"):
             bomb = f"<!DOCTYPE x [<!ENTITY e0 'xxxxxxxxxx'>{entities}]>{whole.format(entity)}"
-            with pytest.raises(FormatError, match=entity):
+            with pytest.raises(FormatError, match="&e1;" if entity == "&e1;" else "amplification|&e9;"):
                 list(read_documents(io.BytesIO(bomb.encode()), reader))
     path = tmp_path / "bomb.jsonl.gz"
     with gzip.open(path, "wb") as handle:

@@ -176,6 +176,12 @@ def test_bad_records_are_skipped_and_a_break_keeps_what_was_before(tmp_path):
         assert re.search(r"x\.xml(\.gz)?(:1)?: expected (well-formed XML|a complete gzip file)", failure(path))
         assert predicted(path, tmp_path / f"{name}.jsonl", chunk=1) == 1
         assert len(surfaces(tmp_path / f"{name}.jsonl")) >= 2
+    for xml, message in (
+        (b"<PubmedArticleSet>\n<b></a>", r"<stream>:2: .*tag mismatch: b"),
+        (b"", "got an empty file"),
+    ):
+        with pytest.raises(FormatError, match=message):
+            list(read_documents(io.BytesIO(xml), "pubmed"))
     with pytest.raises(FormatError, match="<PubmedArticleSet>, got <collection>"):
         list(read_documents(io.BytesIO(b"<collection/>"), "pubmed"))
 

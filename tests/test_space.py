@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers_formats import IOB, RECORDS, file, passage, read
+from helpers_formats import IOB, JATS, PUBMED, RECORDS, file, passage, read
 from helpers_run import ROOT, shell
 from helpers_space import BIOC_JSON, BIOC_XML, NASTY, PUBTATOR, SPACE, TEXT, body, save_models
 from huggingface_hub import metadata_load
@@ -148,6 +148,18 @@ def test_texts_that_do_not_fit():
             limits.check_text(text)
 
 
+def test_sizes_are_those_of_the_unpacked_file(tmp_path):
+    page = app.Actions(None, app.Limits(megabytes=0.002))
+    small, large = (
+        file(tmp_path, "a.xml", gzip.compress(b"x" * 2000)),
+        file(tmp_path, "b.xml", gzip.compress(b"x" * 2001)),
+    )
+    assert page._checked(str(small)) == small
+    assert large.stat().st_size < 100
+    with pytest.raises(SpaceError, match=r"at most 0\.002 MB"):
+        page._checked(str(large))
+
+
 def find_words(document) -> list[Mention]:
     """Mentions of a made-up model, one inside another."""
     text = document.text
@@ -183,7 +195,8 @@ def test_files_come_back_annotated(tmp_path, name, content, written):
     ("name", "content", "message"),
     [
         ("notes.docx", b"x", "notes.docx: expected a file ending"),
-        ("notes.xml.gz", gzip.compress(b"x"), "uncompressed"),
+        ("notes.xml.gz", gzip.compress(b"x"), "notes.xml.gz"),
+        ("notes.xml.gz", b"\x1f\x8bx", "notes.xml.gz: expected a complete gzip file"),
         ("notes.json", b"{", "notes.json"),
         ("notes.xml", b"<collection>", "notes.xml"),
         ("notes.pubtator", b"", "at least one document"),
@@ -202,7 +215,10 @@ def test_bad_files_are_told_by_name(tmp_path, name, content, message):
     [
         ("n.txt", "The velosis.", "n.annotated.jsonl"), ("n", IOB, "n.annotated.iob2"), ("n.tsv", IOB, "n.annotated.tsv"),
         ("n.txt", BIOC_XML, "n.annotated.bioc.xml"), ("n.json", RECORDS, "n.annotated.jsonl"),
-        ("n", "\n" + PUBTATOR, "n.annotated.pubtator"),
+        ("n", "\n" + PUBTATOR, "n.annotated.pubtator"), ("n.xml", PUBMED, "n.annotated.xml"),
+        ("n.nxml", JATS, "n.annotated.bioc.xml"), ("n.txt", PUBMED, "n.annotated.bioc.xml"),
+        ("n.xml.gz", gzip.compress(PUBMED.encode()), "n.annotated.xml.gz"),
+        ("n.nxml.gz", gzip.compress(JATS.encode()), "n.annotated.bioc.xml"),
     ],
 )  # fmt: skip
 def test_files_are_told_by_their_content(name, content, written, tmp_path):

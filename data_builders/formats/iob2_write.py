@@ -75,13 +75,14 @@ def _sentences(text: str, mentions: list[Mention]) -> Iterator[tuple[int, int]]:
 def _tokens(text: str, start: int, end: int, mentions: list[Mention], document, report) -> Iterator[tuple[str, str]]:
     """(token, tag) of the sentence [start, end) of the text."""
     own = [mention for mention in mentions if start <= mention.start and mention.end <= end]
-    bounds = {place for mention in own for place in (mention.start, mention.end)}
+    bounds = sorted({place for mention in own for place in (mention.start, mention.end)})
     inside = {place: mention for mention in own for place in range(mention.start, mention.end)}
     seen = set()
     for match in re.compile(r"\S+").finditer(text, start, end):
-        cuts = [match.start(), *sorted(b for b in bounds if match.start() < b < match.end()), match.end()]
+        begin, stop = match.span()
+        cuts = [begin, *bounds[bisect_right(bounds, begin) : bisect_left(bounds, stop)], stop]
         if match[0] == "-DOCSTART-" and len(cuts) == 2:
-            cuts.insert(1, match.start() + 1)  # as one token it would start a document
+            cuts.insert(1, begin + 1)  # as one token it would start a document
         if len(cuts) > 2:
             report.add("resplit_token", document.name, match[0][:80], len(cuts) - 2)
         for left, right in itertools.pairwise(cuts):

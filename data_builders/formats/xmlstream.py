@@ -30,15 +30,15 @@ def records(handle, reading: Reading, tags: tuple[str, ...], roots: tuple[str, .
         FormatError: another root, or not well-formed.
     """
     remedy = f"give a file of {expected}, or name the format"
+    context = etree.iterparse(
+        _prepared(handle, reading),
+        events=("end",),
+        tag=tags,
+        resolve_entities=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
     try:
-        context = etree.iterparse(
-            _prepared(handle, reading),
-            events=("end",),
-            tag=tags,
-            resolve_entities=False,
-            remove_comments=True,
-            remove_pis=True,
-        )
         number = 0
         for number, (_, element) in enumerate(context, 1):
             if number == 1:
@@ -52,9 +52,10 @@ def records(handle, reading: Reading, tags: tuple[str, ...], roots: tuple[str, .
                     del node.getparent()[0]
     except etree.XMLSyntaxError as error:
         remedy = "correct the file; if it is not XML, name its format"
-        first = next((entry.message for entry in error.error_log), error.msg)
-        got = (first or "an empty file").encode("utf-8", "replace").decode()
-        raise reading.error("well-formed XML", got, remedy, line=error.lineno or None) from error
+        # The error's own log has those of files read before.
+        first = next((entry for entry in context.error_log if entry.level >= etree.ErrorLevels.FATAL), None)
+        got, line = ("an empty file", None) if first is None else (first.message, first.line)
+        raise reading.error("well-formed XML", got.encode("utf-8", "replace").decode(), remedy, line=line) from error
     if not number and name_of(context.root) not in roots:
         raise reading.error(expected, f"<{name_of(context.root)}>", remedy)
 

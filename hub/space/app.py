@@ -32,7 +32,7 @@ except ModuleNotFoundError as error:
 from huggingface_hub import metadata_load
 from mosaic_ner.hub.space import highlight
 from mosaic_ner.hub.space.build import build_space
-from mosaic_ner.hub.space.files import annotate_file
+from mosaic_ner.hub.space.files import annotate_file, size_of
 from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
 from mosaic_ner.modeling.document import replace_halves
 from mosaic_ner.modeling.label_space import UserError
@@ -143,10 +143,12 @@ class Actions:
 
     def _checked(self, file: str | None) -> Path:
         if file is None:
-            raise SpaceError("There is no file. Choose one: PubTator, BioC, JSON lines, IOB or plain text.")
+            raise SpaceError(
+                "There is no file. Choose one: PubTator, BioC, PubMed XML, JATS, JSON lines, IOB, plain text."
+            )
         path = Path(file)
         try:
-            size = path.stat().st_size
+            size = max(path.stat().st_size, size_of(path, self.limits.bytes))
         except FileNotFoundError as error:
             raise SpaceError("The file has been removed in the meantime. Choose it again.") from error
         if size > self.limits.bytes:
@@ -210,7 +212,9 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
         with gr.Tab("File", id="file"), gr.Row():
             with gr.Column(scale=5, min_width=320):
                 settings = _settings(actions, page, one)
-                label = f"PubTator, BioC, JSON lines, IOB or plain text, at most {limits.megabytes:g} MB"
+                label = (
+                    f"PubTator, BioC, PubMed XML, JATS, JSON lines, IOB or plain text, at most {limits.megabytes:g} MB"
+                )
                 file = gr.File(label=label, elem_id="upload", height=140)
                 annotate = gr.Button("Annotate", variant="primary", elem_id="annotate")
                 gr.HTML(

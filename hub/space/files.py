@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from mosaic_ner.data_builders.formats import (
     write_documents,
 )
 from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, stem_of
-from mosaic_ner.data_builders.formats.streams import is_packed
+from mosaic_ner.data_builders.formats.streams import GzipBomb, open_binary
 from mosaic_ner.hub.space.taggers import SpaceError
 from mosaic_ner.modeling.document import Document, Mention
 
@@ -54,11 +57,9 @@ def annotate_file(
         find: document → mentions.
         progress: told the number of documents done and the number of all.
     Raises:
-        SpaceError: a packed file, or no document.
+        SpaceError: no document.
         FormatError: the file is of no known format, or nothing of it can be read.
     """
-    if is_packed(source):
-        raise SpaceError(f"{source.name}: expected an uncompressed file. Unpack it.")
     report = ReadReport()
     try:
         format = detect_format(source)
@@ -82,6 +83,16 @@ def annotate_file(
     for verb, counted in (("reading", report), ("writing", written)):
         remarks += [f"In {verb}: {n:,} × {CAUSES[c][1]}." for c, n in counted.counts.most_common() if c in CAUSES]
     return Annotated(path, annotated, remarks)
+
+
+def size_of(path: Path, most: int) -> int:
+    """Bytes of a file, unpacked; those of one that has more than `most` are not all counted."""
+    size = 0
+    # A break is said when the file is read.
+    with contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile, GzipBomb), open_binary(path) as handle:
+        while size <= most and (piece := handle.read1(1 << 16)):
+            size += len(piece)
+    return size
 
 
 def annotated_name(name: str, format: str) -> str:
