@@ -12,28 +12,10 @@ from importlib import import_module
 from pathlib import Path
 
 from mosaic_ner.data_builders.console import one_message, quiet_requests
-from mosaic_ner.training.arguments import Arguments, parse
+from mosaic_ner.training.arguments import Arguments, as_argv, parse
+from mosaic_ner.training.commands import COMMANDS
 
 logger = logging.getLogger("run_ner")
-
-COMMANDS = {  # command → its module in the package, and what it is for
-    "publish": ("hub.publish", "a trained model as the folder that goes to the Hub; --upload sends it"),
-    "verify": ("hub.verify", "whether a folder is what it says, before anything in it runs"),
-    "export": ("hub.export", "a model for programs without this package"),
-    "space": ("hub.space.app", "the demo page, here or as a folder for the Hub"),
-    "publish_data": ("hub.publish_data", "the corpora as a dataset of the Hub"),
-    "card": ("hub.card", "model cards from results.json"),
-    "results": ("analysis.results_table", "the README's table of results, from the cards"),
-    "table": ("analysis.table", "several runs in one table"),
-    "compare": ("analysis.compare", "runs against runs, with significance"),
-    "modes": ("analysis.modes", "a tagger's modes on a corpus, a row each"),
-    "figures": ("analysis.figures", "F1 against the weight of the CVAE, of several runs"),
-    "latents": ("analysis.latents", "the spaces of the joint information bottleneck"),
-    "generation": ("analysis.generation", "what its decoders generate"),
-    "data_card": ("data_builders.data_card", "the corpora's statistics, faults and licences"),
-    "synonyms": ("data_builders.synonyms", "how many mentions have synonyms"),
-    "options": ("training.options_table", "all options, as Markdown"),
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -88,14 +70,16 @@ def train(arguments: Arguments, args) -> None:
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
     from mosaic_ner.training.bundle import TrainingData, build
+    from mosaic_ner.training.completion import complete_run
     from mosaic_ner.training.evaluator import evaluator_for
     from mosaic_ner.training.trainer import NERTrainer, without_validation
     from transformers import set_seed
 
     begin = time.perf_counter()
-    set_seed(args.seed)
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
+    completion = complete_run(data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)])))
+    set_seed(args.seed)
     training = TrainingData(data.space, data.train, args.seed)
     bundle = build(arguments.model, arguments.own, training)
     if arguments.train.write_figures:
@@ -113,7 +97,12 @@ def train(arguments: Arguments, args) -> None:
     if bundle.adapters:
         bundle.adapters.finish(Path(args.output_dir) / "adapter" if args.should_save else None)
     seconds = {"data": trained - begin, "train": time.perf_counter() - trained}
-    facts = {"padding": padding, "history": trainer.validation_history(), "coverage": coverage}
+    facts = {
+        "padding": padding,
+        "history": trainer.validation_history(),
+        "coverage": coverage,
+        "completion": completion,
+    }
     finish(arguments, args, evaluator, data, seconds, facts, bundle)
 
 

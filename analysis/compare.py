@@ -63,6 +63,9 @@ def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:
     sizes = {len(documents) for side in sides for _, documents in side}
     if len(sizes) > 1:
         raise ComparisonError(f"the runs were tested on different numbers of {corpus} documents: {sorted(sizes)}")
+    declared = [read_results(folder, corpus).data.get("test", {}).get(corpus, {}) for folder in (*ours, *others)]
+    if any(row.get("declared") != declared[0].get("declared") for row in declared):
+        raise ComparisonError(f"the runs were scored on different types: their {corpus} documents declare other types")
     first, second = ([statistics.fmean(values) for values in zip(*(d for _, d in side), strict=True)] for side in sides)
     same = all(a == b for a, b in zip(first, second, strict=True))
     rows = []

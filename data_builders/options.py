@@ -106,7 +106,9 @@ class Options:
         return {n: v for n, s, v in rows if s.rules.get("published", True) and v not in (s.default, None, [])}
 
 
-FORMATS = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "pubmed", "jats", "text", "genia_jsonl")
+FORMATS = (
+    "pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "pubmed", "jats", "text", "genia_jsonl", "scai"
+)  # fmt: skip
 """Those of data_builders/formats, which would take its time to import."""
 OFFSET_UNITS = (
     "code_points", "utf16", "utf8", "crlf_once", "crlf_twice", "utf16_crlf_once", "utf16_crlf_twice", "utf8_crlf_once",
@@ -151,7 +153,7 @@ class DataOptions(Options):
     tag_column: int | None = option(None, "the column of the tag in IOB files, from 1; default: the last", least=2)
     corpus_name: str = option("user", "name of the corpus in your own files")
     corpus_types: list[str] | None = option(
-        None, "types your files annotate exhaustively; default: those found in the training file"
+        None, "types your files annotate exhaustively; default: those found or declared in the files"
     )
     extra_mapping: str | None = option(
         None, "a mapping table for your own types; without it each type is shared under its own name"

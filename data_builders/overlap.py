@@ -65,10 +65,11 @@ class TrainingOverlap:
 class EvaluationOverlap:
     """How much of one evaluation set the training corpora contain, before removal.
 
-    `covered_by` counts per training corpus, `covered` counts documents once. `mentions` are those with a shared type;
+    `covered_by` counts per training corpus, `covered` counts documents once. `mentions` are those of a shared type that their
+    document annotates;
     `mentions_in_training` of them are annotated in a training document of the same text, at the same offsets, with the
     same shared type: what a model gets right by copying. `copied` is what it would predict by copying: the distinct
-    annotations of training documents of the same text, of the shared types that the document's own corpus annotates.
+    annotations of training documents of the same text, of the shared types that the document itself annotates.
     `mode` is one of `MODES`; `not_scored` counts the documents that were taken out of this set.
     """
 
@@ -212,7 +213,7 @@ def part_overlap(
             if document.text == twin.text:
                 keys = _keys(document, labels)
                 right[name].update((position, key) for key in keys & _keys(twin, labels))
-                annotated = None if labels is None else labels.shared_types_of(twin.corpus)
+                annotated = None if labels is None else labels.annotated_shared_types(twin)
                 copied[name].update((position, key) for key in keys if annotated is None or key[2] in annotated)
         for name, overlap in report.evaluation.items():
             overlap.covered_by[corpus] = len(by_set[name])
@@ -263,11 +264,12 @@ def _sift(documents: list[Document], index: _Index, modes: Mapping[str, str], re
 
 
 def _keys(document: Document, labels: LabelSpace | None) -> set[tuple[int, int, str]]:
-    """(start, end, shared type) of the mentions that have a shared type."""
+    """(start, end, shared type) of the mentions of a shared type that the document annotates."""
     if labels is None:
         return {mention.key for mention in document.mentions}
     types = {t: labels.shared(document.corpus, t) for t in {m.type for m in document.mentions}}
-    return {(m.start, m.end, types[m.type]) for m in document.mentions if types[m.type] is not None}
+    own = set(labels.annotated_shared_types(document)) if types else ()
+    return {(m.start, m.end, types[m.type]) for m in document.mentions if types[m.type] in own}
 
 
 def normalise(text: str) -> str:

@@ -245,7 +245,8 @@ def _share(part: Part, documents: list[Document], split: str, seed: int) -> list
 
 def _annotated(document: Document, name: str, types: frozenset[str]) -> Document:
     mentions = tuple(m for m in document.mentions if m.type in types)
-    return replace(document, corpus=name, mentions=mentions, annotated_types=types)
+    declared = types if document.annotated_types is None else types & document.annotated_types
+    return replace(document, corpus=name, mentions=mentions, annotated_types=declared)
 
 
 def told_apart(documents: list[Document]) -> list[Document]:

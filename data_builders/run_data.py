@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -37,16 +38,27 @@ class RunData:
     faults: ReadReport
 
     def sizes(self) -> dict:
-        """Documents and mentions (native types) of each split, JSON-ready."""
+        """Documents and mentions (native types) of each split, JSON-ready; `declared`: set of types → how many documents
+        annotate just these, where some don't annotate all of their corpus's."""
         return {
-            split: {c: {"documents": len(d), "mentions": sum(len(x.mentions) for x in d)} for c, d in part.items()}
+            split: {
+                c: {"documents": len(d), "mentions": sum(len(x.mentions) for x in d)} | self._declared(d)
+                for c, d in part.items()
+            }
             for split, part in ((TRAIN, self.train), (VALIDATION, self.validation), (TEST, self.test))
         }
+
+    def _declared(self, documents: list[Document]) -> dict[str, dict[str, int]]:
+        sets = Counter(tuple(self.space.annotated_types(d)) for d in documents)
+        if set(sets) <= {tuple(self.space.native_types(d.corpus)) for d in documents}:
+            return {}
+        return {"declared": {", ".join(own) or "no type": count for own, count in sets.most_common()}}
 
     def summary(self) -> str:
         """What was read, what was wrong with it, and what was taken out of training, readable."""
         lines = [
             f"{corpus}/{split}: {size['documents']} documents, {size['mentions']} mentions"
+            + "".join(f"; {count} annotate {own} only" for own, count in size.get("declared", {}).items())
             for split, part in self.sizes().items()
             for corpus, size in part.items()
         ]
@@ -60,6 +72,11 @@ class RunData:
         if not any(self.train.values()):
             raise RunDataError(
                 "nothing to train on: every training document is in an evaluation split of the run (see --overlap)"
+            )
+        if not any(self.space.annotated_types(d) for part in self.train.values() for d in part):
+            raise RunDataError(
+                "nothing to train on: every training document declares annotated_types [], so that nothing is known of any "
+                "type; name the types that are annotated exhaustively, or leave the key out where they are the corpus's"
             )
 
 
@@ -164,17 +181,21 @@ def _own(document: Document, options: DataOptions) -> Document:
 
 
 def _own_space(options: DataOptions, splits: Splits, published: LabelSpace) -> LabelSpace:
-    """The user's types: given or found, each shared under its own name unless a mapping table says otherwise."""
-    found = dict.fromkeys(m.type for part in splits.values() for d in part for m in d.mentions)
+    """The user's types: given, or found and declared; each shared under its own name unless a mapping table says otherwise."""
+    documents = [d for part in splits.values() for d in part]
+    found = dict.fromkeys(m.type for d in documents for m in d.mentions)
+    found |= dict.fromkeys(t for d in documents for t in sorted(d.annotated_types or ()))
     types = options.corpus_types or list(found)
     missing = [t for t in found if t not in types]
     if missing:
         raise RunDataError(
-            f"{options.corpus_name}: the files have mentions of {', '.join(missing)}, which --corpus_types doesn't name"
+            f"{options.corpus_name}: the files annotate {', '.join(missing)}, which --corpus_types doesn't name"
             f"{nearest(missing[0], types)}"
         )
     if not types:
-        raise RunDataError(f"{options.corpus_name}: no mentions in the files, so give --corpus_types")
+        raise RunDataError(
+            f"{options.corpus_name}: no mentions and no annotated_types in the files, so give --corpus_types"
+        )
     if options.extra_mapping:
         space = load_label_mapping(scheme=options.mapping, extra=options.extra_mapping)
         if options.corpus_name not in space.corpora:

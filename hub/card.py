@@ -121,7 +121,12 @@ def build_card(results: Results, name: str, choices: str = "", datasets: Iterabl
         errors=_errors(measured),
         choices=choices.strip(),
         training=_training(trained, settings),
+        declared=_declared(trained),
+        ignored=_ignored(results.data.get(split, {}), measured),
         absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
+        completion=_completion(results.completion) if results.completion else "",
+        teachers=", ".join(results.completion["teachers"]) if results.completion else "",
+        mask_from=results.completion["mask_from"] if results.completion else None,
         coverage=_coverage(results.coverage),
         overlap=_overlap(results.overlap),
         overlap_kept=results.overlap["kept"] and any(r["found"] for r in results.overlap["training"].values()),
@@ -308,11 +313,35 @@ def _training(trained: dict, settings: dict) -> str:
     return markdown_table(header, rows) if rows else "Trained elsewhere."
 
 
+def _completion(completion: dict) -> str:
+    rows = [
+        [corpus, name, completion["thresholds"][name], *(n[k] for k in ("documents", "added", "masked", "beside_gold"))]
+        for corpus, types in completion["labels"].items()
+        for name, n in types.items()
+    ]
+    return markdown_table(["corpus", "type", "threshold", "documents", "labels", "masked", "dropped"], rows)
+
+
+def _declared(sizes: dict) -> str:
+    """Of which corpora some documents declare fewer types than the corpus has, and how many declare which."""
+    rows = {corpus: row["declared"] for corpus, row in sizes.items() if "declared" in row}
+    return "; ".join(f"{c}: " + ", ".join(f"{n} of {own}" for own, n in sets.items()) for c, sets in rows.items())
+
+
+def _ignored(sizes: dict, measured: dict) -> str:
+    """Where such documents were measured: how many there are, and how many mentions didn't count."""
+    rows = {corpus: measured[corpus]["ignored"] for corpus in measured if "declared" in sizes.get(corpus, {})}
+    counts = (f"{_declared({c: sizes[c]})} ({r['gold']} gold and {r['predicted']} predicted)" for c, r in rows.items())
+    return "; ".join(counts)
+
+
 def _coverage(coverage: dict) -> str:
     header = ["corpus", "mentions", "representable by tokens and windows", "by the labels too", "lost by cause"]
     rows = []
     for corpus, row in coverage.items():
         causes = ", ".join(f"{count} {cause}" for cause, count in row["lost"].items()) or "-"
+        if row.get("undeclared"):
+            causes += f"; beside them {row['undeclared']} of types that their documents don't declare"
         shares = [f"{100 * row[key]:.2f}%" for key in ("share_in_windows", "share")]
         rows.append([corpus, row["mentions"], *shares, causes])
     return markdown_table(header, rows)

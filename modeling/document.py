@@ -48,9 +48,10 @@ class Passage:
 class Document:
     """A text with its gold mentions.
 
-    `annotated_types` are the (native) types that the corpus annotates exhaustively; every other type is *unknown* in this
-    document, not absent. `index` tells records apart that share an id in one file (the n-th occurrence, from 0). Leakage
-    is judged by `article`, which is the id unless the corpus splits articles into records.
+    `annotated_types` are the (native) types that are annotated exhaustively in this document; every other type is *unknown*
+    in it, not absent. None: the document doesn't say, so they are its corpus's. `unclear` are mentions that may or may not be
+    there: training leaves them out of its loss. `index` tells records apart that share an id in one file (the n-th
+    occurrence, from 0). Leakage is judged by `article`, which is the id unless the corpus splits articles into records.
 
     Raises:
         ValueError: a mention is empty or reaches outside the text.
@@ -60,11 +61,12 @@ class Document:
     corpus: str
     text: str
     mentions: tuple[Mention, ...] = ()
-    annotated_types: frozenset[str] = frozenset()
+    annotated_types: frozenset[str] | None = None
     index: int = 0
     article: str = ""
     passages: tuple[Passage, ...] = ()
     infons: tuple[tuple[str, str], ...] = ()
+    unclear: tuple[Mention, ...] = ()
 
     def __post_init__(self):
         if not self.article:

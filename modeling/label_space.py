@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .document import Document
 
 NEGATIVE = "NEGATIVE"
 
@@ -56,6 +60,28 @@ class LabelSpace:
         """The shared types a corpus annotates, without repeats, in the order of `shared_types`."""
         own = set(self._types(corpus).values())
         return [t for t in self.shared_types if t in own]
+
+    def annotated_types(self, document: Document) -> list[str]:
+        """The native types that a document annotates: those that it declares, or all of its corpus's where it doesn't say.
+
+        Raises:
+            LabelError: it declares a type that the mapping doesn't know.
+        """
+        types = self._types(document.corpus)
+        if document.annotated_types is None:
+            return list(types)
+        for name in document.annotated_types:
+            self.shared(document.corpus, name)
+        return [t for t in types if t in document.annotated_types]
+
+    def annotated_shared_types(self, document: Document) -> list[str]:
+        """The shared types that a document annotates: those of which it annotates every native type of its corpus.
+
+        One that declares only some of them leaves the shared type unknown: what it doesn't annotate may be a mention of it.
+        """
+        types, own = self._types(document.corpus), set(self.annotated_types(document))
+        unknown = {shared for native, shared in types.items() if native not in own}
+        return [t for t in self.shared_types_of(document.corpus) if t not in unknown]
 
     @property
     def shared_types(self) -> list[str]:

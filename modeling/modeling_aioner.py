@@ -52,6 +52,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         labels: Tensor | None = None,
         chain_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
+        type_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         **kwargs,
     ) -> NEROutput:
@@ -64,6 +65,8 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             chain_mask: (B, S) bool, True on the positions that carry a tag; by default those with a label, or without
                 labels those that are no special token.
             task_ids: (B,) int64, needed when the config restricts labels to the window's task.
+            type_mask: (B, L) bool, then also restricts them, to the labels of types that the window's document annotates. By
+                default all of the task's.
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, S, L). The loss is the negative log-likelihood (eq. 2), summed over the tokens and
@@ -78,7 +81,9 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         if self.config.restrict_labels:
             if task_ids is None:
                 raise ValueError("this model restricts labels to tasks: pass task_ids (B,), see config.tasks")
-            logits = logits.masked_fill(~self._allowed(logits.device)[task_ids].unsqueeze(1), _FORBIDDEN)
+            allowed = self._allowed(logits.device)[task_ids]
+            allowed = allowed if type_mask is None else allowed & type_mask
+            logits = logits.masked_fill(~allowed.unsqueeze(1), _FORBIDDEN)
         if labels is None:
             return NEROutput(logits=logits)
         mask = labels >= 0 if chain_mask is None else chain_mask & (labels >= 0)

@@ -192,6 +192,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         native_ids: Tensor | None = None,
         cells: Tensor | None = None,
         cell_labels: Tensor | None = None,
+        type_mask: Tensor | None = None,
         span_cells: Tensor | None = None,
         span_words: Tensor | None = None,
         synonym_cells: Tensor | None = None,
@@ -211,6 +212,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
             cells: (B, G) int64, i W + w of the gold spans (a span of several types comes several times) and of those to leave
                 out of the loss; -1 pads.
             cell_labels: (B, G) int64, their numbers in `config.types`; -100 leaves the span out of the loss.
+            type_mask: (B, M) bool, the types that the window's document annotates; the others have no part in the loss. By
+                default all of its corpus's.
             span_cells, synonym_cells: (B, N) int64, the gold spans to generate from; -1 pads.
             span_words, synonym_words: (B, N, L) int64, the words to generate, END after them, then PAD.
             token_type_ids: ignored (the segments of a window are all alike).
@@ -241,7 +244,9 @@ class JointIBForNER(OwnTypesPreTrainedModel):
                 terms["compression"] = self.config.beta * compression / scale
         else:
             logits = self._scores(*where)
-        terms["bce"] = self._prediction_loss(logits, mask, corpus_ids, cells, cell_labels) / scale
+        annotated = self._annotated(logits.device)[corpus_ids]
+        annotated = annotated if type_mask is None else annotated & type_mask
+        terms["bce"] = self._prediction_loss(logits, mask, annotated, cells, cell_labels) / scale
         if self.generator is not None and span_cells is not None:
             terms |= self._generate("span", where, span_cells, span_words, scale)
             if self.generator.synonyms is not None and synonym_cells is not None:
@@ -296,8 +301,8 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         first, width = chosen // self.config.max_span_width, chosen % self.config.max_span_width
         return mean_spans(*where, rows, first, first + width)
 
-    def _prediction_loss(self, logits: Tensor, mask: Tensor, corpus_ids: Tensor, cells: Tensor, cell_labels: Tensor):
-        """Binary cross-entropy of the types that the window's corpus annotates, summed over spans and types."""
+    def _prediction_loss(self, logits: Tensor, mask: Tensor, annotated: Tensor, cells: Tensor, cell_labels: Tensor):
+        """Binary cross-entropy of the types that are `annotated` (B, M) in a window, summed over spans and types."""
         batch, types = len(logits), logits.shape[3]
         size = mask[0].numel()
         place = cells.masked_fill(cells < 0, size)  # the last row takes the padding
@@ -308,7 +313,7 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         known = torch.ones(batch, size + 1, dtype=torch.bool, device=logits.device)
         known.scatter_(1, place.masked_fill(cell_labels >= 0, size), False)
         known = known[:, :size].view(mask.shape) & mask
-        weight = known.unsqueeze(3) & self._annotated(logits.device)[corpus_ids].view(batch, 1, 1, types)
+        weight = known.unsqueeze(3) & annotated.view(batch, 1, 1, types)
         scores = at_least_float32(logits)
         target, weight = gold.to(scores.dtype), weight.to(scores.dtype)
         return nn.functional.binary_cross_entropy_with_logits(scores, target, weight, reduction="sum")

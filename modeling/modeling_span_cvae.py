@@ -135,6 +135,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
         corpus_ids: Tensor | None = None,
         cells: Tensor | None = None,
         cell_labels: Tensor | None = None,
+        type_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         **kwargs,
     ) -> NEROutput:
@@ -148,6 +149,8 @@ class SpanCVAEForNER(NERPreTrainedModel):
             corpus_ids: (B,) int64, numbers in `config.tasks`; by default the first of the default tasks.
             cells: (B, G) int64, i W + w of the gold spans and of the spans to leave out of the loss; -1 pads.
             cell_labels: (B, G) int64, their numbers in `config.labels.labels`; -100 leaves the span out of the loss.
+            type_mask: (B, L) bool, the outputs of types that the window's document annotates, with its corpus's negative; the
+                loss is as if the corpus had no others. By default all of the corpus's.
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, U, W, L), -inf for labels that the window's corpus doesn't have. The loss is
@@ -167,11 +170,16 @@ class SpanCVAEForNER(NERPreTrainedModel):
         tables = self._tables_on(hidden.device)
         features = self.dropout(torch.relu_(self._first_layer(parts, corpus_ids).grid()))
         logits = self.classifier(features)
-        logits = logits.masked_fill(tables["foreign"][corpus_ids].view(-1, 1, 1, logits.shape[3]), float("-inf"))
+        unknown = tables["foreign"][corpus_ids]
+        whole = torch.ones_like(unknown[:, 0]) if type_mask is None else (type_mask | unknown).all(1)
+        unknown = unknown if type_mask is None else unknown | ~type_mask
+        logits = logits.masked_fill(unknown.view(-1, 1, 1, logits.shape[3]), float("-inf"))
         if cells is None:
             return NEROutput(logits=logits)
         gold = self._gold(logits, unit_starts >= 0, corpus_ids, cells, cell_labels, tables)
-        return self._with_loss(logits, parts, gold, tables["columns"])
+        # What is none of the types that a document declares may still be of another: its label isn't known.
+        labelled = whole.view(-1, 1, 1) | (gold != tables["negative"][corpus_ids].view(-1, 1, 1))
+        return self._with_loss(logits, parts, gold, tables["columns"], labelled)
 
     def span_embeddings(self, input_ids: Tensor, attention_mask: Tensor, unit_starts: Tensor, unit_ends: Tensor):
         """h of all spans, (B, U, W, d) float; arguments as in `forward`."""
@@ -201,7 +209,9 @@ class SpanCVAEForNER(NERPreTrainedModel):
         gold = gold[:, :size].view(logits.shape[:3])
         return gold.masked_fill(~span_mask(units, logits.shape[2]), -100)
 
-    def _with_loss(self, logits: Tensor, parts: SpanParts, gold: Tensor, columns: Tensor) -> NEROutput:
+    def _with_loss(
+        self, logits: Tensor, parts: SpanParts, gold: Tensor, columns: Tensor, labelled: Tensor
+    ) -> NEROutput:
         scale = logits.shape[0] * self.config.max_tokens
         mask = gold >= 0
         labels = gold.clamp(min=0)
@@ -210,7 +220,7 @@ class SpanCVAEForNER(NERPreTrainedModel):
         loss = nn.functional.cross_entropy(scores, target.flatten(), reduction="sum") / scale
         terms = {"ce": loss}
         if self.cvae is not None:
-            error, divergence = (term / scale for term in self.cvae(parts, labels, mask))
+            error, divergence = (term / scale for term in self.cvae(parts, labels, mask & labelled))
             loss = loss + self.config.alpha * (error + divergence)
             terms |= {"reconstruction": error, "kl": divergence}
             terms["cvae"] = terms["reconstruction"] + terms["kl"]

@@ -88,6 +88,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         gold_actions: Tensor | None = None,
         unclear_places: Tensor | None = None,
         unclear_actions: Tensor | None = None,
+        type_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         **kwargs,
     ) -> NEROutput:
@@ -102,11 +103,12 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             gold_steps, gold_actions: (B, G) int64, at which step which action is right (see transitions.py); -1 pads.
             unclear_places, unclear_actions: (B, P) int64, after how many words which action is neither right nor wrong where
                 it is not gold; -1 pads.
+            type_mask: (B, M) bool, the types that the window's document annotates. By default all of its corpus's.
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, T, A); without gold actions those that a window can't choose at a step are -inf (see
             `_barred`). The loss is the mean over windows of the mean over steps of the mean binary cross-entropy of the
-            actions (section 3.3), in which types that the corpus doesn't annotate have no part, nor what is unclear.
+            actions (section 3.3), in which types that aren't annotated have no part, nor what is unclear.
         Raises:
             ValueError: gold actions without corpus_ids, or unit_starts without unit_ends.
         """
@@ -132,7 +134,10 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
             unclear = None
             if unclear_places is not None and unclear_places.shape[1]:
                 unclear = _table(unclear_places, unclear_actions, slots.shape[1], actions)
-            return self._follow(state, gold, gold_steps.amax(1) + 1, corpus_ids, unclear)
+            own = self._annotated(hidden.device)[corpus_ids]
+            if type_mask is not None:  # a TR and an RE of each type, after SH and EOA
+                own = own & nn.functional.pad(type_mask.repeat_interleave(2, 1), (EOA + 1, 0), value=True)
+            return self._follow(state, gold, gold_steps.amax(1) + 1, own, unclear)
 
     def _every_token(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """(B, Q) int64: each token between the special ones as a word, the first and the last token around them."""
@@ -146,7 +151,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
 
     def _scores(self, state: SlotState, vector: Tensor, pointer: Tensor) -> Tensor:
         """Logits of the next action, (B, A)."""
-        read, following = state.step(vector, pointer, pointer)
+        read, following = state.step(vector, pointer)
         return self.classifier(torch.tanh(following + self.recall(self.dropout(read))))
 
     def _history(self, logits: Tensor, actions: Tensor, taken: Tensor | None = None) -> Tensor:
@@ -187,17 +192,17 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
         rows = [reading, read, actions != SH, actions != EOA, actions != EOA]
         return torch.zeros(5, len(actions), device=device).masked_fill_(torch.stack(rows), float("-inf"))
 
-    def _follow(self, state: SlotState, gold: Tensor, lengths: Tensor, corpus_ids: Tensor, unclear) -> NEROutput:
-        """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; unclear (B, Q, A) bool or None.
+    def _follow(self, state: SlotState, gold: Tensor, lengths: Tensor, own: Tensor, unclear) -> NEROutput:
+        """The loss: gold (B, G, A) bool, of which the first `lengths` (B,) steps count; own (B, A) bool, the actions of types
+        that are annotated; unclear (B, Q, A) bool or None.
 
         The pointer follows the gold actions. Written to the memory are the model's own and, with `follow_gold`, the gold ones.
-        Where an action that has no target (its type is another corpus's, or unclear here) beats the gold SH, the model may
+        Where an action that has no target (its type isn't annotated, or is unclear here) beats the gold SH, the model may
         have it its way: SH is taken one step later, and has no target now either.
         """
         batch, longest, count = gold.shape
         device = gold.device
         rows = torch.arange(batch, device=device)
-        own = self._annotated(device)[corpus_ids]
         may_delay = unclear is not None or not bool(own.all())
         pointer = torch.zeros(batch, dtype=torch.long, device=device)
         row = pointer

@@ -305,6 +305,7 @@ class CoverageReport:
     mentions: Counter = field(default_factory=Counter)
     lost: dict[str, Counter] = field(default_factory=dict)
     unmapped: Counter = field(default_factory=Counter)
+    undeclared: Counter = field(default_factory=Counter)
 
     def add(self, corpus: str, mentions: int, lost: Counter) -> None:
         """Counts one document's mentions and those that were lost, by cause."""
@@ -325,7 +326,8 @@ class CoverageReport:
 
     def to_dict(self) -> dict:
         """JSON form: per corpus mentions, represented, share (of windows alone, and with the model's labels), lost by cause,
-        mentions of types outside the scheme."""
+        mentions of types outside the scheme, and (not among the others) mentions of types that their document doesn't
+        annotate."""
         return {
             corpus: {
                 "mentions": count,
@@ -334,6 +336,7 @@ class CoverageReport:
                 "share": self.representable(corpus),
                 "lost": dict(sorted(self.lost[corpus].items())),
                 "outside_scheme": self.unmapped[corpus],
+                "undeclared": self.undeclared[corpus],
             }
             for corpus, count in sorted(self.mentions.items())
         }
@@ -346,6 +349,8 @@ class CoverageReport:
                 f"{n} {cause} ({100 * n / row['mentions']:.2f}%)" for cause, n in row["lost"].items() if n
             )
             outside = f"; {row['outside_scheme']} of types outside the scheme" if row["outside_scheme"] else ""
+            if row["undeclared"]:
+                outside += f"; beside them {row['undeclared']} of types that their documents don't declare"
             lines.append(
                 f"  {corpus:22s} {row['mentions']:6d} mentions: windows {100 * row['share_in_windows']:6.2f}%, labels "
                 f"{100 * row['share']:6.2f}%" + (f"  lost: {causes}" if causes else "") + outside

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers_sruner import CORPORA, VARIANTS, doubtful, gradients, run, some_features
@@ -10,12 +12,14 @@ from mosaic_ner.modeling.transitions import EOA, SH
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 
-def by_hand(model, feature) -> tuple[torch.Tensor, torch.Tensor, int]:
+def by_hand(model, feature, declared=None) -> tuple[torch.Tensor, torch.Tensor, int]:
     """One window, for each step: the loss over what is known; the paper's, with the model's own probability as target of the
-    rest. And how often a gold SH was delayed."""
+    rest. And how often a gold SH was delayed. `declared`: the types of its corpus that are annotated; all by default."""
     config = model.config
     corpus = config.tasks[feature["corpus_ids"]].name
-    own = torch.tensor([n in ("SH", "EOA") or n[3:].startswith(corpus + ":") for n in config.id2label.values()])
+    declared = config.labels.native_types(corpus) if declared is None else declared
+    known = {"SH", "EOA", *(f"{act}-{corpus}:{name}" for act in ("TR", "RE") for name in declared)}
+    own = torch.tensor([name in known for name in config.id2label.values()])
     hidden = model.encoder(input_ids=torch.tensor([feature["input_ids"]])).last_hidden_state[0]
     slots = torch.stack(
         [hidden[s : e + 1].amax(0) for s, e in zip(feature["unit_starts"], feature["unit_ends"], strict=True)]
@@ -77,6 +81,24 @@ def test_the_loss_is_that_of_section_3_3(exact, demo_corpora, options, corpora):
         assert output.logits.shape[1] == max(feature["gold_steps"]) + 1 + delayed
         delays += delayed
     assert (delays > 5) == (len(corpora) > 1)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_the_loss_of_a_document_that_declares_less_than_its_corpus_is_that_of_its_types(exact, demo_corpora, options):
+    bundle = exact(trained=["demo_all"], **options)
+    declared = bundle.model.config.labels.native_types("demo_all")[1:3]
+    corpus = [replace(d, annotated_types=frozenset(declared)) for d in demo_corpora["demo_all"]["train"][:9]]
+    found = [f for f in bundle.features.build(corpus).features if max(f["gold_actions"]) > EOA]
+    delays = 0
+    for feature in sorted(found, key=lambda f: len(f["input_ids"]))[:3]:
+        output, _ = run(bundle, [feature])
+        known, paper, delayed = by_hand(bundle.model, feature, declared)
+        torch.testing.assert_close(output.loss, known.mean(), rtol=1e-10, atol=0)
+        expected = gradients(bundle.model, paper.mean())
+        for name, value in gradients(bundle.model, output.loss).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-8, atol=1e-10)
+        delays += delayed
+    assert delays
 
 
 def test_padding_steps_have_no_share_in_the_loss(exact, demo_corpora):

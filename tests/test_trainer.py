@@ -168,9 +168,9 @@ class Parrot:
         self.model, self.answers, self.windower = model, answers, windower
         self.asked = []
 
-    def __call__(self, texts, tasks):
-        self.asked.append((len(texts), told(tasks)))
-        return [[m for m in self.answers[text]] for text in texts]
+    def __call__(self, documents, tasks):
+        self.asked.append((len(documents), told(tasks)))
+        return [list(self.answers[document.text]) for document in documents]
 
 
 def test_evaluation_is_in_shared_types_and_only_those_the_corpus_annotates(shared_bundle):
@@ -254,7 +254,7 @@ def test_scores_in_own_types_and_after_mapping_are_those_of_what_the_model_finds
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     documents = demo_corpora["demo_chem"]["validation"]
     # Some of what the model finds becomes gold, so that there is something to count.
-    found = predictor([d.text for d in documents], bundle.model.tasks_named(["demo_chem"], "native"))
+    found = predictor(documents, bundle.model.tasks_named(["demo_chem"], "native"))
     gold = [d.with_mentions([*d.mentions, *rows[::3]]) for d, rows in zip(documents, found, strict=True)]
     report = Evaluator(predictor, DEMO_LABEL_SPACE).evaluate(gold, full=True).report
     wanted = {(d.id, *m.key) for d in gold for m in d.mentions}
@@ -383,7 +383,7 @@ def test_merged_is_what_every_corpus_s_types_give_under_shared_names(build_bundl
     found = set()
     for corpus, names in DEMO_LABEL_SPACE.corpora.items():
         tasks = bundle.model.tasks_named([corpus], "native")
-        for document, rows in zip(documents, predictor([d.text for d in documents], tasks), strict=True):
+        for document, rows in zip(documents, predictor(documents, tasks), strict=True):
             found |= {(document.id, m.start, m.end) for m in rows if names[m.type] == "Chemical"}
     gold = [
         d.with_mentions([*d.mentions, *(Mention(s, e, "Chemical") for i, s, e in sorted(found)[::3] if i == d.id)])

@@ -117,7 +117,7 @@ class Features(UnitFeatures):
         types, task = self.model.config.types, self.model.config.task(document.corpus)
         for window in windows:
             grid = Grid(window, self.model.config.units)
-            labels = [[0 if corpus == document.corpus else IGNORE for corpus, _ in types] for _ in grid.units]
+            labels = [[0 if known else IGNORE for known in self._type_mask(document)] for _ in grid.units]
             for mention in document.mentions:
                 for unit in grid.touched(mention):
                     labels[unit][types.index((document.corpus, mention.type))] = IGNORE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mosaic_ner.data_builders.options import Options as BaseOptions
@@ -15,7 +15,7 @@ from mosaic_ner.modeling.units import first_tokens
 from mosaic_ner.modeling.windowing import Window, align, keep_flat, lost_by_windows
 
 from .families import LONGEST, Facts, names
-from .features import IGNORE, shared_mentions
+from .features import IGNORE, of_whole_types, shared_mentions
 from .features import Features as BaseFeatures
 
 if TYPE_CHECKING:
@@ -91,7 +91,12 @@ class Scheme:
         return next(t for t in self.tasks if t.name == name)
 
 
-def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) -> Scheme:
+def build_scheme(
+    name: str,
+    space: LabelSpace,
+    bridge: list[str] | None = None,
+    declared: dict[str, set[frozenset[str]]] | None = None,
+) -> Scheme:
     """The tasks for a set of corpora.
 
     Args:
@@ -101,33 +106,46 @@ def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) 
         space: the run's corpora and their types; corpora without any shared type are left out.
         bridge: the corpora of the ALL task, which looks for their types; by default those that annotate every shared type.
             Types beyond the bridge's (AIONER-Merged, section 3.4) have tasks of their own.
+        declared: corpus → the sets of shared types that its training documents annotate; of corpora that it lacks, all of
+            their types. Documents of fewer types than their corpus's task are taught by the tasks of their single types, as a
+            corpus of fewer types is; under "mtl" by the task of their corpus without the labels of the others.
 
     Raises:
-        LabelError: an unknown scheme or bridge corpus, bridge corpora with different types, nothing to tag.
+        LabelError: an unknown scheme or bridge corpus, bridge corpora with different types or without a document that annotates
+            them all, nothing to tag, documents that "naive" would teach what they don't declare.
     """
     if name not in SCHEMES:
         raise LabelError(f"unknown scheme {name!r}{nearest(name, SCHEMES)}")
-    corpora = [c for c in space.corpora if space.shared_types_of(c)]
+    sets = {c: (declared or {}).get(c) or {frozenset(space.shared_types_of(c))} for c in space.corpora}
+    taught = {c: [t for t in space.shared_types_of(c) if any(t in own for own in sets[c])] for c in space.corpora}
+    corpora = [c for c in space.corpora if taught[c]]
     for corpus in bridge or []:
         if corpus not in corpora:
             raise LabelError(f"bridge corpus {corpus!r} is not in the run{nearest(corpus, corpora)}")
-    everything = tuple(space.shared_types)
+    everything = tuple(t for t in space.shared_types if any(t in own for own in taught.values()))
     if not everything:
         raise LabelError("no corpus of the run has a type with a shared counterpart, so there is nothing to tag")
     if name == "naive":
+        for corpus in corpora:
+            if part := min(sets[corpus] - {frozenset(taught[corpus])}, key=sorted, default=None):
+                raise LabelError(
+                    f"--scheme naive takes for negative whatever isn't annotated, but {corpus} has documents that declare "
+                    f"{', '.join(sorted(part))} only, of {', '.join(taught[corpus])}; take --scheme aio or mtl"
+                )
         task = _task(ALL, everything, tagged=False)
         return Scheme(name, (task,), task.labels, {c: [ALL] for c in corpora}, [ALL])
     if name == "mtl":
-        tasks = tuple(_task(c, tuple(space.shared_types_of(c)), tagged=False, suffix=f"@{c}") for c in corpora)
+        tasks = tuple(_task(c, tuple(taught[c]), tagged=False, suffix=f"@{c}") for c in corpora)
         labels = tuple(label for task in tasks for label in task.labels)
-        full = [c for c in corpora if c in (bridge or []) or set(space.shared_types_of(c)) == set(everything)]
+        full = [c for c in corpora if c in (bridge or []) or set(taught[c]) == set(everything)]
         return Scheme(name, tasks, labels, {c: [c] for c in corpora}, full[:1] or list(corpora), restrict_labels=True)
     if bridge is None:
-        bridge = [c for c in corpora if set(space.shared_types_of(c)) == set(everything)]
-    joint = _joint_types(space, bridge)
+        bridge = [c for c in corpora if frozenset(everything) in sets[c]]
+    joint = _joint_types({c: taught[c] for c in bridge}, sets)
     tasks = [_task(ALL, joint)] if len(joint) > 1 else []
-    corpus_tasks = {c: [ALL] if c in bridge and tasks else space.shared_types_of(c) for c in corpora}
-    wanted = {t for names in corpus_tasks.values() for t in names}
+    corpus_tasks = {c: [ALL] if c in bridge and tasks else taught[c] for c in corpora}
+    parts = {t for c in bridge for own in sets[c] if own != set(joint) for t in own}
+    wanted = parts.union(*corpus_tasks.values())
     tasks += [_task(t, (t,)) for t in everything if t in wanted]
     spans = [f"{kind}-{t}" for t in everything for kind in "BI"]
     labels = tuple(spans + [f"O-{task.name}" for task in tasks])
@@ -137,17 +155,22 @@ def build_scheme(name: str, space: LabelSpace, bridge: list[str] | None = None) 
     return Scheme(name, tuple(tasks), labels, corpus_tasks, default, modes=modes)
 
 
-def _joint_types(space: LabelSpace, bridge: list[str]) -> tuple[str, ...]:
+def _joint_types(bridge: dict[str, list[str]], sets: dict[str, set[frozenset[str]]]) -> tuple[str, ...]:
     """The types of the ALL task: those that every bridge corpus annotates, for under ALL all of them are exhaustive."""
     if not bridge:
         return ()
-    types = space.shared_types_of(bridge[0])
-    for corpus in bridge[1:]:
-        if set(space.shared_types_of(corpus)) != set(types):
+    first, types = next(iter(bridge.items()))
+    for corpus, own in bridge.items():
+        if set(own) != set(types):
             raise LabelError(
-                f"bridge corpora {bridge[0]!r} ({', '.join(types)}) and {corpus!r} "
-                f"({', '.join(space.shared_types_of(corpus))}) annotate different types, so under one ALL task some would be "
-                "taught as negative; name corpora with the same types, or restrict the run with --types"
+                f"bridge corpora {first!r} ({', '.join(types)}) and {corpus!r} ({', '.join(own)}) annotate different types, so "
+                "under one ALL task some would be taught as negative; name corpora with the same types, or restrict the run "
+                "with --types"
+            )
+        if frozenset(own) not in sets[corpus]:
+            raise LabelError(
+                f"no training document of the bridge corpus {corpus!r} annotates all of its types ({', '.join(own)}), so "
+                "nothing would teach the ALL task; leave it out of --bridge, or restrict the run with --types"
             )
     return tuple(types)
 
@@ -166,10 +189,33 @@ class Features(BaseFeatures):
         super().__init__(model, windower, space)
         self.label_ids = {model.config.id2label[i]: i for i in range(model.config.num_labels)}
 
-    def _count(self, document: Document, windows: list[Window]) -> None:
-        self._usable(document, windows)
+    def taught(self, document: Document) -> set[str]:
+        return of_whole_types(document, self.space)
 
-    def _usable(self, document: Document, windows: list[Window]) -> tuple[dict[Task, list[Mention]], list[Mention]]:
+    def _tasks(self, document: Document) -> list[Task]:
+        """The tasks that teach a document: those of its corpus; instead of one with types that the document doesn't annotate,
+        the tasks of its single types, or that task without the others' labels where each corpus has labels of its own."""
+        config, tasks = self.model.config, []
+        tagged = {task: len(task.prefix_ids) > len(config.cls_ids) for task in config.tasks}
+        known = self.space.annotated_shared_types(document)
+        for task in self.model.tasks_for(document.corpus):
+            types = tuple(t for t in task.types if t in known)
+            if types == task.types:
+                tasks.append(task)
+            elif tagged[task]:
+                tasks += [single for single in config.tasks if tagged[single] and single.types in {(t,) for t in types}]
+            elif types:
+                names = {i: config.id2label[i] for i in task.labels}
+                labels = (i for i, n in names.items() if n[0] not in "BI" or split_label(n)[1] in types)
+                tasks.append(replace(task, types=types, labels=tuple(labels)))
+        return tasks
+
+    def _count(self, document: Document, windows: list[Window]) -> None:
+        self._usable(document, windows, self.model.tasks_for(document.corpus))
+
+    def _usable(
+        self, document: Document, windows: list[Window], tasks: list[Task]
+    ) -> tuple[dict[Task, list[Mention]], list[Mention]]:
         """Task → the mentions it tags, and those that are lost, which are counted by cause."""
         mentions = shared_mentions(document, self.space)
         self.coverage.unmapped[document.corpus] += len({m.key for m in document.mentions}) - len(mentions)
@@ -178,7 +224,7 @@ class Features(BaseFeatures):
         if self.model.config.label_first_token_only:
             lost |= _inside_words([m for m in mentions if m not in lost], windows)
         usable, nested = {}, []
-        for task in self.model.tasks_for(document.corpus):
+        for task in tasks:
             own = [m for m in mentions if m.type in task.types and m not in lost]
             usable[task], dropped = keep_flat(own)
             nested += dropped
@@ -186,20 +232,23 @@ class Features(BaseFeatures):
         return usable, [*lost, *nested]
 
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
-        usable, lost = self._usable(document, windows)
+        usable, lost = self._usable(document, windows, self._tasks(document))
+        lost += shared_mentions(document.with_mentions(document.unclear), self.space)
         for window in windows:
             for task, mentions in usable.items():
                 feature = self.model.features(window, task)
                 feature["labels"] = self._labels(window, task, mentions, lost, feature["chain_mask"])
-                yield task.name, feature
+                if self.model.config.restrict_labels:
+                    feature["type_mask"] = [int(label in task.labels) for label in range(self.model.config.num_labels)]
+                yield task.name if len(self.model.config.tasks) > 1 else document.corpus, feature
 
     def _labels(self, window: Window, task: Task, mentions: list[Mention], lost: list[Mention], chain: list[int]):
         names = [self.model.config.id2label[i] for i in task.labels]
         ids = {split_label(n) if n[0] in "BI" else "O": self.label_ids[n] for n in names}
         tags = [ids["O"]] * len(window.input_ids)
         # A mention that this window sees in part, or whose borders fall inside tokens, is neither an entity nor outside
-        # here, nor is what a mention that lost to a longer one has beyond it: these tokens are left out of the loss rather
-        # than taught as negatives.
+        # here, nor is what a mention that lost to a longer one has beyond it, nor a mention that may or may not be there:
+        # these tokens are left out of the loss rather than taught as negatives.
         for mention in [*mentions, *(m for m in lost if m.type in task.types)]:
             _fill(tags, window, mention, IGNORE)
         for span, mention in align(window, mentions):
@@ -244,7 +293,16 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
 
     from .bundle import add_tags, assemble, common, encoder_parts
 
-    for corpus in data.corpora:
+    declared = {
+        corpus: {frozenset(data.space.annotated_shared_types(d)) for d in part} - {frozenset()}
+        for corpus, part in data.train.items()
+    }
+    for corpus, part in data.train.items():
+        if part and not declared[corpus] and data.space.shared_types_of(corpus):
+            raise LabelError(
+                f"{corpus} can't train a tagger, which learns shared types: none of its documents declares a type of the run, "
+                "or all of the corpus's types that are one shared type; see annotated_types in its files, and --types"
+            )
         if not data.space.shared_types_of(corpus):
             raise LabelError(
                 f"{corpus} can't train a tagger, which learns shared types: none of the corpus's own "
@@ -254,7 +312,7 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
                 f"({', '.join(name for name in names() if name != model.family)}). To measure it only, name it in "
                 "--test_corpora instead of --corpora"
             )
-    scheme = build_scheme(own.scheme, data.space, own.bridge)
+    scheme = build_scheme(own.scheme, data.space, own.bridge, declared)
     parts = encoder_parts(model, data)
     ids = add_tags(
         parts, [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]

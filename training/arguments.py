@@ -20,6 +20,7 @@ from mosaic_ner.modeling.label_space import nearest
 from mosaic_ner.prediction.options import PredictionOptions
 
 from . import families
+from .completion_options import CompletionOptions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 """The recipes that come with the package; they can be named without this folder and without their ending."""
@@ -105,6 +106,7 @@ class TrainOptions(Options):
         16, "windows per device in evaluation and prediction", least=1, published=False
     )
     warmup_steps: float = option(0.1, "warm-up steps, or below 1 a share of all steps", least=0)
+    head_warmup_steps: float | None = option(None, "warm-up of everything but the encoder; default: the same", least=0)
     weight_decay: float = option(0.01, "weight decay of matrices", least=0)
     sampling_rates: dict | None = option(
         None, "JSON: task or corpus → share of its windows that an epoch draws (default 1)"
@@ -127,7 +129,9 @@ class TrainOptions(Options):
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch, steps, best or no", published=False)
     save_total_limit: int | None = option(1, "checkpoints kept, beside the best", published=False)
     load_best_model_at_end: bool = option(True, "end with the checkpoint that did best on validation", published=False)
-    metric_for_best_model: str | None = option("f1", "validation figure that chooses it", published=False)
+    metric_for_best_model: str | None = option(
+        "f1", "validation figure that chooses it: f1, merged_f1, or one corpus's, as biored_f1"
+    )
     logging_steps: float = option(20, "steps between log lines", published=False)
     report_to: str | None = option(
         "tensorboard", "tensorboard, none, or any other of transformers' reporters", published=False
@@ -160,7 +164,7 @@ class TrainOptions(Options):
             )
 
 
-SHARED = (ModelOptions, DataOptions, TrainOptions, PredictionOptions)
+SHARED = (ModelOptions, DataOptions, TrainOptions, PredictionOptions, CompletionOptions)
 """The options classes that all families share."""
 _ALWAYS = (
     "family", "encoder", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_tokens",
@@ -204,6 +208,7 @@ class Arguments:
     data: DataOptions
     train: TrainOptions
     prediction: PredictionOptions
+    completion: CompletionOptions
     own: Options
     trainer: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
@@ -211,7 +216,7 @@ class Arguments:
     @property
     def groups(self) -> tuple[Options, ...]:
         """The options objects, the family's last."""
-        return self.model, self.data, self.train, self.prediction, self.own
+        return self.model, self.data, self.train, self.prediction, self.completion, self.own
 
     @property
     def seed(self) -> int:
@@ -303,7 +308,7 @@ def _said(argv: list[str]) -> set[str]:
 
 def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     """What lies between groups of options: those said on the command line, and those that may give an encoder's size."""
-    model, _, train, prediction, own = arguments.groups
+    model, _, train, prediction, _, own = arguments.groups
     trained = model.model_name_or_path is not None
     if train.hp_search:
         for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
@@ -312,7 +317,7 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     for name in sorted(sized & {"scratch_layers", "scratch_hidden_size"}) if model.encoder != "scratch" else ():
         raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
     if trained:
-        learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions)}
+        learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions), **specs(CompletionOptions)}
         for name in sorted(said & {n for n, s in learnt.items() if s.rules.get("published", True)} - _TRAINED):
             raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
     if prediction.do_predict and not (trained and prediction.predict_input and prediction.predict_output):

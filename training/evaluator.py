@@ -34,9 +34,14 @@ class Measured:
 
     def summary(self) -> str:
         """Overall figures in one line, in percent."""
-        row = self.report["overall"]
+        row, ignored = self.report["overall"], self.report["ignored"]
         figures = "  ".join(f"{k} {100 * row[n]:.2f}" for k, n in (("P", "precision"), ("R", "recall"), ("F1", "f1")))
-        return f"{figures}  ({row['support']} gold, {row['predicted']} predicted)"
+        line = f"{figures}  ({row['support']} gold, {row['predicted']} predicted"
+        if any(ignored.values()):
+            line += (
+                f"; ignored, of types that aren't annotated: {ignored['gold']} gold, {ignored['predicted']} predicted"
+            )
+        return line + ")"
 
 
 class Evaluator:
@@ -79,16 +84,17 @@ class Evaluator:
     def evaluate(self, documents: list[Document], full: bool = False) -> Measured:
         """Scores documents of one corpus.
 
-        The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that the
-        corpus annotates; a model that knows the corpus's own types is asked for them, and they are mapped as the gold
-        mentions are. A corpus without any shared type is scored in its own types by a model that knows them.
+        The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that each
+        document annotates; gold and predicted mentions of others are left out and counted (`ignored`). A model that knows the
+        corpus's own types is asked for them, and they are mapped as the gold mentions are. A corpus without any shared type is
+        scored in its own types by a model that knows them.
 
         The full report has beside it (SRU-NER, section 3.5), each like the headline's `{"overall", "per_type"}`:
 
         - `disjoint`: the answer under the corpus's guideline, in the finest types that the family has for it: the corpus's
           own or else shared ones. None if the model wasn't trained on the corpus or has no such types for it.
         - `merged`: the answer to a text of unknown origin (`tasks_for(None)`: all types, or the guidelines of all training
-          corpora united, or those that the model takes by default), in shared types; of these, the types that the corpus
+          corpora united, or those that the model takes by default), in shared types; of these, the types that the document
           annotates. In a corpus without shared types its own names are compared, under which the types of other corpora
           may come, too. None if there is nothing to compare, because the model doesn't know these names.
 
@@ -114,16 +120,23 @@ class Evaluator:
                 answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
             return answers[key]
 
+        annotated = self.space.annotated_types if own_names else self.space.annotated_shared_types
+        scored = [set(annotated(d)) for d in documents]
+        # A type without a counterpart keeps its name in a shared answer: it is annotated, and outside the scheme.
+        outside = {t for t in self.space.native_types(corpus) if self.space.shared(corpus, t) is None} - set(types)
+        types = [t for t in types if any(t in own for own in scored)]
         gold = documents if own_names else [in_shared_types(d, self.space) for d in documents]
         predicted = ask(self._tasks(corpus))
         if self.mode in (None, "native") and knows_native and not own_names:
             predicted = [in_shared_types(d, self.space) for d in predicted]
-        predicted = [d.with_mentions(m for m in d.mentions if m.type in types) for d in predicted]
+        predicted = [d.with_mentions(m for m in d.mentions if m.type not in outside) for d in predicted]
+        report = _scores(gold, predicted, scored)
+        if full:
+            report |= self._disjoint_and_merged(documents, gold, scored, report, ask)
+        (gold, _), (predicted, _) = _of_types(gold, scored), _of_types(predicted, scored)
         wanted, found = [d.mentions for d in gold], [d.mentions for d in predicted]
-        report = score_mentions(wanted, found, types)
         if full:
             nested = nested_recall(wanted, found, types)
-            report |= self._disjoint_and_merged(documents, gold, types, report, ask)
             report |= {"nested": nested} if nested else {}
             report["errors"] = error_split(wanted, found, types)
         report["documents"] = len(documents)
@@ -131,21 +144,35 @@ class Evaluator:
             report["seqeval"] = seqeval_report(documents, wanted, found, self.predictor.windower, types)
         return Measured(report, gold, predicted, document_f1(wanted, found, types))
 
-    def _disjoint_and_merged(self, documents, gold, types, headline: dict, ask) -> dict:
-        """See `evaluate`, whose gold mentions, types and scores these are; `ask` gives the answer under some tasks."""
+    def _disjoint_and_merged(self, documents, gold, scored: list[set[str]], headline: dict, ask) -> dict:
+        """See `evaluate`, whose gold mentions, types of each document and scores these are; `ask` gives the answer under some
+        tasks."""
         corpus, model = documents[0].corpus, self.predictor.model
         disjoint = merged = None
         if model.knows_native_types(corpus):
-            answer = ask(model.tasks_for(corpus, "native"))
-            pair = [d.mentions for d in documents], [d.mentions for d in answer]
-            disjoint = score_mentions(*pair, self.space.native_types(corpus))
-        elif types and model.knows(corpus):
+            native = [set(self.space.annotated_types(d)) for d in documents]
+            disjoint = _scores(documents, ask(model.tasks_for(corpus, "native")), native)
+        elif any(scored) and model.knows(corpus):
             disjoint = dict(headline)  # this family's finest types are the shared ones
-        if types:
+        if any(scored):
             # In the mode for native types a text of unknown origin would be answered in those of the default corpora.
             answer = ask(model.tasks_for(None, None if self.mode == "native" else self.mode))
-            merged = score_mentions([d.mentions for d in gold], [d.mentions for d in answer], types)
+            merged = _scores(gold, answer, scored)
         return {"disjoint": disjoint, "merged": merged}
+
+
+def _scores(gold: list[Document], predicted: list[Document], scored: list[set[str]]) -> dict:
+    """`score_mentions` over the types of each document, and how many mentions of others were `ignored` on either side."""
+    (gold, unscored), (predicted, unasked) = _of_types(gold, scored), _of_types(predicted, scored)
+    report = score_mentions([d.mentions for d in gold], [d.mentions for d in predicted], set().union(*scored))
+    return report | {"ignored": {"gold": unscored, "predicted": unasked}}
+
+
+def _of_types(documents: list[Document], scored: list[set[str]]) -> tuple[list[Document], int]:
+    """The documents with their mentions of the types `scored` in each, and how many others there are."""
+    kept = [d.with_mentions(m for m in d.mentions if m.type in own) for d, own in zip(documents, scored, strict=True)]
+    count = [sum(len({m.key for m in d.mentions}) for d in part) for part in (documents, kept)]
+    return kept, count[0] - count[1]
 
 
 def evaluator_for(bundle: Bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:

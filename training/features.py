@@ -49,6 +49,12 @@ def shared_mentions(document: Document, space: LabelSpace) -> list[Mention]:
     return list(out.values())
 
 
+def of_whole_types(document: Document, space: LabelSpace) -> set[str]:
+    """The native types that a document annotates, without those whose shared type it leaves unknown."""
+    known = {*space.annotated_shared_types(document), None}
+    return {t for t in space.annotated_types(document) if space.shared(document.corpus, t) in known}
+
+
 def in_shared_types(document: Document, space: LabelSpace) -> Document:
     """The document as it is scored in merged evaluation: shared types only."""
     return document.with_mentions(shared_mentions(document, space))
@@ -72,8 +78,36 @@ class Features:
         self.space = space
         self.coverage = CoverageReport()
 
+    def taught(self, document: Document) -> set[str]:
+        """The native types whose presence and absence a document teaches: those that it annotates.
+
+        Raises:
+            LabelError: it declares a type that the mapping doesn't know.
+        """
+        return set(self.space.annotated_types(document))
+
+    def _declared(self, document: Document) -> Document:
+        """The document without the mentions of types that it doesn't declare, which are counted.
+
+        Raises:
+            LabelError: a type the mapping doesn't know.
+        """
+        for name in {m.type for m in document.mentions}:
+            self.space.shared(document.corpus, name)
+        own = self.taught(document)
+        kept = document.with_mentions(m for m in document.mentions if m.type in own)
+        self.coverage.undeclared[document.corpus] += len(
+            {m.key for m in document.mentions} - {m.key for m in kept.mentions}
+        )
+        return kept
+
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
-        """(group of the mixture, feature) of each training example, what is lost being counted."""
+        """(group of the mixture, feature) of each training example, what is lost being counted.
+
+        Args:
+            document: with mentions of the types that it declares.
+            windows: of its text.
+        """
         raise NotImplementedError
 
     def _count(self, document: Document, windows: list[Window]) -> None:
@@ -81,14 +115,20 @@ class Features:
         raise NotImplementedError
 
     def build(self, documents: list[Document], chunk: int = 256) -> FeatureDataset:
-        """Features of all windows, under all tasks of their corpus."""
-        features, groups = [], []
+        """Features of all windows, under all tasks that teach their document; how many documents teach nothing is logged."""
+        features, groups, silent = [], [], Counter()
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
             for document, windows in zip(part, self.windower(part), strict=True):
-                for task, feature in self._document(document, windows):
-                    features.append(feature)
-                    groups.append(task)
+                document = self._declared(document)
+                made = [*self._document(document, windows)] if self.taught(document) else []
+                silent[document.corpus] += bool(windows) and not made
+                features += [feature for _, feature in made]
+                groups += [group for group, _ in made]
+        for corpus, count in (+silent).items():
+            logger.warning(
+                "%s: %d documents teach nothing, since they declare no type that the model learns", corpus, count
+            )
         return FeatureDataset(features, groups)
 
     def cover(self, documents: list[Document], chunk: int = 256) -> None:
@@ -96,7 +136,7 @@ class Features:
         for begin in range(0, len(documents), chunk):
             part = documents[begin : begin + chunk]
             for document, windows in zip(part, self.windower(part), strict=True):
-                self._count(document, windows)
+                self._count(self._declared(document), windows)
 
     def report(self, others: list[list[Document]]) -> dict:
         """Counts further documents (of the evaluation splits), logs the report and returns it JSON-ready."""
@@ -112,6 +152,11 @@ class UnitFeatures(Features):
     def _count(self, document: Document, windows: list[Window]) -> None:
         self._lost(without_repeats(document), windows)
 
+    def _type_mask(self, document: Document) -> list[int]:
+        """1 for each of the config's types that the document teaches, 0 for the others."""
+        own = self.taught(document)
+        return [int(corpus == document.corpus and native in own) for corpus, native in self.model.config.types]
+
     def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
         """Which mentions of a window the model can't express, and why.
 
@@ -121,14 +166,8 @@ class UnitFeatures(Features):
         raise NotImplementedError
 
     def _lost(self, document: Document, windows: list[Window]) -> dict[Mention, str]:
-        """The mentions that the window that owns them can't express, with the cause; they are counted.
-
-        Raises:
-            LabelError: a type the mapping doesn't know.
-        """
+        """The mentions that the window that owns them can't express, with the cause; they are counted."""
         config = self.model.config
-        for name in {m.type for m in document.mentions}:
-            self.space.shared(document.corpus, name)
         lost: dict[Mention, str] = lost_by_windows(document, windows)
         for window in windows:
             own = [m for m in document.mentions if m not in lost and window.owns(m)]
@@ -144,7 +183,8 @@ class UnitFeatures(Features):
 
 
 class SpanFeatures(UnitFeatures):
-    """Gold cells of the span grid, under the corpus's own types; every other span of the grid is the corpus's negative.
+    """Gold cells of the span grid, under the corpus's own types; every other span of the grid is none of those that the
+    document declares.
 
     `numbers`: (corpus, native type) → the label's number.
     """
@@ -161,10 +201,11 @@ class SpanFeatures(UnitFeatures):
         # Spans beside a border that can't be had are neither mentions nor negatives; those inside a mention that is only
         # too wide are negatives indeed.
         unclear = [m for m, cause in lost.items() if cause not in ("too_wide", "second_type")]
-        task = self.model.config.task(document.corpus)
+        unclear += document.unclear
+        task, mask = self.model.config.task(document.corpus), self._type_mask(document)
         for window in windows:
             feature = self.model.features(window, task)
-            feature |= self._cells(document.corpus, window, usable, unclear)
+            feature |= {"type_mask": mask} | self._cells(document.corpus, window, usable, unclear)
             yield document.corpus, feature
 
     def _cells(

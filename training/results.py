@@ -34,6 +34,7 @@ class Results:
         versions: package → version. device: of the run. seconds: phase → duration.
         history: the validation figures of each evaluation in training.
         padding: share of the training tokens that are padding, 0..1; None: nothing was trained.
+        completion: of a run with teachers, what they labelled (`Completed.to_dict`).
         export: of a stock export, how it was made and compared.
         document_f1: test corpus → F1 of each document, in a file of its own.
     """
@@ -50,6 +51,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = ""
+    completion: dict | None = None
     export: dict | None = None
     document_f1: dict[str, list[float]] = field(default_factory=dict)
 
@@ -115,10 +117,16 @@ def versions() -> dict[str, str]:
 
 def without_local_paths(settings: dict) -> dict:
     """The settings as they may be published: files and folders of this machine reduced to their last part."""
-    out = {k: _last_part(v) if isinstance(v, str) else v for k, v in settings.items()}
+    out = {k: _public(v) for k, v in settings.items()}
     if "encoder_name" in out:
         out["encoder"] = out.pop("encoder_name")
     return out
+
+
+def _public(value):
+    if isinstance(value, list):
+        return [_public(item) for item in value]
+    return _last_part(value) if isinstance(value, str) else value
 
 
 def _last_part(value: str) -> str:

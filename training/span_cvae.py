@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from mosaic_ner.data_builders.options import Options as BaseOptions
 from mosaic_ner.data_builders.options import option
-from mosaic_ner.modeling.document import Mention
-from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.label_space import NEGATIVE, LabelSpace
 from mosaic_ner.modeling.units import KINDS
 
 from .families import FLAT, Facts
-from .features import SpanFeatures
+from .features import SpanFeatures, of_whole_types
 
 if TYPE_CHECKING:
     from .arguments import ModelOptions
@@ -60,6 +60,20 @@ class Features(SpanFeatures):
     def __init__(self, model, windower, space: LabelSpace):
         super().__init__(model, windower, space)
         self.numbers = {label: number for number, label in enumerate(model.config.labels.labels)}
+        self.columns = model.config.outputs[1]
+
+    def taught(self, document: Document) -> set[str]:
+        return (
+            super().taught(document)
+            if self.model.config.labels_per == "corpus"
+            else of_whole_types(document, self.space)
+        )
+
+    def _type_mask(self, document: Document) -> list[int]:
+        """1 for each output of the document's corpus that it teaches, the negative's among them, 0 for the others."""
+        own = {(document.corpus, name) for name in (*self.taught(document), NEGATIVE)}
+        known = {self.columns[number] for label, number in self.numbers.items() if label in own}
+        return [int(output in known) for output in range(self.model.config.num_labels)]
 
     def _limits(self, found: list[tuple[int, int, Mention]]) -> dict[Mention, str]:
         wide = super()._limits(found)

@@ -51,7 +51,8 @@ class Options(BaseOptions):
 
 
 class Features(UnitFeatures):
-    """Gold actions of the transition system, under the corpus's own types; every other action is the corpus's negative."""
+    """Gold actions of the transition system, under the corpus's own types; of the types that the document declares, every other
+    action is wrong."""
 
     def __init__(self, model, windower, space: LabelSpace):
         super().__init__(model, windower, space)
@@ -67,18 +68,18 @@ class Features(UnitFeatures):
         document = without_repeats(document)
         lost = self._lost(document, windows)
         usable = [m for m in document.mentions if m not in lost]
-        task = self.model.config.task(document.corpus)
+        task, mask = self.model.config.task(document.corpus), self._type_mask(document)
         for window in windows:
-            feature = self.model.features(window, task)
-            yield document.corpus, feature | self._actions(document.corpus, window, usable, list(lost))
+            feature = self.model.features(window, task) | {"type_mask": mask}
+            yield document.corpus, feature | self._actions(document.corpus, window, usable, [*lost, *document.unclear])
 
     def _actions(self, corpus: str, window: Window, usable: list[Mention], lost: list[Mention]) -> dict[str, list[int]]:
         grid = Grid(window, self.model.config.units)
         found = {(s, e, self.numbers[corpus, m.type]): m for s, e, m in grid.place(align(window, usable))}
         gold, _ = without_crossing(list(found))
         steps = list(enumerate(encode(gold, len(grid.units))))
-        # Where a mention is that this window sees in part, or that can't be written, actions of its type are neither right
-        # nor wrong.
+        # Where a mention is that this window sees in part, that can't be written, or that may or may not be there, actions of
+        # its type are neither right nor wrong.
         written = {found[mention] for mention in gold}
         unclear = [
             (place, act(self.numbers[corpus, m.type]))

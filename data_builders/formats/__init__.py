@@ -78,6 +78,7 @@ from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
 from .pubmed import read_pubmed
 from .pubtator import read_pubtator
 from .report import CAUSES, FormatError, ReadReport
+from .scai import read_scai
 from .streams import GzipBomb, open_binary
 from .units import CODE_POINTS, UNITS
 from .writing import DocumentWriter, format_to_write, open_writer, write_documents
@@ -110,6 +111,7 @@ _READERS = {
     "genia_jsonl": read_genia_jsonl,
     "pubmed": read_pubmed,
     "jats": read_jats,
+    "scai": read_scai,
 }
 
 
@@ -139,7 +141,7 @@ def read_documents(
         corpus: the documents' corpus, unless the file (JSONL) says.
         policy: "strict", "lenient" or, for the corpora of this package, "published"; see the module's table.
         report: counts everything that is not represented; complete once the iterator is exhausted.
-        annotated_types: types annotated exhaustively, unless the file (JSONL) says; by default none.
+        annotated_types: types annotated exhaustively, unless the file (JSONL) says; by default what the corpus annotates.
         repeated_ids: "error" or "index"; by default the policy's.
         offset_unit: what the file's offsets count, a name in `UNITS`; they are converted to code points.
         entity_type: the type of IOB tags without one.
@@ -168,7 +170,8 @@ def read_documents(
         choice(format, FORMATS, "format", name)
     if is_handle and format in ("brat", "text"):
         raise FormatError(name, f"a path for {format}", "a handle", "pass the path of the file or folder")
-    types = frozenset([annotated_types] if isinstance(annotated_types, str) else annotated_types or ())
+    types = [annotated_types] if isinstance(annotated_types, str) else annotated_types
+    types = None if types is None else frozenset(types)
     report = ReadReport() if report is None else report
     stem = stem_of(Path(name)).encode("utf-8", "replace").decode()
     reading = Reading(

@@ -65,7 +65,7 @@ class Reading:
     corpus: str = "user"
     policy: str = "strict"
     repeated_ids: str = "error"
-    annotated_types: frozenset[str] = frozenset()
+    annotated_types: frozenset[str] | None = None
     report: ReadReport = field(default_factory=ReadReport)
     offset_unit: str = CODE_POINTS
     entity_type: str | None = None

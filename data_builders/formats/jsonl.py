@@ -32,6 +32,7 @@ _RECORD = {
     "article": (str, False),
     "passages": (list, False),
     "infons": ((list, dict), False),
+    "unclear": (list, False),
 }
 _MENTION = {
     "start": (int, True),
@@ -249,6 +250,7 @@ def _own(value, reading: Reading, line: int | None, number: int) -> Document:
         raise _other(f"{_OTHERS[other]}'s export", reading, line, id)
     if not reading.gold:
         value.pop("mentions", None)
+        value.pop("unclear", None)
     passages = None
     if "text" not in value and isinstance(value.get("title"), str):
         title, abstract = value.pop("title"), value.pop("abstract", None) or ""
@@ -259,13 +261,9 @@ def _own(value, reading: Reading, line: int | None, number: int) -> Document:
         if abstract:
             passages.append(Passage(len(title) + 1, len(value["text"]), "abstract"))
     record = _checked(value, _RECORD, "a record", reading, line, id)
-    text, mentions = record["text"], []
-    for item in record.get("mentions", ()):
-        item = _checked(item, _MENTION, "a mention", reading, line, id)
-        identifiers = _strings(item.get("identifiers", []), "identifiers", reading, line, id)
-        span = tuple(parse_integer(item[k], reading, f"{k!r}", line=line, document=id) for k in ("start", "end"))
-        surface, score = item.get("text"), item.get("score")
-        mentions.append(reading.mention(text, span, item["type"], surface, identifiers, score, line=line, id=id))
+    text = record["text"]
+    mentions = _mentions(record.get("mentions", ()), text, reading, line, id)
+    unclear = _mentions(record.get("unclear", ()), text, reading, line, id)
     fields = {key: record[key] for key in ("corpus", "index", "article") if key in record}
     if "annotated_types" in record:
         types = _strings(record["annotated_types"], "annotated_types", reading, line, id)
@@ -275,12 +273,24 @@ def _own(value, reading: Reading, line: int | None, number: int) -> Document:
     return reading.document(
         id,
         text,
-        [mention for mention in mentions if mention is not None],
+        mentions,
         line=line,
+        unclear=tuple(unclear),
         passages=tuple(passages),
         infons=_pairs(record.get("infons", ()), reading, line, id),
         **fields,
     )
+
+
+def _mentions(items: list, text: str, reading: Reading, line: int | None, id: str) -> list[Mention]:
+    mentions = []
+    for item in items:
+        item = _checked(item, _MENTION, "a mention", reading, line, id)
+        identifiers = _strings(item.get("identifiers", []), "identifiers", reading, line, id)
+        span = tuple(parse_integer(item[k], reading, f"{k!r}", line=line, document=id) for k in ("start", "end"))
+        surface, score = item.get("text"), item.get("score")
+        mentions.append(reading.mention(text, span, item["type"], surface, identifiers, score, line=line, id=id))
+    return [mention for mention in mentions if mention is not None]
 
 
 def _tokens(value: dict, reading: Reading, line: int | None, number: int) -> Document:

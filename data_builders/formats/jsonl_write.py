@@ -22,7 +22,7 @@ def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
     count_losses(document, report, "identifiers", "score", "infons", "article")
     if document.corpus != DEFAULT_CORPUS:
         record["corpus"] = document.corpus
-    if document.annotated_types:
+    if document.annotated_types is not None:
         record["annotated_types"] = sorted(document.annotated_types)
     if document.index:
         record["index"] = document.index
@@ -32,6 +32,8 @@ def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
         record["passages"] = [_passage_object(passage) for passage in document.passages]
     if document.infons:
         record["infons"] = _infons_object(document.infons)
+    if document.unclear:
+        record["unclear"] = [_mention_object(m) for m in document.unclear]
     line = json.dumps(record, ensure_ascii=False).translate(_LINE_SEPARATORS)
     if not line.isascii() and not _is_encodable(line):
         line = json.dumps(record)  # a lone surrogate has no UTF-8, only an escape

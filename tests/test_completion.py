@@ -1,0 +1,276 @@
+"""Completed labels: gold stays, evaluation is left alone, an empty teacher changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import helpers_run
+import pytest
+import torch
+from helpers_sruner import calm
+from hypothesis import given
+from hypothesis import strategies as st
+from mosaic_ner.data_builders.formats import read_documents, write_documents
+from mosaic_ner.data_builders.options import ArgumentError
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.modeling.transitions import reduction, transition
+from mosaic_ner.training.completion import (
+    added_names,
+    average,
+    choose_thresholds,
+    complete_corpus,
+)
+from mosaic_ner.training.completion_options import CompletionOptions
+from safetensors.torch import load_file
+
+TYPES = ["Gene", "Disease", "Chemical"]
+SPACE = LabelSpace(
+    {
+        "all": {"G": "Gene", "D": "Disease", "C": "Chemical"},
+        "genes": {"Protein": "Gene", "Family": None, "Disease": None},
+    }
+)
+TEXT = "abcdefghij" * 3
+
+
+def spans(types):
+    return st.builds(
+        lambda start, length, kind, score: Mention(start, min(start + length, 30), kind, score=score),
+        st.integers(0, 29),
+        st.integers(1, 6),
+        st.sampled_from(types),
+        st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]),
+    )
+
+
+@given(
+    st.lists(st.lists(spans(["Protein", "Family"]), max_size=5), min_size=1, max_size=3),
+    st.lists(spans(TYPES), max_size=12),
+    st.sampled_from([None, 0.3]),
+)
+def test_gold_stays_and_every_answer_is_a_label_masked_or_counted(gold, answer, mask_from):
+    documents = [Document(str(i), "genes", TEXT, tuple({m.key: m for m in row}.values())) for i, row in enumerate(gold)]
+    answer = list({m.key: m for m in answer}.values())
+    names = added_names(SPACE, "genes", TYPES)
+    thresholds = {"Gene": 0.5, "Disease": 0.7, "Chemical": 0.5}
+    made, counts = complete_corpus(documents, [answer] * len(documents), SPACE, names, thresholds, mask_from)
+    assert "Gene" not in counts  # the corpus annotates it
+    for before, after in zip(documents, made, strict=True):
+        own = set(before.mentions)
+        added = [m for m in after.mentions if m not in own]
+        assert own <= set(after.mentions)
+        assert (after.id, after.text, after.article, after.passages) == (before.id, before.text, before.article, ())
+        mapped = [m for m in before.mentions if m.type == "Protein"]
+        for mention in [*added, *after.unclear]:
+            assert mention.type in {"Disease (completed)", "Chemical"}
+            assert not any(mention.start < m.end and m.start < mention.end for m in mapped)
+        for one in added:
+            assert one.score >= thresholds[one.type.split()[0]]
+            assert not any(one is not m and one.start < m.end and m.start < one.end for m in added)
+        for one in after.unclear:
+            assert mask_from is not None
+            assert mask_from <= one.score < thresholds[one.type.split()[0]]
+        learnt = {t for t, n in counts.items() if n["added"]}
+        expected = {"Protein", "Family", "Disease"} | {names[t] for t in learnt} if learnt else set()
+        assert set(after.annotated_types or ()) == expected
+    shown = sum(m.type not in ("Protein", "Family") for d in made for m in d.mentions)
+    assert shown == sum(n["added"] for n in counts.values())
+
+
+def test_a_document_that_declares_a_type_gets_no_labels_of_it():
+    document = Document("1", "all", TEXT, (Mention(0, 3, "G"),), frozenset({"G", "D"}))
+    answer = [
+        Mention(5, 8, "Disease", score=0.9),
+        Mention(10, 12, "Chemical", score=0.9),
+        Mention(1, 4, "Chemical", score=1.0),
+    ]
+    names = added_names(SPACE, "all", TYPES)
+    (made,), counts = complete_corpus([document], [answer], SPACE, names, dict.fromkeys(TYPES, 0.5), None)
+    assert [m.key for m in made.mentions] == [(0, 3, "G"), (10, 12, "Chemical")]
+    assert counts == {"Chemical": {"documents": 1, "added": 1, "masked": 0, "beside_gold": 1}}
+    assert made.annotated_types == {"G", "D", "Chemical"}
+
+
+def test_scores_of_teachers_are_averaged_and_a_missing_answer_counts_as_zero():
+    one = [Mention(0, 3, "Gene", score=0.8), Mention(5, 9, "Gene", score=0.6)]
+    two = [Mention(0, 3, "Gene", score=0.6)]
+    assert [(m.key, m.score) for m in average([one, two])] == [((0, 3, "Gene"), 0.7), ((5, 9, "Gene"), 0.3)]
+
+
+def test_thresholds_chosen_on_validation_have_the_best_f1():
+    document = Document("1", "all", TEXT, (Mention(0, 3, "G"), Mention(5, 8, "G"), Mention(9, 10, "D")))
+    answer = [
+        Mention(0, 3, "Gene", score=0.62),
+        Mention(5, 8, "Gene", score=0.42),
+        Mention(11, 12, "Gene", score=0.33),
+        Mention(13, 14, "Disease", score=0.9),
+    ]
+    other = Document("2", "genes", TEXT, ())  # declares no disease, so the answer there counts neither way
+    chosen = choose_thresholds(
+        [([document], [answer]), ([other], [[Mention(0, 2, "Disease", score=0.9)]])], SPACE, ["Gene", "Disease", "X"]
+    )
+    assert chosen["Gene"] == 0.4
+    assert chosen["X"] == 0.7
+
+
+@pytest.mark.parametrize("value", ["many", "1.2", '{"Gene": "x"}', "true", "[1]"])
+def test_a_threshold_that_is_none_is_refused(value):
+    with pytest.raises(ArgumentError, match="complete_threshold"):
+        CompletionOptions(complete_with=["m"], complete_threshold=value).check()
+
+
+def test_options_without_teachers_are_refused(capsys):
+    assert "without --complete_with" in helpers_run.fails(capsys, "quickstart", "--complete_mask_from", "0.2")
+
+
+# ---- what is unclear teaches nothing
+
+TEACHING = "BRCA1 causes velosis in mice, as was seen in glioma before."
+FAMILIES = [
+    pytest.param({"family": "aioner"}, id="aioner"),
+    pytest.param({"family": "aioner", "classifier": "softmax"}, id="aioner-softmax"),
+    pytest.param({"family": "span_cvae", "alpha": 0.0}, id="span_cvae"),
+    pytest.param(
+        {"family": "joint_ib", "latent_size": 8, "hidden_size": 8, "decoder_size": 8, "deterministic": True},
+        id="joint_ib",
+    ),
+    pytest.param({"family": "sruner", "context": 6}, id="sruner"),
+]
+
+
+def loss_gradient(bundle, document):
+    """(1, places, …) float64: that of the loss by the scores, 0 where a score isn't in the loss."""
+    (feature,) = bundle.features.build([document]).features
+    bundle.model.double().zero_grad()
+    output = bundle.model(**bundle.collator([feature]))
+    output.logits.retain_grad()
+    output.loss.backward()
+    return feature, output.logits.grad
+
+
+@pytest.mark.parametrize("options", FAMILIES)
+def test_scores_of_what_is_unclear_get_exactly_no_gradient(build_bundle, options):
+    start = TEACHING.index("glioma")
+    gold = (Mention(0, 5, "Gene"), Mention(13, 20, "Disease"))
+    clear = Document("1", "user", TEACHING, gold)
+    unclear = Document("1", "user", TEACHING, gold, unclear=(Mention(start, start + 6, "Disease"),))
+    space = LabelSpace({"user": {"Gene": "Gene", "Disease": "Disease"}})
+    bundle = build_bundle(space, lively=True, documents=[clear], dropout=0.0, **options)
+    calm(bundle.model) if options["family"] == "sruner" else bundle.model.eval()
+    _, plain = loss_gradient(bundle, clear)
+    feature, masked = loss_gradient(bundle, unclear)
+    (window,) = bundle.features.windower([TEACHING])[0]
+    tokens = [i for i, (a, b) in enumerate(window.offsets) if a < start + 6 and start < b]
+    units = window.units(bundle.model.config.units) if options["family"] != "aioner" else []
+    if options["family"] == "aioner":
+        where = (0, torch.tensor(tokens) + len(bundle.model.default_task().prefix_ids))
+        rest = [i for i in range(plain.shape[1]) if i not in where[1].tolist()]
+        untouched = plain[0, rest].any(), masked[0, rest].any()
+    elif options["family"] == "sruner":  # test_sruner_loss.py shows that unclear actions have no share of the loss
+        (unit,) = [i for i, (a, _) in enumerate(units) if a == tokens[0]]
+        number = bundle.features.numbers["user", "Disease"]
+        open_actions = {(place, act(number)) for place in (unit, unit + 1) for act in (transition, reduction)}
+        assert set(zip(feature["unclear_places"], feature["unclear_actions"], strict=True)) == open_actions
+        return
+    else:
+        (unit,) = [i for i, (a, _) in enumerate(units) if a == tokens[0]]
+        widest = bundle.model.config.max_span_width
+        cells = [(f, w) for f in range(unit + 1) for w in range(widest) if unit <= f + w < len(units)]
+        where = (0, [f for f, _ in cells], [w for _, w in cells])
+        untouched = plain.any(), masked.any()
+    assert all(untouched)
+    assert plain[where].any()
+    assert not masked[where].any()
+
+
+def test_unclear_mentions_survive_json_lines(tmp_path):
+    document = Document(
+        "1", "user", TEACHING, (Mention(0, 5, "Gene"),), unclear=(Mention(13, 20, "Disease", score=0.4),)
+    )
+    write_documents([document], tmp_path / "d.jsonl")
+    assert list(read_documents(tmp_path / "d.jsonl")) == [document]
+    (bare,) = read_documents(tmp_path / "d.jsonl", gold=False)
+    assert bare.unclear == ()
+
+
+# ---- whole runs
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two files of which one declares genes and the other diseases."""
+    folder = tmp_path_factory.mktemp("files")
+    for split, ids in (("train", range(12)), ("test", range(20, 24))):
+        rows = [
+            {
+                "id": f"{split}{i}",
+                "text": f"GENE{i} causes aniridia number {i} in mice.",
+                "mentions": [{"start": 0, "end": len(f"GENE{i}"), "type": "Gene"}],
+            }
+            for i in ids
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(r) for r in rows), encoding="utf-8")
+    return folder
+
+
+def run(folder, files, *more):
+    helpers_run.run(
+        *helpers_run.QUICK, "--train_file", files / "train.jsonl", "--test_file", files / "test.jsonl",
+        "--write_predictions", "--output_dir", folder, "--use_cpu", "true", *more,
+    )  # fmt: skip
+    return helpers_run.results(folder)
+
+
+def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_path, caplog):
+    recipe = tmp_path / "teacher.yaml"
+    recipe.write_text(
+        "corpora: [demo_all]\nencoder: scratch\nscratch_layers: 1\nscratch_hidden_size: 64\nmax_tokens: 64\nmax_steps: 60\n"
+        "learning_rate: 0.008\nper_device_train_batch_size: 8\neval_strategy: 'no'\nsave_strategy: 'no'\n"
+        "load_best_model_at_end: false\ndropout: 0.0\n",
+        encoding="utf-8",
+    )
+    plain = run(tmp_path / "plain", files)
+    options = ["--complete_with", recipe, "--complete_threshold", "0.2", "--complete_mask_from", "0.05"]
+    options += ["--cache_dir", tmp_path / "cache"]
+    found = run(tmp_path / "out", files, *options)
+    labels = found["completion"]["labels"]["user"]
+    assert "Gene" not in labels
+    assert sum(n["added"] for n in labels.values()) > 0
+    made = list(read_documents(tmp_path / "out" / "completed" / "user.jsonl"))
+    assert sum(m.type != "Gene" for d in made for m in d.mentions) == sum(n["added"] for n in labels.values())
+    assert sum(len(d.unclear) for d in made) == sum(n["masked"] for t, n in labels.items() if n["added"])
+    # What is measured is the user's guideline, as without a teacher.
+    assert found["test"]["user"]["per_type"].keys() == plain["test"]["user"]["per_type"].keys() == {"Gene"}
+    size = plain["data"]["test"]["user"]
+    assert found["data"]["test"]["user"] == size | {"declared": {"Gene": size["documents"]}}
+    gold = "predictions/user.gold.PubTator"
+    assert (tmp_path / "out" / gold).read_bytes() == (tmp_path / "plain" / gold).read_bytes()
+    assert found["settings"]["complete_with"] == ["teacher.yaml"]
+    weights = tmp_path / "out" / "teachers" / "teacher" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    caplog.clear()
+    again = run(tmp_path / "again", files, *options[2:], "--complete_with", weights.parent)
+    assert weights.stat().st_mtime_ns == before
+    assert again["completion"]["labels"] == found["completion"]["labels"]
+    assert "answers for" not in helpers_run.messages(caplog)  # they were kept
+
+
+def test_an_empty_teacher_gives_the_plain_run_bit_for_bit(files, tmp_path, build_bundle):
+    teacher = build_bundle()
+    with torch.no_grad():
+        for number, name in teacher.model.config.id2label.items():
+            teacher.model.classifier.bias[number] = 50.0 if name.startswith("O") else -50.0
+    teacher.model.save_pretrained(tmp_path / "teacher")
+    teacher.tokenizer.save_pretrained(tmp_path / "teacher")
+    plain, taught = tmp_path / "plain", tmp_path / "taught"
+    run(plain, files)
+    found = run(
+        taught, files, "--complete_with", tmp_path / "teacher", "--complete_threshold", "0", "--cache_dir", tmp_path
+    )
+    assert not any(n["added"] for n in found["completion"]["labels"]["user"].values())
+    one, other = (load_file(folder / "model.safetensors") for folder in (plain, taught))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert Path(plain / "config.json").read_bytes() == Path(taught / "config.json").read_bytes()

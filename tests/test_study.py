@@ -1,0 +1,159 @@
+"""A study runs each cell once, goes on where it was interrupted, and tells what is significant."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import helpers_run
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mosaic_ner.analysis import study
+from mosaic_ner.analysis.study import Runner, Study, StudyError, holm, write_tables
+from mosaic_ner.training.arguments import as_argv, parse
+
+OPTIONS = """
+common:
+  corpora: [demo_all]
+  encoder: scratch
+  scratch_layers: 1
+  scratch_hidden_size: 32
+  max_tokens: 64
+  max_steps: 4
+  save_steps: 2
+  save_strategy: steps
+  eval_strategy: 'no'
+  load_best_model_at_end: false
+  report_to: none
+  disable_tqdm: true
+"""
+TEXT = (
+    OPTIONS
+    + """
+seeds: [1, 2]
+cells:
+  plain: {recipe: quickstart}
+  masked: {recipe: quickstart, token_masking: 0.2, seeds: [1]}
+  taught: {recipe: quickstart, complete_with: ['cell:plain'], seeds: [1]}
+tables:
+- {title: Two settings, cells: [masked, plain, taught], corpora: [demo_all], reference: plain}
+"""
+)
+
+
+class Calls:
+    """Runs in this process; keeps what was asked for."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, argv):
+        self.made.append(argv)
+        helpers_run.run(*argv, "--use_cpu", "true")
+
+
+@pytest.fixture
+def runner(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return Runner(Study.read(str(path)), tmp_path / "results", tmp_path / "runs", [], Calls())
+
+
+def test_a_cell_runs_once_unless_settings_or_sources_change(runner, monkeypatch):
+    runner.run("plain", 1)
+    runner.run("plain", 1)
+    assert len(runner.call.made) == 1
+    before = helpers_run.results(runner.results / "plain" / "1")
+    assert before["settings"]["seed"] == 1
+    assert not list((runner.runs / "plain" / "1").glob("checkpoint-*"))
+    monkeypatch.setattr(study, "code_digest", lambda: "another")
+    runner.any_code = True
+    runner.run("plain", 1)
+    assert len(runner.call.made) == 1
+    runner.any_code = False
+    runner.run("plain", 1)
+    assert len(runner.call.made) == 2
+    runner.more = ["--learning_rate", "0.001"]
+    runner.run("plain", 1)
+    assert len(runner.call.made) == 3
+
+
+def test_an_interrupted_cell_goes_on_from_its_checkpoint(runner, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def killed(argv):
+        helpers_run.run(*argv, "--use_cpu", "true")
+        (runner.runs / "plain" / "2" / "results.json").unlink()
+        raise Killed
+
+    whole = runner.call
+    runner.call = killed
+    with pytest.raises(Killed):
+        runner.run("plain", 2)
+    runner.call = whole
+    runner.run("plain", 2)
+    (argv,) = whole.made
+    assert argv[argv.index("--resume_from_checkpoint") + 1].endswith("checkpoint-4")
+
+
+def test_a_cell_that_refers_to_another_runs_it_first(runner):
+    runner.run("taught", 1)
+    first, second = runner.call.made
+    assert first[first.index("--output_dir") + 1] == str(runner.runs / "plain" / "1")
+    assert second[second.index("--complete_with") + 1] == str(runner.runs / "plain" / "1")
+
+
+def test_tables_are_written_from_figures_alone(runner):
+    runner.results.mkdir()
+    write_tables(runner.study, runner.results)
+    text = (runner.results / "README.md").read_text(encoding="utf-8")
+    assert text.count("not run") == 3
+    for cell, seed in (("plain", 1), ("plain", 2), ("masked", 1)):
+        runner.run(cell, seed)
+    write_tables(runner.study, runner.results)
+    text = (runner.results / "README.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| demo_all | plain")]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    f1 = [helpers_run.results(runner.results / "plain" / s)["test"]["demo_all"]["overall"]["f1"] for s in "12"]
+    assert cells[2] == "2"
+    assert cells[5].startswith(f"{50 * sum(f1):.2f} ± ")
+    assert text.count("not run") == 1
+    assert (runner.results / "table1.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_holm_equals_the_closed_test_with_bonferroni(values):
+    # The corrected value of a hypothesis is the largest Bonferroni value of all sets of hypotheses that contain it.
+    numbers = range(len(values))
+    sets = [s for size in range(1, len(values) + 1) for s in itertools.combinations(numbers, size)]
+    for i, corrected in enumerate(holm(values)):
+        closed = max(min(1.0, len(s) * min(values[j] for j in s)) for s in sets if i in s)
+        assert corrected == pytest.approx(closed)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cell: {}", "did you mean 'cells'"),
+        ("cells: {a: {}}", "names no recipe"),
+        ("cells: {a: {recipe: quickstart}}\ntables: [{title: T, cells: [b], corpora: [c]}]", "no cell 'b'"),
+    ],
+)
+def test_a_study_that_cannot_be_understood(tmp_path, text, told):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=told):
+        Study.read(str(path))
+
+
+def test_every_study_of_the_package_can_be_read():
+    names = [path.stem for path in study.STUDIES.glob("*.yaml")]
+    assert "comparison" in names
+    for name in names:
+        found = Study.read(name)
+        for cell, options in found.cells.items():
+            values = found.common | {k: v for k, v in options.items() if k not in ("recipe", "seeds")}
+            assert parse([options["recipe"], *as_argv(values)]).settings(), cell
+        assert json.dumps(found.cells)

@@ -1,0 +1,382 @@
+"""Completed labels: teachers answer for the types that a training corpus leaves out, so that every document teaches every type.
+
+The answers come under the bridge corpus's guideline. Gold mentions stay as they are, and evaluation documents are left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mosaic_ner.data_builders.options import ArgumentError
+from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.label_space import LabelSpace
+
+from .completion_options import DEFAULT_THRESHOLD, VALIDATION, CompletionOptions
+
+if TYPE_CHECKING:
+    from mosaic_ner.data_builders.run_data import RunData
+
+logger = logging.getLogger(__name__)
+
+STEPS = tuple(step / 20 for step in range(2, 20))
+"""The thresholds that are tried on validation documents."""
+
+
+def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], None]) -> dict | None:
+    """Completes a run's training documents, if it has teachers, and writes them to `completed/` of the output folder.
+
+    Args:
+        data: changed.
+        arguments: the run's `Arguments`. args: what the Trainer is told.
+        train: trains a recipe, some of whose options are given.
+    Returns:
+        What results.json says of it.
+    """
+    from mosaic_ner.data_builders.formats import write_documents
+
+    if not arguments.completion.complete_with:
+        return None
+    teachers = train_teachers(arguments, train)
+    size, cache = args.per_device_eval_batch_size, arguments.data.cache_dir
+    done = complete(data, arguments.completion, teachers, size, args.device, cache)
+    if args.should_save:
+        folder = Path(args.output_dir) / "completed"
+        folder.mkdir(parents=True, exist_ok=True)
+        for corpus, documents in data.train.items():
+            write_documents(documents, folder / f"{corpus}.jsonl")
+    return done.to_dict()
+
+
+def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
+    """The teachers as folders or Hub ids, those that are recipes being trained into `teachers/` of the output folder.
+
+    A teacher that is there already stays; one that was interrupted goes on. It gets this run's seed, encoder, files and
+    evaluation corpora, so that no document that the run is measured on teaches it.
+
+    Args:
+        arguments: the run's `Arguments`.
+        train: trains a recipe, some of whose options are given.
+    """
+    from .results import RESULTS
+
+    folders = []
+    for name in arguments.completion.complete_with or []:
+        if not name.endswith((".yaml", ".yml")):
+            folders.append(name)
+            continue
+        folder = Path(arguments.train.output_dir) / "teachers" / Path(name).stem
+        if not (folder / RESULTS).exists():
+            logger.info("teacher: %s is trained into %s", name, folder)
+            data, given = arguments.data, arguments.given
+            measured = dict.fromkeys([*data.corpora, *(data.test_corpora or []), *(data.validation_corpora or [])])
+            values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
+            values |= {"test_corpora": list(measured)} if measured else {}
+            done = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+            values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": str(done[-1])} if done else {})
+            train(name, values)
+        folders.append(str(folder))
+    return folders
+
+
+_TEACHERS_DATA = (
+    "data_dir", "cache_dir", "test_file", "validation_file", "corpus_name", "format", "offset_unit", "entity_type",
+    "type_infon", "tag_column", "extra_mapping", "article_ids", "policy", "repeated_ids",
+)  # fmt: skip
+_TEACHERS_MODEL = ("encoder", "encoder_name", "seed", "use_cpu", "bf16", "fp16", "report_to", "disable_tqdm")
+
+
+@dataclass
+class Completed:
+    """What completion did: teacher names, threshold per type, and per corpus and type what `complete_corpus` counts."""
+
+    teachers: list[str]
+    thresholds: dict[str, float]
+    mask_from: float | None
+    labels: dict[str, dict[str, dict[str, int]]]
+
+    def to_dict(self) -> dict:
+        """JSON form."""
+        return dict(vars(self))
+
+    def summary(self) -> str:
+        """A line per corpus."""
+        rows = [f"completed labels, by {', '.join(self.teachers)}:"]
+        for corpus, types in self.labels.items():
+            told = ", ".join(
+                f"{name} {n['added']}" + (f" (+{n['masked']} masked)" if n["masked"] else "")
+                for name, n in types.items()
+            )
+            rows.append(f"  {corpus}: {told or 'nothing is missing'}")
+        return "\n".join(rows)
+
+
+def complete(
+    data: RunData, options: CompletionOptions, teachers: list[str], batch_size: int, device, cache_dir: str | None
+) -> Completed:
+    """Completes the training documents of a run; its `train` and `space` are replaced.
+
+    A type becomes one of a corpus's types where the corpus doesn't annotate it and a teacher's answer was made a label at
+    least once; elsewhere it stays unknown. Documents declare what they teach (`Document.annotated_types`).
+
+    Args:
+        data: the run's documents, those shared with evaluation being removed already.
+        options: thresholds.
+        teachers: folders or Hub ids of trained models of any family; their scores are averaged.
+        batch_size: windows per batch. device: of torch.
+        cache_dir: where answers are kept (without texts); default: that of datasets.
+    Raises:
+        ArgumentError: nothing to complete, thresholds to choose without validation documents.
+    """
+    parts = {("train", c): d for c, d in data.train.items()}
+    if options.thresholds([]) is None:
+        if not data.validation:
+            raise ArgumentError("--complete_threshold validation needs validation documents, and this run has none")
+        parts |= {(VALIDATION, c): d for c, d in data.validation.items()}
+    answers, types = consult(teachers, data, parts, batch_size, device, cache_dir)
+    thresholds = options.thresholds(types) or choose_thresholds(
+        [(d, answers[VALIDATION, c]) for c, d in data.validation.items()], data.space, types
+    )
+    corpora, labels = dict(data.space.corpora), {}
+    for corpus, documents in data.train.items():
+        names = added_names(data.space, corpus, types)
+        made, counts = complete_corpus(
+            documents, answers["train", corpus], data.space, names, thresholds, options.complete_mask_from
+        )
+        data.train[corpus], labels[corpus] = made, counts
+        own = list(corpora[corpus])
+        corpora[corpus] = corpora[corpus] | {names[t]: t for t, n in counts.items() if n["added"]}
+        # What is measured declares the corpus's own types alone, whatever the corpus has now.
+        for split in (data.validation, data.test):
+            if corpus in split:
+                split[corpus] = [_declaring(d, own) for d in split[corpus]]
+    data.space = LabelSpace(corpora)
+    done = Completed([Path(t).name for t in teachers], thresholds, options.complete_mask_from, labels)
+    logger.info("%s", done.summary())
+    return done
+
+
+def _declaring(document: Document, types: Iterable[str]) -> Document:
+    known = document.annotated_types is not None
+    return document if known else replace(document, annotated_types=frozenset(types))
+
+
+def added_names(space: LabelSpace, corpus: str, types: Iterable[str]) -> dict[str, str]:
+    """Shared type → the native name that its completed mentions get in a corpus: its own, unless the corpus means something
+    else by that name."""
+    own = space.corpora[corpus]
+    return {t: t if own.get(t, t) == t else f"{t} (completed)" for t in types}
+
+
+# ---- the teachers' answers
+
+
+def consult(
+    teachers: list[str], data: RunData, parts: dict[tuple[str, str], list[Document]], batch_size: int, device, cache_dir
+) -> tuple[dict[tuple[str, str], list[list[Mention]]], list[str]]:
+    """The teachers' answers, averaged, per part and document, and the shared types that they answer for.
+
+    Each teacher is asked under the guideline of the training corpus with the most types that it was trained on, or as for any
+    text where there is none. Answers are kept in the cache by teacher, task and text.
+    """
+    from accelerate import PartialState
+    from mosaic_ner.modeling.inference import MentionPredictor
+    from mosaic_ner.prediction.folders import trained_folder
+    from mosaic_ner.prediction.loading import load
+    from mosaic_ner.prediction.resumable_output import fingerprint
+
+    from .evaluator import shard_of
+
+    state, cache = PartialState(), _cache(cache_dir)
+    found: dict[tuple[str, str], list[list[list[Mention]]]] = defaultdict(list)
+    types: dict[str, None] = {}
+    for name in teachers:
+        folder = trained_folder(name, "--complete_with")
+        model, tokenizer = load(str(folder))
+        _warn_of_leaks(name, folder, data)
+        predictor = MentionPredictor(model.to(device), tokenizer, batch_size, shard_of(state))
+        spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
+        bridge = next((c for c in spaces if model.knows(c)), None)
+        tasks = model.tasks_for(bridge)
+        types |= dict.fromkeys(_answered(model, tasks))
+        asked = f"{fingerprint(folder)} {[task.to_dict() for task in tasks]}"
+        for part, documents in parts.items():
+            texts = [(d.text, [(p.start, p.end) for p in d.passages]) for d in documents]
+            path = cache / f"{hashlib.sha256(json.dumps([asked, texts]).encode()).hexdigest()[:32]}.json"
+            state.wait_for_everyone()
+            if path.exists():
+                rows = json.loads(path.read_text(encoding="utf-8"))
+                answers = [[Mention(s, e, kind, score=score) for s, e, kind, score in row] for row in rows]
+            else:
+                logger.info("%s answers for %d documents of %s", name, len(documents), part[1])
+                answers = predictor(documents, tasks)
+                state.wait_for_everyone()
+                if state.is_main_process:
+                    rows = [[(m.start, m.end, m.type, m.score) for m in row] for row in answers]
+                    fresh = path.with_suffix(".new")
+                    fresh.write_text(json.dumps(rows), encoding="utf-8")
+                    fresh.replace(path)
+            found[part].append(answers)
+    return {part: [average(rows) for rows in zip(*answers, strict=True)] for part, answers in found.items()}, list(
+        types
+    )
+
+
+def _cache(cache_dir: str | None) -> Path:
+    from datasets import config
+
+    folder = Path(cache_dir or config.HF_DATASETS_CACHE) / "completion"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _answered(model, tasks) -> list[str]:
+    """The shared types that tasks answer for."""
+    space: LabelSpace = model.config.labels
+    return list(
+        dict.fromkeys(
+            t
+            for task in tasks
+            for t in (task.types or (space.shared_types_of(task.corpus) if task.corpus else space.shared_types))
+        )
+    )
+
+
+def _warn_of_leaks(name: str, folder: Path, data: RunData) -> None:
+    """Says so if a teacher's results don't show that this run's evaluation documents were kept out of its training."""
+    from .results import Results, ResultsError
+
+    try:
+        known = Results.read(folder).data
+    except ResultsError:
+        known = {}
+    measured = {f"{c}/{split}" for split in (VALIDATION, "test") for c in getattr(data, split)}
+    seen = {f"{c}/{split}" for split in (VALIDATION, "test") for c in known.get(split, {})}
+    if missing := sorted(measured - seen):
+        logger.warning(
+            "teacher %s: its results don't say that it was trained without the documents of %s, which this run is measured "
+            "on; train it with these as --test_corpora",
+            name,
+            ", ".join(missing),
+        )
+
+
+def average(answers: Iterable[list[Mention]]) -> list[Mention]:
+    """One document's answers of several teachers: every mention with the mean of their scores, 0 where one doesn't have it."""
+    answers = list(answers)
+    total: Counter = Counter()
+    for row in answers:
+        for mention in row:
+            total[mention.key] += mention.score or 0.0
+    return [Mention(*key, score=score / len(answers)) for key, score in sorted(total.items())]
+
+
+def choose_thresholds(
+    validation: list[tuple[list[Document], list[list[Mention]]]], space: LabelSpace, types: Iterable[str]
+) -> dict[str, float]:
+    """Per type the threshold with the best exact-match F1 on documents that declare it, the highest of equals.
+
+    Args:
+        validation: documents with native gold mentions, and the teachers' answers. A type that none declares gets the default.
+    """
+    chosen = {}
+    for kind in types:
+        counts = {step: [0, 0] for step in STEPS}
+        gold_count = 0
+        for documents, answers in validation:
+            for document, answer in zip(documents, answers, strict=True):
+                if kind not in space.annotated_shared_types(document):
+                    continue
+                gold = {(m.start, m.end) for m in document.mentions if space.shared(document.corpus, m.type) == kind}
+                gold_count += len(gold)
+                for mention in answer:
+                    if mention.type == kind:
+                        for step in STEPS:
+                            if mention.score >= step:
+                                counts[step][0] += 1
+                                counts[step][1] += (mention.start, mention.end) in gold
+        f1 = {step: 2 * right / max(1, said + gold_count) for step, (said, right) in counts.items()}
+        chosen[kind] = max(STEPS, key=lambda step: (f1[step], step)) if gold_count else DEFAULT_THRESHOLD
+    return chosen
+
+
+# ---- answers → labels
+
+
+def complete_corpus(
+    documents: list[Document],
+    answers: list[list[Mention]],
+    space: LabelSpace,
+    names: dict[str, str],
+    thresholds: dict[str, float],
+    mask_from: float | None,
+) -> tuple[list[Document], dict[str, dict[str, int]]]:
+    """A corpus's documents with labels of the types that they leave out.
+
+    Args:
+        documents: with gold mentions of native types.
+        answers: per document the teachers' answers in shared types, with scores.
+        space: of the run, before completion.
+        names: shared type → the native name of its completed mentions.
+        thresholds: shared type → least score of a label.
+        mask_from: least score of an answer that is left out of the loss; None: none is.
+    Returns:
+        The documents, and per completed type how many documents left it out, and of these the labels added, the answers
+        masked, and those dropped because they overlap a gold mention (`documents`, `added`, `masked`, `beside_gold`).
+    """
+    made, counts = [], {t: Counter() for t in names}
+    for document, answer in zip(documents, answers, strict=True):
+        missing = [t for t in names if t not in space.annotated_shared_types(document)]
+        gold = [m for m in document.mentions if space.shared(document.corpus, m.type) is not None]
+        labels, unclear = [], []
+        for mention in sorted(answer, key=lambda m: (-m.score, m.start - m.end, m.key)):
+            sure = mention.score >= thresholds.get(mention.type, 1.0)
+            if mention.type not in missing or not (sure or (mask_from is not None and mention.score >= mask_from)):
+                continue
+            if any(_overlap(mention, other) for other in gold):
+                counts[mention.type]["beside_gold"] += sure
+            elif not any(_overlap(mention, other) for other in labels):
+                (labels if sure else unclear).append(mention)
+        for name in missing:
+            counts[name]["documents"] += 1
+        for mention in labels:
+            counts[mention.type]["added"] += 1
+        for mention in unclear:
+            counts[mention.type]["masked"] += 1
+        made.append((document, missing, labels, unclear))
+    learnt = {t for t, count in counts.items() if count["added"]}
+    order = ("documents", "added", "masked", "beside_gold")
+    told = {t: {key: counts[t][key] for key in order} for t in names if counts[t]["documents"]}
+    return [_labelled(space, names, learnt, *row) for row in made], told
+
+
+def _overlap(a: Mention, b: Mention) -> bool:
+    return a.start < b.end and b.start < a.end
+
+
+def _labelled(
+    space: LabelSpace,
+    names: dict[str, str],
+    learnt: set[str],
+    document: Document,
+    missing: list[str],
+    labels: list[Mention],
+    unclear: list[Mention],
+) -> Document:
+    new = [t for t in missing if t in learnt]
+    if not new:
+        return document
+    own = frozenset(space.annotated_types(document))
+    named = [replace(m, type=names[m.type]) for m in labels]
+    masked = [replace(m, type=names[m.type]) for m in unclear if m.type in learnt]
+    return replace(
+        document.with_mentions([*document.mentions, *named]),
+        annotated_types=own | {names[t] for t in new},
+        unclear=(*document.unclear, *masked),
+    )
