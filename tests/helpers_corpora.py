@@ -18,9 +18,10 @@ def write_files(corpus: Corpus, folder: Path) -> None:
         ids = [IDS[corpus.id_space].format(f"{number}{n}") for n in range(2)]
         if corpus.name == "bioid":
             ids = [f"{id}1001" for id in ids]
-        if corpus.name == "biored" and split != "test":
+        if corpus.validation_ids and split != "test":
             ids = ["15001", sorted(corpus.validation_ids)[0]]
-        data = WRITERS[file.format](ids, corpus.types).encode("latin-1" if file.format == "scai" else "utf-8")
+        types = tuple(dict(corpus.renamed)) or corpus.types
+        data = WRITERS[file.format](ids, types).encode("latin-1" if file.format == "scai" else "utf-8")
         if file.ids:
             files[file.ids] = "\n".join(ids).encode()
             data = files.get(file.name, b"") + data  # the splits share the file

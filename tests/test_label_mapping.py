@@ -93,7 +93,14 @@ def test_sruner_scheme_is_table_8_with_eight_merged_of_eleven_types():
     assert sum(len(types) for types in six.corpora.values()) == 11
     assert set(six.shared_types) == {"Gene", "Chemical", "Disease", "Species", "CellLine", *SRUNER_TYPES}
     assert space.corpora["genia"] == space.corpora["jnlpba"] == TABLE_8["mtl_jnlpba"]
-    assert {c for c in CORPORA if c not in TEN and not CORPORA[c].of} == {*TABLE_8, "genia", "jnlpba", "conll2003", "medmentions", *SCAI}
+    assert {c for c in CORPORA if c not in TEN and not CORPORA[c].of} == {
+        *TABLE_8,
+        "genia",
+        "jnlpba",
+        "conll2003",
+        "medmentions",
+        *SCAI,
+    }
 
 
 def test_corpora_of_other_experiments_share_what_sru_ner_measures_and_nothing_in_the_other_schemes():

@@ -89,5 +89,5 @@ def test_every_setting_of_table_4_is_run_on_the_corpora_that_can_be_had():
                     assert ("MRCONSO.RRF" in repeat.options) == setting.startswith("All")
     variants = ["All", "All (w/ shared σ)", "All (w/o shared μ and σ)"]
     assert set(found) == {"Baseline", "SupVIB_0", "SupVIB", "SupVIB + SpanReco", *variants}
-    corpora = {"ncbi_one_type", "bc5cdr_disease", "bc5cdr_chemical", "genia"}
+    corpora = {"ncbi_one_type", "bc5cdr_disease", "bc5cdr_chemical", "genia", "medmentions"}
     assert all(own == corpora for own in found.values())
