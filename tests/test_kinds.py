@@ -197,6 +197,29 @@ def test_rulers_agree_with_widths():
         assert inside <= {None, TEXT.index("\r") + 1}
 
 
+# --- lines of PubTator that are no mentions ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "cause", "message"),
+    [
+        ("1\tAssociation\tD003\tD004", "relation", None), ("1\tPositive_Correlation\tD003\tD004\tNovel", "relation", None),
+        ("1\ttreats\tD003\tD004\t0.9\tin mice it helps", "relation", None), ("1\tSNP\trs99", "short_row", "three cells"),
+        ("1\t7\t14\tvelosis\tDisease\tD1\tmore", "extra_field", "a seventh"),
+    ],
+)  # fmt: skip
+def test_lines_that_are_no_mentions(line, cause, message, tmp_path):
+    path = file(tmp_path, "x.pubtator", f"1|t|Severe velosis.\n1|a|In mice.\n{line}\n1\t19\t23\tmice\tSpecies\n")
+    documents, counts = read(path, policy="lenient")
+    assert counts == {cause: 1}
+    assert ("Species", "mice") in [(m.type, documents[0].surface(m)) for m in documents[0].mentions]
+    if message is None:
+        assert read(path)[1] == counts
+    else:
+        assert message in failure(path)
+    assert predicted(path, tmp_path / "out.pubtator") == 0
+
+
 # --- bad records ------------------------------------------------------------------------------------------------------
 
 MANY = b"".join(b'{"id": "%d", "text": "velosis %d"}\n' % (n, n * n) for n in range(9000))

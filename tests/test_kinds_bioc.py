@@ -51,9 +51,10 @@ def test_bioc_comes_back_with_other_mentions_alone(tmp_path):
     assert not {found[3] for found in annotations(after)} & {"0", "T1"}
 
 
-def test_bioc_through_xml(tmp_path):
-    path = file(tmp_path, "in.json", collection(RICH))
+def test_bioc_through_xml(tmp_path, caplog):
+    path = file(tmp_path, "in.json", collection(RICH | {"pmid": 5}))
     assert predicted(path, tmp_path / "out.xml") == 0
+    assert "key_not_written: 1:" in caplog.text
     assert predicted(tmp_path / "out.xml", tmp_path / "again.xml") == 0
     assert (tmp_path / "again.xml").read_bytes() == (tmp_path / "out.xml").read_bytes()
     assert predicted(tmp_path / "out.xml", tmp_path / "again.json") == 0
@@ -63,6 +64,45 @@ def test_bioc_through_xml(tmp_path):
         (document,) = bioc.biocxml.load(handle).documents
     assert [r.id for r in (*document.relations, *document.passages[0].relations)] == ["R2", "R1"]
     assert [s.text for s in document.passages[1].sentences] == ["In mice.", "By spiran."]
+
+
+def untyped(place: str, **changes) -> dict:
+    """A document with two annotations, the second changed, in its passage, a sentence or itself."""
+    first = {"id": "1", "infons": {"type": "G"}, "text": "velosis", "locations": [{"offset": 7, "length": 7}]}
+    own = [first, first | {"id": "2", "locations": [{"offset": 0, "length": 6}], "text": "severe"} | changes]
+    part = passage("severe velosis")
+    node = {"id": "1", "passages": [part], "annotations": []}
+    if place == "sentence":
+        part |= {"text": "", "sentences": [{"offset": 0, "text": "severe velosis", "infons": {}, "annotations": own}]}
+    (part if place == "passage" else node if place == "document" else {})["annotations"] = own
+    return node
+
+
+@pytest.mark.parametrize("ending", ["json", "xml"])
+@pytest.mark.parametrize("place", ["passage", "sentence", "document"])
+@pytest.mark.parametrize(
+    ("changes", "cause", "message"),
+    [
+        ({"locations": []}, "no_location", None), ({"infons": {"kind": "G", "x": "y"}}, "no_type", "kind='G', x='y'"),
+        ({"infons": {}}, "no_type", "none"), ({"infons": {"type": ""}}, "no_type", "type=''"),
+    ],
+)  # fmt: skip
+def test_annotations_without_a_place_or_a_type(changes, cause, message, place, ending, tmp_path):
+    path = file(tmp_path, "in.json", collection(untyped(place, **changes)))
+    if ending == "xml":
+        assert predicted(path, tmp_path / "in.xml", words={}, keep_mentions=True) == 0
+        path = tmp_path / "in.xml"
+    documents, counts = read(path, policy="lenient")
+    assert [d.surface(m) for d in documents for m in d.mentions] == ["velosis"]
+    assert counts[cause] == 1
+    if message is None:
+        assert read(path)[1][cause] == 1
+    else:
+        found = failure(path)
+        assert message in found
+        assert "--type_infon" in found
+    assert predicted(path, tmp_path / "out.jsonl") == 0
+    assert surfaces(tmp_path / "out.jsonl") == [[("Disease", "velosis")]]
 
 
 @pytest.mark.parametrize("ending", ["json", "xml"])

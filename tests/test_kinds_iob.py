@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from helpers_formats import IOB, PUBTATOR, RECORDS, collection, failure, file, passage, predicted, read, surfaces
+from helpers_formats import IOB, PUBTATOR, RECORDS, WORDS, collection, failure, file, passage, predicted, read, surfaces
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.prediction import outputs
 
@@ -214,7 +214,7 @@ def test_the_column_of_the_tag(rows, tmp_path):
         "a\u00a0velosis\tO\nb c\tO\n", IOB.replace("\n", "\r\n"), "Severe\nvelosis\n\nmice\n", "VELOSISvelosis\tO\n",
     ],
 )  # fmt: skip
-def test_one_line_out_for_each_token_in(content, tmp_path):
+def test_one_line_out_for_each_token_in(content, tmp_path, caplog):
     source, target = file(tmp_path, "in.iob2", content), tmp_path / "out.iob2"
     format = "iob2" if "\t" not in content else None
     assert predicted(source, target, format=format) == 0
@@ -223,6 +223,10 @@ def test_one_line_out_for_each_token_in(content, tmp_path):
     tokens = [[line.replace("\t", " ").split(" ")[0] for line in lines if line.strip()] for lines in (before, after)]
     assert tokens[0] == tokens[1]
     assert [not line for line in before if line is not before[-1]] == [not line for line in after][: len(before) - 1]
+    inside = [
+        token for token in tokens[0] if token.lower() not in WORDS and any(word in token.lower() for word in WORDS)
+    ]
+    assert ("widened_to_token" in caplog.text) == bool(inside)
     rows = [line for line in after if "velosis" in line]
     assert rows
     assert all("B-" in line or "I-" in line for line in rows)

@@ -34,6 +34,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # What a collection of ours says. The date stays empty: the same documents give the same bytes.
 _OWN = BioCCollection({"source": "mosaic-ner", "date": "", "key": "", "version": "1.0", "infons": {}})
+_PLACES = frozenset(["id", "offset", "text", "infons", "passages", "sentences", "annotations", "relations"])
 _NEEDED = {"source": "", "date": "", "key": "", "infons": {}}
 """Without these, other programs can't read a collection."""
 
@@ -95,6 +96,8 @@ def bioc_xml_record(document: Document, report: ReadReport, number: int) -> str:
     """
     if (source := _source(document)) is not None:
         node = _with_mentions(document, source, "bioc_xml", _NOT_XML.pattern, report)
+        for key in _keys_without_place(node):
+            report.add("key_not_written", document.name, key)
         tree = encode_document(_objects(_replaced(node, report, document)))
         return etree.tostring(tree, pretty_print=True, encoding="unicode")
     text = replace_characters(document.text, _NOT_XML, " ", "character_replaced", report, document)
@@ -290,6 +293,15 @@ def _replaced(value, report: ReadReport, document: Document):
     if isinstance(value, dict):
         return {_replaced(key, report, document): _replaced(item, report, document) for key, item in value.items()}
     return value
+
+
+def _keys_without_place(node: dict) -> Iterator[str]:
+    """The keys of a document and its parts that XML has no element for."""
+    for part in (node, *node.get("passages", ()), *node.get("sentences", ())):
+        if part is node:
+            yield from (key for key in node if key not in _PLACES)
+        else:
+            yield from _keys_without_place(part)
 
 
 def _objects(node: dict) -> BioCDocument:
