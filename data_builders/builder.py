@@ -96,7 +96,9 @@ class MosaicNERConfig(datasets.BuilderConfig):
         digest = hashlib.blake2b(digest_size=16)
         for split in self.wanted:
             located = self.corpus.files[split].find(data_dir)
-            for path in _files(located[0]) if located else ():
+            ids = self.corpus.files[split].ids
+            lists = [located[0].with_name(ids)] if located and ids else []
+            for path in [*_files(located[0]), *lists] if located else ():
                 digest.update(f"{split}\0{path.name}\0{path.stat().st_size}\0".encode())
                 digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -127,12 +129,14 @@ class MosaicNERBuilder(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         if self.config.data_dir is not None:
-            located = self._find_files(self.config.data_dir)
+            located = {split: (*found, None) for split, found in self._find_files(self.config.data_dir).items()}
         else:
             located = {split: self._download(split, dl_manager) for split in self.config.wanted}
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"split": split, "path": str(path), "format": format})
-            for split, (path, format) in located.items()
+            datasets.SplitGenerator(
+                name=split, gen_kwargs={"split": split, "path": str(path), "format": format, "ids": ids}
+            )
+            for split, (path, format, ids) in located.items()
         ]
 
     def missing(self) -> dict[str, str]:
@@ -159,26 +163,28 @@ class MosaicNERBuilder(datasets.GeneratorBasedBuilder):
             raise MissingFileError("\n".join(missing.values()))
         return {split: file for split, file in found.items() if file is not None}
 
-    def _download(self, split: str, dl_manager: datasets.DownloadManager) -> tuple[Path, str]:
+    def _download(self, split: str, dl_manager: datasets.DownloadManager) -> tuple[Path, str, str | None]:
+        """The split's file, its format, and the list of its ids, if it has one."""
         file = self.config.corpus.files[split]
         try:
             if file.member:
                 path = Path(dl_manager.download_and_extract(file.url)) / file.member
                 if not path.exists():
                     raise FileNotFoundError(f"{file.member} is not in it")
-                return path, file.member_format
-            return Path(dl_manager.download(file.url)), file.format
+                return path, file.member_format, None
+            ids = dl_manager.download(file.ids_url) if file.ids else None
+            return Path(dl_manager.download(file.url)), file.format, ids
         except (OSError, ValueError, asyncio.TimeoutError, zipfile.BadZipFile) as error:
             # The user needs to know which file, from where, and what else to do.
             raise MissingFileError(
-                f"{self.config.name} ({split}): {file.name} could not be downloaded from {file.url} ({error!r}); "
-                "get the file and name its folder with --data_dir (data_dir=...)"
+                f"{self.config.name} ({split}): {_and(file.needed)} could not be downloaded from "
+                f"{_and(file.needed.values())} ({error!r}); get the file and name its folder with --data_dir (data_dir=...)"
             ) from error
 
-    def _generate_examples(self, split: str, path: str, format: str) -> Iterator[tuple[int, dict]]:
-        report = ReadReport()
+    def _generate_examples(self, split: str, path: str, format: str, ids: str | None) -> Iterator[tuple[int, dict]]:
+        report, clean = ReadReport(), self.config.clean_suffix
         documents = read_split(
-            self.config.corpus, split, path, format=format, clean_suffix=self.config.clean_suffix, report=report
+            self.config.corpus, split, path, format=format, ids=ids, clean_suffix=clean, report=report
         )
         for number, document in enumerate(documents):
             yield number, document_to_example(document)
@@ -191,6 +197,10 @@ def _report_name(split: str) -> str:
     return f"read_report-{split}.json"
 
 
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
+
+
 def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
@@ -199,8 +209,9 @@ def missing_file_message(corpus: Corpus, split: str, data_dir: str | Path) -> st
     """Which file isn't in `data_dir`, where it comes from and what to do."""
     file = corpus.files[split]
     return (
-        f"{corpus.name} ({split}): {file.name} is not in {str(data_dir)!r}; download it from {file.url} into that "
-        "folder, name another with --data_dir (data_dir=...), or leave --data_dir out to have it downloaded"
+        f"{corpus.name} ({split}): {_and(file.needed)} is not in {str(data_dir)!r}; download it from "
+        f"{_and(file.needed.values())} into that folder, name another with --data_dir (data_dir=...), or leave --data_dir "
+        "out to have it downloaded"
     )
 
 

@@ -54,6 +54,17 @@ _LINNAEUS = _citation(
     doi="10.1186/1471-2105-11-85",
 )
 
+_JNLPBA = _citation(
+    "inproceedings",
+    "collier2004introduction",
+    title="Introduction to the Bio-entity Recognition Task at {JNLPBA}",
+    author="Collier, Nigel and Ohta, Tomoko and Tsuruoka, Yoshimasa and Tateisi, Yuka and Kim, Jin-Dong",
+    booktitle="Proceedings of the International Joint Workshop on Natural Language Processing in Biomedicine "
+    "and its Applications (NLPBA/BioNLP)",
+    pages="73--78",
+    year="2004",
+)
+
 CITATIONS: dict[str, str] = {
     "biored": _citation(
         "article",
@@ -138,16 +149,8 @@ CITATIONS: dict[str, str] = {
         year="2022",
         doi="10.1093/bioinformatics/btac537",
     ),
-    "jnlpba": _citation(
-        "inproceedings",
-        "collier2004introduction",
-        title="Introduction to the Bio-entity Recognition Task at {JNLPBA}",
-        author="Collier, Nigel and Ohta, Tomoko and Tsuruoka, Yoshimasa and Tateisi, Yuka and Kim, Jin-Dong",
-        booktitle="Proceedings of the International Joint Workshop on Natural Language Processing in Biomedicine "
-        "and its Applications (NLPBA/BioNLP)",
-        pages="73--78",
-        year="2004",
-    ),
+    "jnlpba": _JNLPBA,
+    "mtl_jnlpba": _JNLPBA + "\n" + _CRICHTON,
     "bc2gm": _citation(
         "article",
         "smith2008overview",
@@ -196,5 +199,43 @@ CITATIONS: dict[str, str] = {
     )
     + "\n"
     + _CRICHTON,
+    "medmentions": _citation(
+        "inproceedings",
+        "mohan2019medmentions",
+        title="{MedMentions}: A Large Biomedical Corpus Annotated with {UMLS} Concepts",
+        author="Mohan, Sunil and Li, Donghui",
+        booktitle="Proceedings of the Conference on Automated Knowledge Base Construction (AKBC)",
+        year="2019",
+        doi="10.24432/C5G59C",
+    ),
+    "scai_chemicals": _citation(
+        "inproceedings",
+        "kolarik2008chemical",
+        title="Chemical Names: Terminological Resources and Corpora Annotation",
+        author="Kol{\\'a}rik, Corinna and Klinger, Roman and Friedrich, Christoph M. and Hofmann-Apitius, Martin and "
+        "Fluck, Juliane",
+        booktitle="Workshop on Building and Evaluating Resources for Biomedical Text Mining (LREC)",
+        pages="51--58",
+        year="2008",
+    ),
+    "scai_disease": _citation(
+        "inproceedings",
+        "gurulingappa2010empirical",
+        title="An Empirical Evaluation of Resources for the Identification of Diseases and Adverse Effects in Biomedical "
+        "Literature",
+        author="Gurulingappa, Harsha and Klinger, Roman and Hofmann-Apitius, Martin and Fluck, Juliane",
+        booktitle="2nd Workshop on Building and Evaluating Resources for Biomedical Text Mining (LREC)",
+        pages="15--22",
+        year="2010",
+    ),
+    "conll2003": _citation(
+        "inproceedings",
+        "tjongkimsang2003introduction",
+        title="Introduction to the {CoNLL}-2003 Shared Task: Language-Independent Named Entity Recognition",
+        author="Tjong Kim Sang, Erik F. and De Meulder, Fien",
+        booktitle="Proceedings of the Seventh Conference on Natural Language Learning at HLT-NAACL 2003",
+        pages="142--147",
+        year="2003",
+    ),
 }
 """Corpus name → BibTeX entries."""

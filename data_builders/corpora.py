@@ -20,14 +20,26 @@ MTL_2 = _RAW + "cambridgeltl/MTL-Bioinformatics-2016/d62961c5750439aec6396f5703f
 MTL_HEAD = _RAW + "cambridgeltl/MTL-Bioinformatics-2016/HEAD/data/"
 GENIA = _RAW + "yhcc/CNN_Nested_NER/1fd90b2808c9177ad75882584cd9ab3cf5867699/preprocess/outputs/genia/"
 GENIA_HEAD = _RAW + "yhcc/CNN_Nested_NER/HEAD/preprocess/outputs/genia/"
+MEDMENTIONS = _RAW + "chanzuckerberg/MedMentions/HEAD/"
+SCAI = "https://www.scai.fraunhofer.de/content/dam/scai/de/downloads/bioinformatik/"
+HUNER = _RAW + "hu-ner/huner/478c2577c667249935b8a0779a211b14e1a32094/ner_scripts/splits/"
+CONLL = "https://data.deepai.org/conll2003.zip"
 JNLPBA_COMMIT = "c68b9e750c346103ab2381a63c915a45cc158d03"
 JNLPBA = f"https://github.com/spyysalo/jnlpba/archive/{JNLPBA_COMMIT}.zip"
 
+MEDMENTIONS_TYPES = tuple(
+    f"T{n:03}" for n in (5, 7, 17, 22, 31, 33, 37, 38, 58, 62, 74, 82, 91, 92, 97, 98, 103, 168, 170, 201, 204)
+)
 DEV_IDS_PATH = Path(__file__).with_name("biored_dev_ids.txt")
 
 AIONER_SPLIT = "AIONER's files: training is the published train and dev sets together, test the official test set"
 AIONER_RANDOM = "AIONER's files: no official test set, so AIONER drew 20% at random (AIONER section 2.3)"
 MTL_SPLIT = "train, devel and test of MTL-Bioinformatics-2016, as the SRU-NER multi-task experiment uses them"
+HUNER_SPLIT = "HUNER's lists of ids, which flair and so SRU-NER's cross-corpus experiment use"
+SCAI_HOME = "https://www.scai.fraunhofer.de/en/business-research-areas/bioinformatics/downloads/"
+SCAI_BYTES = (
+    "its encoding isn't documented: read as Latin-1, as HUNER and flair do (BigBIO: Mac Roman), no file was at hand"
+)
 NO_LICENCE = "published by its authors for research, without a named licence"
 MTL_LICENCE = "CC BY 4.0 (MTL-Bioinformatics-2016)"
 MTL_HOME = "https://github.com/cambridgeltl/MTL-Bioinformatics-2016"
@@ -46,6 +58,25 @@ def _iob(stem: str, url: str, folder: str = "") -> dict[str, SourceFile]:
 
 def _genia(part: str, url: str = GENIA) -> SourceFile:
     return SourceFile(f"genia_{part}.jsonl", "genia_jsonl", f"{url}{part}.jsonlines", aliases=(f"{part}.jsonlines",))
+
+
+def _medmentions(part: str) -> SourceFile:
+    ids = f"corpus_pubtator_pmids_{part}.txt"
+    url = MEDMENTIONS + "st21pv/data/corpus_pubtator.txt.gz"
+    return SourceFile("corpus_pubtator.txt.gz", "pubtator", url, ids=ids, ids_url=f"{MEDMENTIONS}full/data/{ids}")
+
+
+def _conll(part: str, published: str) -> SourceFile:
+    name, member = f"conll2003_{part}.txt", f"{part}.txt"
+    return SourceFile(name, "iob2", CONLL, aliases=(published,), member=member, member_format="iob2")
+
+
+def _scai(name: str, url: str, **source) -> dict[str, SourceFile]:
+    files = {}
+    for split, part in {"train": "train", "validation": "dev", "test": "test"}.items():
+        ids = f"{name}.{part}"
+        files[split] = SourceFile(Path(url).name, "scai", SCAI + url, ids=ids, ids_url=HUNER + ids, **source)
+    return files
 
 
 def _jnlpba(part: str) -> SourceFile:
@@ -280,6 +311,84 @@ _TABLE = (
         notes=(
             "its folder in MTL-Bioinformatics-2016 has no suffix -IOB, though the files are IOB; the authors of that "
             "collection call the corpus's redistribution status unclear",
+        ),
+    ),
+    Corpus(
+        name="mtl_jnlpba",
+        title="JNLPBA, with a development set",
+        files=_iob("JNLPBA", MTL_1, folder="JNLPBA") | {"train": _iob("JNLPBA", MTL_HEAD, folder="JNLPBA")["train"]},
+        types=("protein", "DNA", "RNA", "cell_type", "cell_line"),
+        id_space="",
+        text="abstracts, by sentence",
+        split_policy=MTL_SPLIT,
+        licence="CC BY 3.0",
+        homepage=MTL_HOME,
+        notes=(
+            "records are abstracts without article ids, a sentence a line: overlap is judged by text alone",
+            "its folder in MTL-Bioinformatics-2016 has no suffix -IOB, though the files are IOB",
+        ),
+    ),
+    Corpus(
+        name="medmentions",
+        title="MedMentions ST21pv",
+        files={"train": _medmentions("trng"), "validation": _medmentions("dev"), "test": _medmentions("test")},
+        types=MEDMENTIONS_TYPES,
+        id_space="pmid",
+        text="abstracts",
+        split_policy="the authors' lists of ids, 60:20:20",
+        licence="CC0",
+        homepage="https://github.com/chanzuckerberg/MedMentions",
+        notes=(
+            "the 21 semantic types of UMLS that its authors chose for retrieval; what the joint information bottleneck's "
+            "paper calls MedMentions-21",
+        ),
+    ),
+    Corpus(
+        name="scai_chemicals",
+        title="SCAI Chemical",
+        files=_scai(
+            "scai_chemicals",
+            "Corpora-for-Chemical-Entity-Recognition/chemicals-test-corpus-27-04-2009-v3_iob.gz",
+            aliases=("chemicals-test-corpus-27-04-2009-v3.iob",),
+        ),
+        types=("FAMILY", "TRIVIALVAR", "PARTIUPAC", "TRIVIAL", "ABBREVIATION", "IUPAC", "MODIFIER", "SUM"),
+        id_space="pmid",
+        text="abstracts",
+        split_policy=HUNER_SPLIT,
+        licence=NO_LICENCE,
+        homepage=SCAI_HOME + "corpora-for-chemical-entity-recognition.html",
+        notes=(SCAI_BYTES,),
+    ),
+    Corpus(
+        name="scai_disease",
+        title="SCAI Disease",
+        files=_scai("scai_disease", "Disease-ae-corpus.iob"),
+        types=("DISEASE", "ADVERSE"),
+        id_space="pmid",
+        text="abstracts",
+        split_policy=HUNER_SPLIT,
+        licence=NO_LICENCE,
+        homepage=SCAI_HOME + "corpus-for-disease-names-and-adverse-effects.html",
+        notes=(SCAI_BYTES,),
+    ),
+    Corpus(
+        name="conll2003",
+        title="CoNLL-2003, English",
+        files={
+            "train": _conll("train", "eng.train"),
+            "validation": _conll("valid", "eng.testa"),
+            "test": _conll("test", "eng.testb"),
+        },
+        types=("PER", "ORG", "LOC", "MISC"),
+        id_space="",
+        text="newswire, by sentence",
+        split_policy="the shared task's eng.train, eng.testa and eng.testb",
+        licence="research only: the texts are Reuters' and go with NIST's agreement",
+        homepage="https://www.clips.uantwerpen.be/conll2003/ner/",
+        notes=(
+            "records are articles without ids, a sentence a line: overlap is judged by text alone",
+            "the archive is the one that tensorflow_datasets names; the shared task's own files are read, too, under their own "
+            "names: their tags are IOB1, the archive's IOB2, of which the reader makes the same mentions",
         ),
     ),
 )

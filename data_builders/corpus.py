@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from mosaic_ner.modeling.label_space import UserError
 
 from .citations import CITATIONS
 from .formats import ReadReport, read_documents
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 SUBFOLDERS = ("", "pubtator", "iob", "genia")
@@ -37,6 +40,8 @@ class SourceFile:
         aliases: other names that the file is kept under.
         member: the file or folder in the archive, where `url` is one.
         member_format: the format of `member`.
+        ids: the file beside it that lists the ids of the split's records, one a line; empty where all are the split's.
+        ids_url: where that list is published.
     """
 
     name: str
@@ -45,9 +50,16 @@ class SourceFile:
     aliases: tuple[str, ...] = ()
     member: str = ""
     member_format: str = ""
+    ids: str = ""
+    ids_url: str = ""
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """Name → URL of all that the split is read from."""
+        return {self.name: self.url} | ({self.ids: self.ids_url} if self.ids else {})
 
     def find(self, data_dir: str | Path) -> tuple[Path, str] | None:
-        """The file in `data_dir` or one of its `SUBFOLDERS`, and its format; None if it isn't there."""
+        """The file in `data_dir` or one of its `SUBFOLDERS`, and its format; None if it or its list isn't there."""
         names = [(name, self.format) for name in (self.name, *self.aliases)]
         if self.member:
             # The archive unpacked in `data_dir`, with or without its outermost folder.
@@ -55,7 +67,7 @@ class SourceFile:
         for folder in SUBFOLDERS:
             for name, format in names:
                 path = Path(data_dir) / folder / name
-                if path.exists():
+                if path.exists() and (not self.ids or path.with_name(self.ids).exists()):
                     return path, format
         return None
 
@@ -128,6 +140,7 @@ def read_split(
     path: str | Path,
     *,
     format: str | None = None,
+    ids: str | Path | None = None,
     clean_suffix: bool = False,
     report: ReadReport | None = None,
 ) -> Iterator[Document]:
@@ -139,28 +152,41 @@ def read_split(
     Args:
         path: the file (or folder) of the split.
         format: the format of `path`; the corpus's own when None.
+        ids: the list of the split's ids, for a corpus that has one; the file of its name beside `path` when None.
         clean_suffix: remove "cell(s)" from the end of mentions, see `without_cell_suffix`.
 
     Raises:
         FormatError: the file cannot be read.
         CorpusError: a record's id doesn't fit the corpus.
     """
+    file = corpus.files[split]
+    listed = None
+    if file.ids:
+        listed = frozenset((Path(ids) if ids else Path(path).with_name(file.ids)).read_text(encoding="utf-8").split())
     documents = read_documents(
         path,
-        format or corpus.files[split].format,
+        format or file.format,
         corpus=corpus.name,
         policy="published",
         report=report,
         annotated_types=frozenset(corpus.types),
         repeated_ids="index",
     )
+    found = set()
     for number, document in enumerate(documents, 1):
-        if corpus.has(document.id, split):
+        if listed is not None:
+            found.add(document.id)
+        if corpus.has(document.id, split) and (listed is None or document.id in listed):
             if not corpus.id_space:
                 # The reader takes such ids from the file's name, which differs in the download cache.
-                document = replace(document, id=f"{Path(corpus.files[split].name).stem}:{number}")
+                document = replace(document, id=f"{Path(file.name).stem}:{number}")
             document = replace(document, article=corpus.article(document, split))
             yield without_cell_suffix(document) if clean_suffix else document
+    if absent := sorted((listed or frozenset()) - found):
+        logger.warning(
+            "%s (%s): %d of the %d ids in %s are in no record of %s, e.g. %s",
+            corpus.name, split, len(absent), len(listed), file.ids, file.name, absent[0],
+        )  # fmt: skip
 
 
 _CELL_SUFFIX = re.compile(r"[\s-]+cells?$", re.IGNORECASE)

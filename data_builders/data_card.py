@@ -176,7 +176,9 @@ def _corpora_table() -> str:
 def corpus_section(corpus: Corpus) -> str:
     """Where a corpus comes from, its splits, notes and BibTeX, as Markdown."""
     lines = [f"- Home: <{corpus.homepage}>", f"- Splits: {corpus.split_policy}"]
-    lines += [f"- {split}: `{file.name}` from <{file.url}>" for split, file in corpus.files.items()]
+    for split, file in corpus.files.items():
+        parts = (f"`{name}` from <{url}>" for name, url in file.needed.items())
+        lines.append(f"- {split}: " + ", of it the ids in ".join(parts))
     lines += [f"- Note: {note}" for note in corpus.notes]
     return "\n".join(lines) + f"\n\n```bibtex\n{corpus.citation}\n```"
 

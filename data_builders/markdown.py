@@ -40,7 +40,9 @@ def _broken(line: str) -> list[str]:
     out = []
     while len(line) > WIDTH:
         cut = line.rfind(" ", len(following) + 2 * marked, WIDTH + 1)
-        if cut <= len(following):
+        if cut <= len(following):  # an address alone is longer than a line
+            cut = line.find(" ", WIDTH)
+        if cut < 0:
             break
         out.append(line[:cut].rstrip())
         line = following + line[cut + 1 :]

@@ -106,7 +106,9 @@ class Options:
         return {n: v for n, s, v in rows if s.rules.get("published", True) and v not in (s.default, None, [])}
 
 
-FORMATS = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "pubmed", "jats", "text", "genia_jsonl")
+FORMATS = (
+    "pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "pubmed", "jats", "text", "genia_jsonl", "scai"
+)  # fmt: skip
 """Those of data_builders/formats, which would take its time to import."""
 OFFSET_UNITS = (
     "code_points", "utf16", "utf8", "crlf_once", "crlf_twice", "utf16_crlf_once", "utf16_crlf_twice", "utf8_crlf_once",

@@ -13,8 +13,7 @@ class SRUNERConfig(OwnTypesConfig):
         latents_per_action: latent vectors of the memory, as a multiple of the actions (Table 12: 10 for GENIA, else 2).
         context: slots on either side that have positions of their own (Table 12: 240 for GENIA, else 150).
         train_scale: whether α of eq. 5 is trained (GENIA) or stays 1 (the other experiments).
-        history: what weighs the actions in Ω (eq. 2): "softmax" (the authors' code; on GENIA's development sentences far
-            better after equal epochs) or "logits" (the paper).
+        history: what weighs the actions in Ω (eq. 2): "softmax" (the authors' code) or "logits" (the paper).
         follow_gold: in training Ω also has the gold actions that the pointer follows, as in prediction it has the chosen one;
             False: only actions that the model finds no less likely than SH (the paper), so at first almost none.
         slot_dropout: dropout on latent vectors and positions; `dropout` is that before the MLP.

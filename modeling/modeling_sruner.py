@@ -146,7 +146,7 @@ class SRUNERForNestedNER(OwnTypesPreTrainedModel):
 
     def _scores(self, state: SlotState, vector: Tensor, pointer: Tensor) -> Tensor:
         """Logits of the next action, (B, A)."""
-        read, following = state.step(vector, pointer, pointer)
+        read, following = state.step(vector, pointer)
         return self.classifier(torch.tanh(following + self.recall(self.dropout(read))))
 
     def _history(self, logits: Tensor, actions: Tensor, taken: Tensor | None = None) -> Tensor:

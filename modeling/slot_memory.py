@@ -66,9 +66,9 @@ class SlotState:
 
     Only one row of C changes in a step, so L D₂ α Cᵀ is kept and one column of it updated; L D₂ Pᵀ depends on distances alone
     and is tabulated. Reading is a softmax over all slots, whose scores shift whenever the pointer moves, but it is taken
-    apart. In a block of n steps each window's pointer moves over n slots at most, and only those and the one after them
-    are written. For all others, the sums of e^score and of e^score C are known for each of the n pointers when the block
-    begins, from one pass over the memory; a step then reads n + 1 slots, whatever the length of the window.
+    apart. In a block of n steps each window's pointer moves over n slots at most, and only those are written. For all
+    others, the sums of e^score and of e^score C are known for each of the n pointers when the block begins, from one pass
+    over the memory; a step then reads n slots, whatever the length of the window.
     """
 
     def __init__(self, memory: SlotMemory, slots: Tensor, mask: Tensor, words: Tensor, block: int):
@@ -84,10 +84,9 @@ class SlotState:
         self.places = memory.by_distance(places, self.reach)
         self.rows = torch.arange(self.batch, device=device)
         self.moves = torch.arange(block, device=device)
-        self.numbers = torch.arange(block + 1, device=device)
-        distance = self.numbers - self.moves.unsqueeze(1)
-        self.near_places = self.places[distance + self.reach]  # (block, block + 1, J)
-        self.within_reach = distance < 2  # the slot after the pointer, and those before
+        distance = self.moves - self.moves.unsqueeze(1)
+        self.near_places = self.places[distance + self.reach]  # (block, block, J)
+        self.within_reach = distance < 1  # the pointer's slot, and those before
         self.low = self.near = None
 
     def wide(self, vectors: Tensor, weight: float = 0.0) -> Tensor:
@@ -101,23 +100,23 @@ class SlotState:
         """
         return _wide(vectors, weight, self.writer)
 
-    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, vector: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
         """Writes and reads.
 
         Args:
             vector: Ω, (B, d + 1 + J) float, made by `wide` or a weighted sum of such.
-            slot: (B,) int64, where it is added: the pointer's or the next.
-            pointer: (B,) int64, p, from where distances count. It never falls, and rises by 1 at most.
+            pointer: (B,) int64, p: the slot that Ω is added to, and from where distances count. It never falls, and rises by
+                1 at most.
         Returns:
             h, (B, d) float, and the word after the pointer, (B, n).
         """
         if self.steps % self.block == 0:
             self._begin_block(pointer)
         self.steps += 1
-        place = (slot - self.low).view(-1, 1, 1).expand(-1, 1, vector.shape[1])
+        ahead = pointer - self.low
+        place = ahead.view(-1, 1, 1).expand(-1, 1, vector.shape[1])
         self.near = self.near.scatter_add(1, place, vector.unsqueeze(1))
         content, scores = self.near[..., : self.size + 1], self.near[..., self.size + 1 :]
-        ahead = pointer - self.low
         weights = (scores + self.near_places[ahead]).amax(2) + self.barred[self.rows, ahead]
         greatest = self.greatest[self.rows, ahead]
         top = torch.maximum(greatest, weights.detach().amax(1, keepdim=True))
@@ -129,28 +128,29 @@ class SlotState:
     def _begin_block(self, pointer: Tensor) -> None:
         """Puts back what the last block has written, and sums up what this one will not write."""
         if self.near is not None:
-            self.slots = self.slots.scatter(1, self._places(self.slots), self.near)
+            self.slots = self.slots.scatter(1, self._places(self.slots, self.block), self.near)
         self.low = pointer
-        self.near = self.slots.gather(1, self._places(self.slots))
-        self.near_words = self.words.gather(1, self._places(self.words))
+        self.near = self.slots.gather(1, self._places(self.slots, self.block))
+        self.near_words = self.words.gather(1, self._places(self.words, self.block + 1))
         # Finite, so that no inf - inf arises, and beyond any real score.
         nothing = torch.finfo(self.slots.dtype).min / 2
-        there = self.within_reach & self.mask.gather(1, pointer.unsqueeze(1) + self.numbers).unsqueeze(1)
+        there = self.within_reach & self.mask.gather(1, pointer.unsqueeze(1) + self.moves).unsqueeze(1)
         self.barred = torch.zeros_like(there, dtype=self.slots.dtype).masked_fill_(~there, nothing)
         slots = self.slots[:, : self.count]
         scores = _MaxPlus.apply(slots[..., self.size + 1 :], self.places, self.reach - pointer, self.block)
-        # The slots that this block may write, up to the one after the pointer; the rest of the window is known.
+        # The slots that this block may write, up to the pointer's; the rest of the window is known.
         number = torch.arange(self.count, device=pointer.device)
         behind = number < pointer.unsqueeze(1)
-        ahead = number >= (pointer.unsqueeze(1) + self.moves + 2).unsqueeze(2)
+        ahead = number > (pointer.unsqueeze(1) + self.moves).unsqueeze(2)
         known = (behind.unsqueeze(1) | ahead) & self.mask[:, : self.count].unsqueeze(1)
         scores = scores.masked_fill(~known, nothing)
         self.greatest = scores.detach().amax(2, keepdim=True)
         self.sums = ((scores - self.greatest).exp() * known) @ slots[..., : self.size + 1]
 
-    def _places(self, values: Tensor) -> Tensor:
-        """(B, block + 1, n) int64: the slots that the block may write, for values (B, Q, n)."""
-        return (self.low.unsqueeze(1) + self.numbers).unsqueeze(2).expand(-1, -1, values.shape[2])
+    def _places(self, values: Tensor, count: int) -> Tensor:
+        """(B, count, n) int64: so many slots from the one where the block began, for values (B, Q, n)."""
+        numbers = torch.arange(count, device=values.device)
+        return (self.low.unsqueeze(1) + numbers).unsqueeze(2).expand(-1, -1, values.shape[2])
 
 
 class ShortSlotState:
@@ -171,9 +171,9 @@ class ShortSlotState:
         """As SlotState's."""
         return _wide(vectors, weight, self.writer)
 
-    def step(self, vector: Tensor, slot: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, vector: Tensor, pointer: Tensor) -> tuple[Tensor, Tensor]:
         """As SlotState's."""
-        self.slots[self.rows, slot] += vector
+        self.slots[self.rows, pointer] += vector
         content, scores = self.slots[..., : self.size], self.slots[..., self.size + 1 :]
         weights = (scores + self.places[pointer]).amax(2).add_(self.barred).softmax(1)
         read = torch.bmm(weights.unsqueeze(1), content).squeeze(1)

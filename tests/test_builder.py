@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from helpers_corpora import pubtator, write_files
 from mosaic_ner.data_builders import corpora
 from mosaic_ner.data_builders.builder import (
     FEATURES,
@@ -27,47 +27,6 @@ from mosaic_ner.data_builders.corpora import CORPORA, Corpus, CorpusError, Missi
 from mosaic_ner.data_builders.formats import FormatError, ReadReport
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.modeling.document import Document, Mention, Passage
-
-IDS = {"pmid": "1500{}", "pmcid": "45{}", "medline": "9306{}", "": "{}"}
-
-
-def write_files(corpus: Corpus, folder: Path) -> None:
-    """Small files of our own for every split, as the corpus's distribution names and writes them."""
-    for number, (split, file) in enumerate(corpus.files.items()):
-        ids = [IDS[corpus.id_space].format(f"{number}{n}") for n in range(2)]
-        if corpus.name == "bioid":
-            ids = [f"{id}1001" for id in ids]
-        if corpus.name == "biored" and split != "test":
-            ids = ["15001", sorted(corpus.validation_ids)[0]]
-        text = WRITERS[file.format](ids, corpus.types)
-        (folder / file.name).write_text(text, encoding="utf-8")
-
-
-def pubtator(ids, types) -> str:
-    records = []
-    for id in ids:
-        mentions = "".join(f"{id}\t{8 * n}\t{8 * n + 7}\tnämeNo{n}\t{t}\tID:{n}\n" for n, t in enumerate(types[:9]))
-        records.append(f"{id}|t|{' '.join(f'nämeNo{n}' for n in range(9))}\n{id}|a|Of {id}.\n{mentions}\n")
-    return "".join(records)
-
-
-def iob2(ids, types) -> str:
-    return "".join(f"Naïve\tB-{types[0]}\ncells\tI-{types[0]}\nno\tO\n{id}\tB-{types[-1]}\n\n" for id in ids)
-
-
-def genia(ids, types) -> str:
-    rows = []
-    for id in ids:
-        mentions = [{"start": 0, "end": 2, "entity_type": types[0], "text": f"IL-2 {id}"}]
-        mentions.append({"start": 0, "end": 1, "entity_type": types[1], "text": "IL-2"})
-        tokens = ["IL-2", id, "binds"]
-        rows.append(
-            {"tokens": tokens, "doc_id": f"MEDLINE:{id}", "sent_id": f"MEDLINE:{id}-0", "entity_mentions": mentions}
-        )
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-WRITERS = {"pubtator": pubtator, "iob2": iob2, "genia_jsonl": genia}
 
 
 @pytest.fixture
@@ -92,7 +51,10 @@ def server(tmp_path, monkeypatch):
 
 def served(monkeypatch, corpus: Corpus, url: str) -> None:
     """Make the corpus's URLs those of the local server."""
-    files = {s: replace(f, url=url + ("archive.zip" if f.member else f.name)) for s, f in corpus.files.items()}
+    files = {
+        s: replace(f, url=url + ("archive.zip" if f.member else f.name), ids_url=url + f.ids)
+        for s, f in corpus.files.items()
+    }
     monkeypatch.setitem(corpora.CORPORA, corpus.name, replace(corpus, files=files))
 
 
@@ -148,7 +110,44 @@ def test_every_configuration(name, tmp_path, server, monkeypatch):
             for s, rows in expected.items()
         }
     else:
+        if any(file.member for file in corpus.files.values()):
+            with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+                for file in corpus.files.values():
+                    archive.write(folder / file.name, file.member)
         assert load_corpus(name, cache_dir=tmp_path / "other") == documents
+
+
+def medmentions(folder: Path) -> Path:
+    """Small files of MedMentions: a packed file of six records, three lists of two ids each."""
+    write_files(get_corpus("medmentions"), folder)
+    return folder / "corpus_pubtator_pmids_dev.txt"
+
+
+def test_lists_of_ids_part_a_file_that_splits_share(tmp_path, caplog):
+    listed = medmentions(tmp_path)
+    splits = load_corpus("medmentions", tmp_path, tmp_path / "cache")
+    assert {split: [d.id for d in documents] for split, documents in splits.items()} == {
+        "train": ["150000", "150001"],
+        "validation": ["150010", "150011"],
+        "test": ["150020", "150021"],
+    }
+    assert splits["test"][0].article == "pmid:150020"
+    listed.write_text("150011\n150019\n150099\n")
+    caplog.clear()
+    edited = load_corpus("medmentions", tmp_path, tmp_path / "cache")  # the list is part of the cache's key
+    assert [d.id for d in edited["validation"]] == ["150011"]
+    assert [d.id for d in edited["train"]] == ["150000", "150001"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "2 of the 3 ids in corpus_pubtator_pmids_dev.txt are in no record of corpus_pubtator.txt.gz" in warning
+
+
+def test_a_file_without_its_list_is_missing_and_both_are_named(tmp_path):
+    medmentions(tmp_path).unlink()
+    assert set(load_corpus("medmentions", tmp_path, tmp_path / "cache")) == {"train", "test"}
+    with pytest.raises(MissingFileError) as caught:
+        load_corpus("medmentions", tmp_path, tmp_path / "cache", splits=["validation"])
+    for part in ("corpus_pubtator.txt.gz and corpus_pubtator_pmids_dev.txt", "/st21pv/data/", "/full/data/"):
+        assert part in str(caught.value)
 
 
 def test_rows_and_documents_convert_without_loss():

@@ -20,8 +20,9 @@ from mosaic_ner.data_builders.data_card import (
     main,
     statistics,
 )
-from mosaic_ner.data_builders.formats import ReadReport
+from mosaic_ner.data_builders.formats import FormatError, ReadReport, read_documents
 from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.windowing import split_sentences
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 
@@ -115,6 +116,88 @@ def test_bc4chemd_is_read_from_a_folder_by_the_types_and_splits_of_its_row(tmp_p
     assert len({d.article for split in documents.values() for d in split}) == 4
     urls = [file.url for file in get_corpus("mtl_bc4chemd").files.values()]
     assert [url.split("/data/")[1] for url in urls] == [f"BC4CHEMD/{n}.tsv" for n in ("train", "devel", "test")]
+
+
+CONLL = """-DOCSTART- -X- -X- O
+
+Nolan NNP {0}-NP {0}-PER
+Brook NNP I-NP I-PER
+left VBD {0}-VP O
+Oslo NNP {0}-NP {0}-LOC
+Bergen NNP B-NP B-LOC
+. . O O
+
+He PRP {0}-NP O
+
+-DOCSTART- -X- -X- O
+
+Rain NNP {0}-NP {0}-MISC
+
+"""
+
+
+def test_conll_2003_is_read_alike_in_the_tags_of_the_shared_task_and_of_the_archive(tmp_path):
+    """IOB1 under the shared task's names, IOB2 under the archive's; two mentions of a type side by side stay two."""
+    read = []
+    for tag, names in (("I", ("eng.train", "eng.testa", "eng.testb")), ("B", ("train.txt", "valid.txt", "test.txt"))):
+        folder = tmp_path / tag
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(CONLL.format(tag))
+        read.append(load_corpus("conll2003", folder, tmp_path / "cache"))
+    assert read[0] == read[1]
+    first, second = read[0]["validation"]
+    assert first.text == "Nolan Brook left Oslo Bergen .\nHe"
+    found = [(first.surface(m), m.type) for m in first.mentions]
+    assert found == [("Nolan Brook", "PER"), ("Oslo", "LOC"), ("Bergen", "LOC")]
+    assert (second.text, second.article) == ("Rain", "conll2003.validation:conll2003_valid:2#0")
+    assert first.annotated_types == {"PER", "ORG", "LOC", "MISC"}
+
+
+def test_jnlpba_of_the_multi_task_collection_is_abstracts_with_a_sentence_a_line(tmp_path):
+    abstract = "-DOCSTART-\tO\n\nmiR-9\tB-RNA\nfalls\tO\n\nIn\tO\nHeLa\tB-cell_line\ncells\tI-cell_line\n\n"
+    for part, count in (("train", 3), ("devel", 2), ("test", 1)):
+        (tmp_path / f"JNLPBA_{part}.tsv").write_text(abstract * count)
+    splits = load_corpus("mtl_jnlpba", tmp_path, tmp_path / "cache")
+    assert {split: len(documents) for split, documents in splits.items()} == {"train": 3, "validation": 2, "test": 1}
+    assert splits["test"][0].text == "miR-9 falls\nIn HeLa cells"
+    assert [splits["test"][0].surface(m) for m in splits["test"][0].mentions] == ["miR-9", "HeLa cells"]
+    assert [split_sentences(d.text) for d in splits["validation"]] == [[(0, 12), (12, 25)]] * 2
+
+
+def test_scai_s_texts_are_spaced_as_their_offsets_say_and_in_latin_1(tmp_path):
+    rows = ["###\t7", "3\u00b5g\t5\t8\t3\u00b5g salt\t|B-SUM", "salt\t9\t13\t\t|I-SUM", ",\t13\t14\t\t|O"]
+    rows += ["zinc\t16\t20\tzinc\t|B-IUPAC", "iron\t20\t24\tiron\t|B-IUPAC", "", "###\t8", "no\t0\t2\t\t|O", ""]
+    rows += ["###\t9", "salt\t0\t4\tsalt\t|B-SUM"]
+    path = tmp_path / "chemicals-test-corpus-27-04-2009-v3.iob"
+    path.write_bytes("\r\n".join(rows).encode("latin-1"))
+    for part, ids in (("train", "8"), ("dev", "9"), ("test", "7\n")):
+        (tmp_path / f"scai_chemicals.{part}").write_text(ids)
+    splits = load_corpus("scai_chemicals", tmp_path, tmp_path / "cache")
+    (document,) = splits["test"]
+    assert (document.text, document.article) == ("3\u00b5g salt,  zinciron", "pmid:7")
+    found = [(document.surface(m), m.type) for m in document.mentions]
+    assert found == [("3\u00b5g salt", "SUM"), ("zinc", "IUPAC"), ("iron", "IUPAC")]
+    assert [d.text for d in splits["train"]] == ["no"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("zinc\t0\t4\t|B-IUPAC", "expected token, start, end, mention and a tag"),
+        ("zinc\t0\t4\tzinc\t|X", "expected token, start, end, mention and a tag"),
+        ("zinc\t0\tfour\tzinc\t|O", "expected an offset as a number"),
+        ("zinc\t0\t4\tzinc\t|O\nsalt\t99999\t100003\t\t|O", "expected at most 10000 characters between two tokens"),
+    ],
+)
+def test_lines_that_are_not_scai_s_are_errors_with_their_place(tmp_path, line, message):
+    path = tmp_path / "a.iob"
+    path.write_text(f"###\t7\n{line}\n")
+    with pytest.raises(FormatError, match=rf"a\.iob:[23]: document '7': {message}"):
+        list(read_documents(path, "scai"))
+    path.write_text(line)
+    with pytest.raises(FormatError, match=r"a\.iob:1: expected ### and an id before the first token"):
+        list(read_documents(path, "scai"))
 
 
 @pytest.fixture(scope="module")

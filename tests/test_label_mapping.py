@@ -76,10 +76,13 @@ TABLE_8 = {
     "bc2gm": {"GENE": "Gene"},
     "mtl_bc4chemd": {"Chemical": "Chemical"},
     "mtl_bc5cdr": {"Disease": "Disease", "Chemical": "Chemical"},
-    "jnlpba": {"protein": "Gene", "DNA": "DNA", "RNA": "RNA", "cell_type": "CellType", "cell_line": "CellLine"},
+    "mtl_jnlpba": {"protein": "Gene", "DNA": "DNA", "RNA": "RNA", "cell_type": "CellType", "cell_line": "CellLine"},
     "mtl_linnaeus": {"Species": "Species"},
     "mtl_ncbi_disease": {"Disease": "Disease"},
 }
+
+
+SCAI = ("scai_chemicals", "scai_disease")
 
 
 def test_sruner_scheme_is_table_8_with_eight_merged_of_eleven_types():
@@ -88,8 +91,19 @@ def test_sruner_scheme_is_table_8_with_eight_merged_of_eleven_types():
     six = space.restricted_to(TABLE_8)
     assert sum(len(types) for types in six.corpora.values()) == 11
     assert set(six.shared_types) == {"Gene", "Chemical", "Disease", "Species", "CellLine", *SRUNER_TYPES}
-    assert space.corpora["genia"] == TABLE_8["jnlpba"]
-    assert {c for c in CORPORA if c not in TEN} == {*TABLE_8, "genia"}
+    assert space.corpora["genia"] == space.corpora["jnlpba"] == TABLE_8["mtl_jnlpba"]
+    assert {c for c in CORPORA if c not in TEN} == {*TABLE_8, "genia", "jnlpba", "conll2003", "medmentions", *SCAI}
+
+
+def test_corpora_of_other_experiments_share_what_sru_ner_measures_and_nothing_in_the_other_schemes():
+    sruner = load_label_mapping(scheme="sruner")
+    assert sruner.corpora["conll2003"] == {t: t for t in ("PER", "ORG", "LOC", "MISC")}  # Table 7
+    assert {t: s for t, s in sruner.corpora["medmentions"].items() if s} == {"T103": "Chemical"}  # Table 10
+    assert len(sruner.corpora["medmentions"]) == 21
+    assert [sruner.shared_types_of(corpus) for corpus in SCAI] == [["Chemical"], ["Disease"]]  # Table 9
+    for scheme in ("shared", "aioner"):
+        space = load_label_mapping(scheme=scheme)
+        assert not any(space.shared_types_of(corpus) for corpus in ("conll2003", "medmentions", *SCAI))
 
 
 def test_sruner_scheme_is_the_shared_one_for_the_ten():

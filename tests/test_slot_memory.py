@@ -21,11 +21,11 @@ def memory_of(context: int, latents: int = LATENTS, train_scale: bool = True) ->
     return memory
 
 
-def textbook(memory: SlotMemory, slots, vectors, places, pointers) -> torch.Tensor:
-    """Section 3.3 for one window: slots (Q, d), vectors (T, d), places and pointers T numbers → (T, d)."""
+def textbook(memory: SlotMemory, slots, vectors, pointers) -> torch.Tensor:
+    """Section 3.3 for one window: slots (Q, d), vectors (T, d), pointers T numbers → (T, d)."""
     state, out = slots, []
-    for vector, place, pointer in zip(vectors, places, pointers, strict=True):
-        one_hot = torch.eye(len(slots), dtype=slots.dtype)[place]
+    for vector, pointer in zip(vectors, pointers, strict=True):
+        one_hot = torch.eye(len(slots), dtype=slots.dtype)[pointer]
         state = state + torch.outer(one_hot, vector)
         positions = []
         for q in range(len(slots)):
@@ -43,7 +43,7 @@ def compare(memory, schedules, block, spare=0, seed=0):
     """Both, forward and backward, over a batch.
 
     Args:
-        schedules: per window (slots, pointers, places), of different lengths.
+        schedules: per window (slots, pointers), of different lengths.
         spare: padding slots that even the longest window has.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -51,10 +51,10 @@ def compare(memory, schedules, block, spare=0, seed=0):
     def random(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.double)
 
-    batch, steps = len(schedules), max(len(pointers) for _, pointers, _ in schedules)
-    count = max(n for n, _, _ in schedules) + spare
+    batch, steps = len(schedules), max(len(pointers) for _, pointers in schedules)
+    count = max(n for n, _ in schedules) + spare
     slots, vectors, weights = random(batch, count, SIZE), random(steps, batch, SIZE), random(steps, batch, SIZE)
-    mask = torch.arange(count) < torch.tensor([[n] for n, _, _ in schedules])
+    mask = torch.arange(count) < torch.tensor([[n] for n, _ in schedules])
     slots[~mask] *= 1e3
     slots.requires_grad_()
     vectors.requires_grad_()
@@ -68,15 +68,14 @@ def compare(memory, schedules, block, spare=0, seed=0):
     assert isinstance(short, ShortSlotState)
     after = []
     for step in range(steps):
-        running = torch.tensor([step < len(p) for _, p, _ in schedules])
-        pointer = torch.tensor([p[min(step, len(p) - 1)] for _, p, _ in schedules])
+        running = torch.tensor([step < len(p) for _, p in schedules])
+        pointer = torch.tensor([p[min(step, len(p) - 1)] for _, p in schedules])
         after.append(pointer)
-        place = torch.tensor([s[min(step, len(s) - 1)] for _, _, s in schedules])
-        read, word = state.step(state.wide(vectors[step]), place, pointer)
+        read, word = state.step(state.wide(vectors[step]), pointer)
         assert torch.isfinite(read).all()
         got.append(read.where(running.unsqueeze(1), 0))
         with torch.no_grad():
-            again = short.step(short.wide(vectors[step]), place, pointer)
+            again = short.step(short.wide(vectors[step]), pointer)
         torch.testing.assert_close(again[0].where(running.unsqueeze(1), 0), got[-1], rtol=0, atol=1e-10)
         assert torch.equal(again[1], word)
         assert torch.equal(word, words[torch.arange(batch), pointer + 1])
@@ -84,8 +83,8 @@ def compare(memory, schedules, block, spare=0, seed=0):
     got = torch.stack(got)
 
     expected = torch.zeros_like(got)
-    for row, (n, pointers, places) in enumerate(schedules):
-        part = textbook(memory, slots[row, :n], vectors[: len(pointers), row], places, pointers)
+    for row, (n, pointers) in enumerate(schedules):
+        part = textbook(memory, slots[row, :n], vectors[: len(pointers), row], pointers)
         expected = expected + torch.nn.functional.pad(part, (0, 0, 0, steps - len(part))).unsqueeze(1) * (
             torch.arange(batch) == row
         ).view(1, -1, 1)
@@ -100,25 +99,21 @@ def compare(memory, schedules, block, spare=0, seed=0):
     return got
 
 
-def schedule(moves: list[int], places: list[int] | None = None, first: int = 0, spare: int = 0):
-    """(slots, pointers, places) of a window whose pointer rises by `moves`; `places`: 0 the pointer's slot, 1 the next."""
+def schedule(moves: list[int], first: int = 0, spare: int = 0):
+    """(slots, pointers) of a window whose pointer rises by `moves`."""
     pointers = [first]
     for move in moves:
         pointers.append(pointers[-1] + move)
-    places = places or [0] * len(pointers)
-    return pointers[-1] + 2 + spare, pointers, [p + n for p, n in zip(pointers, places, strict=True)]
+    return pointers[-1] + 2 + spare, pointers
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 32])
-@pytest.mark.parametrize("write", ["last", "next", "by turns"])
 @pytest.mark.parametrize("context", [0, 2, 50])
-def test_windows_of_different_lengths_and_speeds(block, write, context):
+def test_windows_of_different_lengths_and_speeds(block, context):
     every = [1] * 14
     slow = [0, 0, 1] * 4
     bursts = [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0]
-    place = {"last": lambda n: [0] * n, "next": lambda n: [1] * n, "by turns": lambda n: [i % 2 for i in range(n)]}
-    windows = [schedule(moves, place[write](len(moves) + 1)) for moves in (every, slow, bursts, [], [0, 0])]
-    compare(memory_of(context), windows, block)
+    compare(memory_of(context), [schedule(moves) for moves in (every, slow, bursts, [], [0, 0])], block)
 
 
 @pytest.mark.parametrize("block", [1, 3, 32])
@@ -144,8 +139,7 @@ def schedules(draw):
     out = []
     for _ in range(draw(st.integers(1, 4))):
         moves = draw(st.lists(st.integers(0, 1), max_size=18))
-        places = draw(st.lists(st.integers(0, 1), min_size=len(moves) + 1, max_size=len(moves) + 1))
-        out.append(schedule(moves, places, first=draw(st.integers(0, 3)), spare=draw(st.integers(0, 5))))
+        out.append(schedule(moves, first=draw(st.integers(0, 3)), spare=draw(st.integers(0, 5))))
     return out
 
 
@@ -163,7 +157,7 @@ def test_large_scores_and_small_types_stay_finite(dtype):
     state = memory.start(slots, mask, slots, block=2)
     for step in range(7):
         pointer = torch.tensor([step, min(step, 2)])
-        read, _ = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer, pointer)
+        read, _ = state.step(state.wide(torch.full((2, SIZE), 9.0, dtype=dtype)), pointer)
         assert read.dtype == dtype
         assert torch.isfinite(read).all()
 
@@ -185,11 +179,11 @@ def test_dropout_is_drawn_once_for_all_steps():
     slots, zero, place = torch.randn(1, 6, SIZE).double(), torch.zeros(1, SIZE).double(), torch.zeros(1).long()
     mask = torch.ones(1, 6, dtype=torch.bool)
     state = memory.train().start(slots, mask, slots)
-    reads = [state.step(state.wide(zero), place, place)[0] for _ in range(3)]
+    reads = [state.step(state.wide(zero), place)[0] for _ in range(3)]
     torch.testing.assert_close(reads[0], reads[2], rtol=0, atol=1e-12)
     other = memory.start(slots, mask, slots)
-    assert not torch.allclose(reads[0], other.step(other.wide(zero), place, place)[0])
+    assert not torch.allclose(reads[0], other.step(other.wide(zero), place)[0])
     memory.eval()
-    expected = textbook(memory, slots[0], zero, [0], [0])
+    expected = textbook(memory, slots[0], zero, [0])
     state = memory.start(slots, mask, slots)
-    torch.testing.assert_close(state.step(state.wide(zero), place, place)[0], expected)
+    torch.testing.assert_close(state.step(state.wide(zero), place)[0], expected)

@@ -105,6 +105,7 @@ class TrainOptions(Options):
         16, "windows per device in evaluation and prediction", least=1, published=False
     )
     warmup_steps: float = option(0.1, "warm-up steps, or below 1 a share of all steps", least=0)
+    head_warmup_steps: float | None = option(None, "warm-up of everything but the encoder; default: the same", least=0)
     weight_decay: float = option(0.01, "weight decay of matrices", least=0)
     sampling_rates: dict | None = option(
         None, "JSON: task or corpus → share of its windows that an epoch draws (default 1)"
@@ -127,7 +128,9 @@ class TrainOptions(Options):
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch, steps, best or no", published=False)
     save_total_limit: int | None = option(1, "checkpoints kept, beside the best", published=False)
     load_best_model_at_end: bool = option(True, "end with the checkpoint that did best on validation", published=False)
-    metric_for_best_model: str | None = option("f1", "validation figure that chooses it", published=False)
+    metric_for_best_model: str | None = option(
+        "f1", "validation figure that chooses it: f1, merged_f1, or one corpus's, as biored_f1"
+    )
     logging_steps: float = option(20, "steps between log lines", published=False)
     report_to: str | None = option(
         "tensorboard", "tensorboard, none, or any other of transformers' reporters", published=False

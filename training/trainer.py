@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import transformers
 from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from .arguments import TrainOptions
@@ -24,6 +26,8 @@ from .sampler import MixtureSampler, balanced_rates, padding_share
 
 logger = logging.getLogger(__name__)
 
+MERGED = "merged_f1"
+"""The validation figure by which SRU-NER's authors choose (Ruano et al. 2025, appendix B)."""
 _OWN = [f for f in fields(TrainOptions) if f.name not in {g.name for g in fields(TrainingArguments)}]
 RunArguments = make_dataclass(
     "RunArguments", [(f.name, f.type, field(default=f.default)) for f in _OWN], bases=(TrainingArguments,)
@@ -137,14 +141,21 @@ class NERTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """Micro-F1 in characters on the validation documents: per corpus, and their mean as `<prefix>_f1`."""
-        metrics = {}
+        """Micro-F1 in characters on the validation documents: per corpus, and their mean as `<prefix>_f1`.
+
+        Where the best model is chosen by "merged_f1", `<prefix>_merged_f1` is the mean of the merged F1 (see
+        `Evaluator.evaluate`), or of the headline's for a corpus that has no other.
+        """
+        metrics, scores, merged = {}, [], []
+        choice = str(self.args.metric_for_best_model).removeprefix("eval_")
         for corpus, documents in self.validation.items():
-            overall = self.evaluator.evaluate(documents).report["overall"]
+            report = self.evaluator.evaluate(documents, full=choice == MERGED).report
             for name in ("precision", "recall", "f1"):
-                metrics[f"{metric_key_prefix}_{corpus}_{name}"] = overall[name]
-        scores = [v for k, v in metrics.items() if k.endswith("_f1")]
-        metrics[f"{metric_key_prefix}_f1"] = sum(scores) / len(scores) if scores else 0.0
+                metrics[f"{metric_key_prefix}_{corpus}_{name}"] = report["overall"][name]
+            scores.append(report["overall"]["f1"])
+            merged.append((report.get("merged") or report)["overall"]["f1"])
+        for name, values in [("f1", scores), *([(MERGED, merged)] if choice == MERGED else [])]:
+            metrics[f"{metric_key_prefix}_{name}"] = sum(values) / len(values) if values else 0.0
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -209,18 +220,40 @@ class NERTrainer(Trainer):
             head_rate = self.args.head_learning_rate or self.args.learning_rate
             generator_rate = self.args.generator_learning_rate or head_rate
             decoders = tuple(f"{module}." for module in self.bundle.model.decoder_modules)
-            groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+            groups: dict[tuple[bool, float, float], list[nn.Parameter]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    rate = self.args.learning_rate if name.startswith("encoder.") else head_rate
+                    encoder = name.startswith("encoder.")
+                    rate = self.args.learning_rate if encoder else head_rate
                     rate = generator_rate if name.startswith(decoders) else rate
                     plain = name not in decay or name.startswith("crf.")
-                    groups[rate, 0.0 if plain else self.args.weight_decay].append(parameter)
+                    groups[encoder, rate, 0.0 if plain else self.args.weight_decay].append(parameter)
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             options.pop("lr", None)
             self.optimizer = cls(
-                [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+                [
+                    {"params": p, "lr": rate, "weight_decay": decay, "encoder": encoder}
+                    for (encoder, rate, decay), p in groups.items()
+                ],
                 lr=self.args.learning_rate,
                 **options,
             )
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """transformers' own, in which everything but the encoder may have a warm-up of its own."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if (warmup := self.args.head_warmup_steps) is not None:
+            steps = int(warmup) if warmup >= 1 else math.ceil(num_training_steps * warmup)
+            beside = torch.optim.SGD([torch.zeros(1)])  # building a scheduler changes its optimizer
+            kind, own = self.args.lr_scheduler_type, self.args.lr_scheduler_kwargs
+            factor = get_scheduler(kind, beside, steps, num_training_steps, own)
+            if not isinstance(factor, LambdaLR) or kind == "constant":
+                raise ArgumentError(
+                    f"--head_warmup_steps has no effect: --lr_scheduler_type {kind.value} has no warm-up; leave it out"
+                )
+            for number, group in enumerate(scheduler.optimizer.param_groups):
+                if not group["encoder"]:
+                    scheduler.lr_lambdas[number] = factor.lr_lambdas[0]
+                    group["lr"] = group["initial_lr"] * factor.lr_lambdas[0](0)
+        return scheduler

@@ -78,6 +78,7 @@ from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
 from .pubmed import read_pubmed
 from .pubtator import read_pubtator
 from .report import CAUSES, FormatError, ReadReport
+from .scai import read_scai
 from .streams import GzipBomb, open_binary
 from .units import CODE_POINTS, UNITS
 from .writing import DocumentWriter, format_to_write, open_writer, write_documents
@@ -110,6 +111,7 @@ _READERS = {
     "genia_jsonl": read_genia_jsonl,
     "pubmed": read_pubmed,
     "jats": read_jats,
+    "scai": read_scai,
 }
 
 

@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "jats": ((".nxml", ".jats.xml", ".xml"), "JATS full texts (reading only)"),
     "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
+    "scai": ((), "Fraunhofer SCAI's IOB with offsets, in Latin-1 (reading only; never guessed from the name)"),
 }
 WRITTEN_AS = {"brat": "jsonl", "text": "jsonl", "genia_jsonl": "jsonl", "pubmed": "bioc_xml", "jats": "bioc_xml"}
 """Those that no single file is written in → the one that takes their documents."""
