@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 import torch
 import yaml
-from helpers_run import ROOT, TINY, fails, messages, results, run
-from mosaic_ner.analysis import modes
+from helpers_run import QUICK, ROOT, TINY, fails, messages, results, run
+from helpers_search import written
+from mosaic_ner.analysis import compare, modes
 from mosaic_ner.analysis.repeats import read_header
 from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.data_builders.options import DataOptions
@@ -21,6 +23,7 @@ from mosaic_ner.training.aioner import build_scheme
 from mosaic_ner.training.arguments import parse
 from mosaic_ner.training.early_stopping import TRAIN_ACCURACY
 from mosaic_ner.training.search_space import load_optuna, read_plan
+from mosaic_ner.training.trainer import run_arguments
 
 REAL = ROOT.parent / "shared" / "corpora"
 
@@ -29,6 +32,7 @@ EPOCHS = [
     *TINY, "--num_train_epochs", "20", "--per_device_train_batch_size", "4", "--report_to", "none", "--disable_tqdm", "true",
     "--corpora", "demo_gene", "--max_train_documents", '{"demo_gene": 8}', "--merge_validation", "true",
     "--early_stopping_metric", TRAIN_ACCURACY, "--early_stopping_patience", "2", "--hidden_size", "16", "--packing", "single",
+    "--load_best_model_at_end", "false",
 ]  # fmt: skip
 
 
@@ -188,6 +192,19 @@ def test_the_halves_of_bc5cdr_are_corpora_of_their_own():
     assert read_parts(mine, ["bc5cdr_disease"])["bc5cdr_disease"].articles == (0, 0.5)
 
 
+def test_halves_of_a_corpus_are_scored_and_compared_apart(tmp_path, capsys):
+    parts = {
+        f"half_{t}": {"of": "demo_all", "types": [t], "train": ["train"], "test": ["test"]} for t in ("Gene", "Disease")
+    }
+    runs = [tmp_path / name for name in ("aio", "mtl")]
+    for folder in runs:
+        run("--corpora", *parts, "--parts", json.dumps(parts), "--scheme", folder.name, *QUICK, "--output_dir", folder)
+    for half, kind in (("half_Gene", "Gene"), ("half_Disease", "Disease")):
+        assert set(results(runs[0])["test"][half]["per_type"]) == {kind}
+        compare.main([str(runs[0]), "--against", str(runs[1]), "--corpus", half])
+        assert "Wilcoxon signed-rank over" in capsys.readouterr().out
+
+
 @real
 def test_a_half_beside_biored_leaves_bioreds_types_alone(corpora):
     arguments = parse(["aioner/paper/biored_all", "--corpora", "biored", "bc5cdr_disease", *corpora])
@@ -256,14 +273,30 @@ def test_the_check_with_a_small_encoder_differs_in_what_it_says():
         for name in ("small_encoder.yaml", "paper/biored.yaml")
     )
     different = {k for k in mine | papers if mine.get(k) != papers.get(k)}
-    shown = {"eval_strategy", "eval_steps", "load_best_model_at_end", "output_dir"}  # what is scored on the way
+    shown = {"eval_strategy", "eval_steps", "output_dir"}  # what is scored on the way
     assert different - shown == {"learning_rate", "merge_validation", "encoder"}
 
 
-def test_the_papers_search_tries_its_four_rates_once_each(tmp_path):
-    given = {"hp_search": "aioner/paper/search", "family": "aioner", "output_dir": str(tmp_path)}
-    plan = read_plan(given)
+def test_the_papers_search_tries_its_four_rates_once_each():
+    options = ["--hp_search", "aioner/paper/search", "--validation_fraction", "0.1", "--eval_strategy", "no"]
+    arguments = parse(["aioner/paper/biored", *options])
+    run_arguments(arguments.train, arguments.trainer | {"use_cpu": True})  # strategies that go together
+    plan = read_plan(arguments.given)
     assert plan.n_trials == 4
     study = load_optuna().create_study(sampler=plan.draws_by(42))
     study.optimize(lambda trial: plan.variables["learning_rate"].draw(trial), plan.n_trials)
     assert sorted(t.params["learning_rate"] for t in study.trials) == [1e-6, 5e-6, 1e-5, 5e-5]
+
+
+def test_a_search_over_a_grid_scores_each_trial_at_its_end(tmp_path):
+    pytest.importorskip("optuna")
+    path = written(tmp_path, sampler="grid", space={"learning_rate": {"choices": [1e-3, 1e-9]}})
+    options = [*EPOCHS, "--num_train_epochs", "2", "--validation_fraction", "0.3", "--eval_strategy", "no"]
+    run(*options, "--hp_search", path, "--output_dir", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert sorted(t["options"]["learning_rate"] for t in found["trials"]) == [1e-9, 1e-3]
+    for trial in found["trials"]:
+        assert trial["state"] == "complete"
+        scored = [row["epoch"] for row in trial["history"] if "eval_f1" in row]
+        assert scored == [2.0]
+        assert trial["objective"] == trial["history"][-1]["eval_f1"]

@@ -111,7 +111,7 @@ class NERTrainer(Trainer):
         self.validation = validation
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._accuracy: TokenAccuracy | None = None
-        figure = f"eval_{args.metric_for_best_model}"
+        figure = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
         if args.early_stopping_metric == TRAIN_ACCURACY:
             if not bundle.features.tag_level:
                 raise ArgumentError(
