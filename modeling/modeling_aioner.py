@@ -155,8 +155,8 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         """The best tags of those whose mentions begin and end with units.
 
         Returns:
-            `tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each tag among these, and
-            `mask` (B, S) bool, the chain.
+            `tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each (see the config's
+            `scores`), and `mask` (B, S) bool, the chain.
         """
         logits, mask, borders = output.logits.float(), batch["chain_mask"], batch["borders"]
         steps = self._steps(logits.device)
