@@ -282,7 +282,7 @@ def test_tags_and_scores_are_the_same_bit_for_bit_in_any_batch(build_bundle, dem
 
 def gold(text: str, *surfaces: str) -> Document:
     mentions = [Mention(text.index(s), text.index(s) + len(s), "SpecificDisease") for s in surfaces]
-    return Document("d", "demo_disease", text, tuple(mentions), frozenset({"SpecificDisease"}))
+    return Document("d", "demo_disease", text, tuple(mentions))
 
 
 def test_gold_inside_a_unit_is_counted_and_neither_mention_nor_negative(build_bundle):
