@@ -40,6 +40,7 @@ EXAMPLES = (
     ("Plasmodium falciparum is transmitted by Anopheles mosquitoes.", ("Species",)),
     ("Interleukin-2 activates T cells through the interleukin-2 receptor.", ("Gene", "CellType")),
     ("NF-kappa B binds to the IL-8 promoter and raises IL-8 mRNA in monocytes.", ("Gene", "DNA", "RNA", "CellType")),
+    ("In Geneva, Ana Lopez of the Red Cross told Swiss reporters of the plan.", ("LOC", "PER", "ORG", "MISC")),
 )
 """Sentences of our own, and the shared types of what is in them."""
 DEMO_EXAMPLES = (

@@ -35,7 +35,7 @@ from .card import card_text
 from .export_check import ExportError, TextPart, as_table, compare, parts_of
 from .export_readme import counts, readings, readme
 from .onnx_export import export_onnx, graph_inputs, load_onnx, require_onnx
-from .stock import StockPredictor, check_stock, export_stock
+from .stock import StockPredictor, TokenByToken, check_stock, export_stock
 from .stride import stride_for
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,9 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
 
     Returns:
         the task and the lengths, and under `compared`, `whole_text` and `with_stride` what `export_check.compare` returns.
-        compared: every text in parts that both read whole, cut at sentence ends.
+        compared: every text in parts that both read whole, cut at sentence ends. The original's labels are read token by
+            token, as the pipeline reads them, so that any difference is one of the export.
+        units: the same with what the original answers, whose mentions begin and end with units.
         in_parts: ids of documents that need several parts.
         whole_text: whole documents, as a user of the widget gives them. It also has `truncated`, the ids of those that the
             pipeline reads in part, `unread_characters`, and `unread_mentions`, those of the original beyond what is read.
@@ -59,6 +61,9 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
 
     def original(texts: list[str]):
         return own(texts, [config.task(task)])
+
+    def labels(texts: list[str]):
+        return TokenByToken(model, tokenizer)(texts, [config.task(task)])
 
     windower = Windower(
         tokenizer,
@@ -78,7 +83,8 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         "aggregation_strategy": "simple",
         "max_tokens": config.max_tokens,
         "model_max_length": longest,
-        "compared": compare(original, stock, parts),
+        "compared": compare(labels, stock, parts),
+        "units": compare(original, stock, parts),
         "in_parts": list(dict.fromkeys(part.document for part in parts if not part.whole)),
         "whole_text": compare(original, stock, whole)
         | {

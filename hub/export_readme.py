@@ -33,8 +33,9 @@ _CONTEXT = """\
 - The model was trained on windows of up to {max_tokens} tokens, and the original cuts longer texts into such; the
   pipeline reads more at once, and may find other mentions there."""
 _SAME = """\
-- With `aggregation_strategy="simple"` the pipeline finds what the original finds in texts of up to {fits} tokens;
-  `first`, `average` and `max` change labels."""
+- With `aggregation_strategy="simple"` the pipeline finds what the original's labels say token by token in texts of up to {fits}
+  tokens; `first`, `average` and `max` change labels. It may begin or end a mention inside a word or number; the original
+  doesn't."""
 _OTHER = """\
 - `aggregation_strategy="simple"` is the one that the export is meant for; `first`, `average` and `max` change labels.
 - Where several tokens share a character, as byte-level tokenizers have it beyond ASCII, the pipeline may tell a mention twice
@@ -129,8 +130,8 @@ def counts(report: dict) -> dict:
     settings = {name: report[name] for name in ("corpus", "split", "documents")}
     settings |= {"in_parts": len(report["in_parts"])} if "in_parts" in report else {}
     settings |= {name: report[name] for name in ("max_tokens", "model_max_length", "stride") if name in report}
-    ways = ("compared", "whole_text", "with_stride")
-    return settings | {name: report[name] and count(report[name]) for name in ways if name in report}
+    ways = [name for name in ("compared", "units", "whole_text", "with_stride") if name in report]
+    return settings | {name: report[name] and count(report[name]) for name in ways}
 
 
 def comparison(report: dict) -> list[str]:
@@ -147,6 +148,11 @@ def readings(counted: dict) -> list[str]:
         lines.append(f"- Scores of the same mentions differ by {gap:.2g} at most.")
     if white := counted["compared"]["white_space"]:
         lines.append(f"- {white} pairs of mentions differ in white space at their borders only.")
+    if "units" in counted:
+        lines.append(
+            f"- The original's mentions begin and end with units of the text, the pipeline's with any token: "
+            f"{counted['units']['differences']} differ."
+        )
     if "whole_text" in counted:
         whole = counted["whole_text"]
         lines.append(

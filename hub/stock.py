@@ -8,12 +8,15 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.document import Mention
+from mosaic_ner.modeling.inference import MentionPredictor, Request
 from mosaic_ner.modeling.label_space import split_label
+from mosaic_ner.modeling.units import BEGINS, ENDS
 from mosaic_ner.prediction.encoders import plain_tokenizer, set_template
 from tokenizers import processors
 from torch import nn
@@ -234,6 +237,17 @@ def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dic
         "max_tokens": model.config.max_tokens,
         "model_max_length": longest,
     }
+
+
+class TokenByToken(MentionPredictor):
+    """Reads a softmax's labels as a stock pipeline does, token by token: mentions may begin and end inside units."""
+
+    def requests(self, texts, tasks=None) -> list[Request]:
+        found = super().requests(texts, tasks)
+        return [
+            replace(r, features=r.features | {"borders": [bit * (BEGINS | ENDS) for bit in r.features["chain_mask"]]})
+            for r in found
+        ]
 
 
 class StockPredictor:

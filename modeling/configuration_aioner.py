@@ -19,7 +19,8 @@ class AIONERConfig(NERConfig):
         restrict_labels: keep the labels of other tasks out of the softmax or the chain. The paper has one CRF over all
             labels (False); multi-task learning, with an output layer per task, is this with disjoint labels (True).
         label_first_token_only: train and read tags on the first token of each white-space word only.
-        scores: "marginal" (CRF forward-backward) or "emission" (softmax of the scores alone) for a mention's confidence.
+        scores: a mention's confidence is its tags' mean probability: "marginal", among the tag sequences whose mentions begin
+            and end with units (forward-backward), or "emission", the softmax of each token's scores alone.
     """
 
     model_type = "mosaic_aioner"

@@ -6,6 +6,8 @@ transition and no gradient, wherever they stand. All computation is in float32 o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -63,78 +65,120 @@ class CRF(nn.Module):
         total = torch.logsumexp(alpha + self.end, dim=1)
         return torch.where(mask[:, 0], total, torch.zeros_like(total))
 
-    @torch.no_grad()
-    def viterbi(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """The best label sequence (eq. 3).
+    def steps(self) -> Tensor:
+        """All scores that depend on two labels, (L + 1, L + 1) float, from a row to a column. Label L is outside the chain:
+        the last row has the scores of first labels, the last column those of last ones."""
+        table = nn.functional.pad(self.transitions, (0, 1, 0, 1))
+        table[-1, :-1], table[:-1, -1] = self.start, self.end
+        return table
 
-        Args:
-            emissions: (B, S, L) float.
-            mask: (B, S) bool.
-        Returns:
-            (B, S) int64; 0 outside the mask.
-        """
-        original = mask
-        emissions, mask, order = _left_align(emissions, mask)
-        length = emissions.shape[1]
-        alpha = self.start + emissions[:, 0]
-        same = torch.arange(self.num_labels, device=emissions.device).expand_as(alpha)
-        back = []
-        for t in range(1, length):
-            best, argbest = (alpha.unsqueeze(2) + self.transitions).max(dim=1)
-            inside = mask[:, t : t + 1]
-            alpha = torch.where(inside, best + emissions[:, t], alpha)
-            back.append(torch.where(inside, argbest, same))
-        label = (alpha + self.end).argmax(1, keepdim=True)
-        path = [label]
-        for pointers in reversed(back):
-            label = pointers.gather(1, label)
-            path.append(label)
-        tags = torch.cat(path[::-1], dim=1).masked_fill(~mask, 0)
-        return torch.zeros_like(original, dtype=torch.long).scatter(1, order, tags).masked_fill(~original, 0)
 
-    @torch.no_grad()
-    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """p(y_t = l | X) by the forward-backward algorithm.
+@torch.no_grad()
+def best_path(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> Tensor:
+    """The best label sequence (eq. 3), by the Viterbi algorithm, where scores of steps depend on where in the text they are.
 
-        Args:
-            emissions: (B, S, L) float.
-            mask: (B, S) bool.
-        Returns:
-            (B, S, L) float in 0..1, summing to 1 inside the mask and 0 outside.
-        """
-        original = mask
-        emissions, mask, order = _left_align(emissions, mask)
-        with torch.autocast(emissions.device.type, enabled=False):  # matrix products would be in half precision
-            product = self._chances(emissions, mask)
-        out = product.new_zeros(*original.shape, self.num_labels)
-        out = out.scatter(1, order.unsqueeze(2).expand_as(product), product)
-        return out * original.unsqueeze(2)
+    Args:
+        steps: (4, L + 1, L + 1) float, tables as of `CRF.steps`; -inf rules a step out. Into a position of the chain goes
+            table (borders of the one before & 2) | (its own borders & 1), where outside the chain both bits count as set.
+        emissions: (B, S, L) float.
+        mask: (B, S) bool, True inside the chain.
+        borders: (B, S) int64, 0 to 3; anything outside the mask is ignored.
+    Returns:
+        (B, S) int64; 0 outside the mask.
+    """
+    chain = _Aligned.of(steps, emissions, mask, borders)
+    best = chain.steps[:, -1, :-1].index_select(0, chain.kinds[0]) + chain.emissions[0]
+    bests = [best]  # of each label, what the best way to it scores
+    transitions = _from_first(chain.steps)
+    for emitted, kind in zip(chain.emissions[1:], chain.kinds[1:], strict=False):
+        best = _ways(best, transitions, kind).amax(0) + emitted
+        bests.append(best)
+    last, rows = (chain.count - 1).clamp(min=0), torch.arange(len(mask), device=mask.device)
+    ends = chain.steps[:, :-1, -1].index_select(0, chain.kinds[chain.count, rows])
+    final = label = (torch.stack(bests)[last, rows] + ends).argmax(1)
+    path = [label]
+    into, width = transitions.permute(1, 2, 0).flatten(0, 1).contiguous(), emissions.shape[2]
+    for position in range(len(bests) - 1, 0, -1):
+        ways = bests[position - 1] + into.index_select(0, chain.kinds[position] * width + label)
+        label = torch.where(last >= position, ways.argmax(1), final)
+        path.append(label)
+    tags = torch.stack(path[::-1], 1)
+    return torch.zeros_like(mask, dtype=torch.long).scatter(1, chain.order, tags).masked_fill(~mask, 0)
 
-    def _chances(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """Marginals of left-aligned chains: (B, S, L)."""
-        # In the probability domain, rescaled at each step, both recursions are matrix products; the rescaling cancels
-        # in the normalised product. The largest score is taken out first so that exp can't overflow.
-        transitions, start, end = (p.to(emissions.dtype) for p in (self.transitions, self.start, self.end))
-        # Never quite 0: a transition that the scores rule out must not wipe out a whole chain in float32.
-        step = (transitions - transitions.max()).exp().clamp(min=1e-30)
-        emitted = (emissions - emissions.amax(2, keepdim=True)).exp()
-        tiny = torch.finfo(emissions.dtype).tiny
-        length = emissions.shape[1]
-        alpha = (start - start.max()).exp() * emitted[:, 0]
-        alphas = [alpha]
-        for t in range(1, length):
-            alpha = (alpha / alpha.sum(1, keepdim=True).clamp(min=tiny)) @ step * emitted[:, t]
-            alphas.append(alpha)
-        final = (end - end.max()).exp().expand_as(alpha)
-        beta = final
-        betas = [beta]
-        for t in range(length - 1, 0, -1):
-            onward = (emitted[:, t] * beta) @ step.T
-            onward = onward / onward.sum(1, keepdim=True).clamp(min=tiny)
-            beta = torch.where(mask[:, t : t + 1], onward, final)
-            betas.append(beta)
-        product = torch.stack(alphas, 1) * torch.stack(betas[::-1], 1)
-        return product / product.sum(2, keepdim=True).clamp(min=tiny)
+
+@torch.no_grad()
+def marginals(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> Tensor:
+    """p(y_t = l | X) among the sequences that are not ruled out, by the forward-backward algorithm.
+
+    Args:
+        steps, emissions, mask, borders: as for `best_path`; some sequence must not be ruled out.
+    Returns:
+        (B, S, L) float in 0..1, summing to 1 inside the mask and 0 outside.
+    """
+    chain = _Aligned.of(steps, emissions, mask, borders)
+    kinds, length, width = len(steps), len(chain.emissions), emissions.shape[2]
+    # The backward pass is a forward pass over the reversed chain with transposed tables: both run as one batch.
+    places = torch.arange(length + 1, device=mask.device).unsqueeze(1)
+    turned = (chain.count - 1 - places[:-1]).clamp(min=0).unsqueeze(2).expand(-1, -1, width)
+    both = torch.cat([chain.emissions, chain.emissions.gather(0, turned)], 1)
+    which = torch.cat([chain.kinds, kinds + chain.kinds.gather(0, (chain.count - places).clamp(min=0))], 1)
+    tables = torch.cat([chain.steps, chain.steps.transpose(1, 2)])
+    transitions = _from_first(tables)
+    # Of each label, what all ways to it score together, before its emission. In logarithms, since the sequences that are ruled
+    # out may outweigh the others by any factor. The largest is taken out at each step, so that float32 keeps differences.
+    reached, least = tables[:, -1, :-1].index_select(0, which[0]), torch.finfo(both.dtype).min
+    arrived = [reached]
+    for emitted, kind in zip(both[:-1], which[1:], strict=False):
+        ways = _ways(reached + emitted, transitions, kind)
+        largest = ways.amax(0).clamp(min=least)  # finite where no way is left
+        reached = _sum(ways.sub_(largest).exp_()).log().add_(largest)
+        reached -= reached.amax(1, keepdim=True)
+        arrived.append(reached)
+    forward, backward = torch.stack(arrived).chunk(2, 1)
+    chances = (forward + chain.emissions + backward.gather(0, turned)).softmax(2).transpose(0, 1)
+    out = chances.new_zeros(*mask.shape, width)
+    out = out.scatter(1, chain.order.unsqueeze(2).expand_as(chances), chances)
+    return out.masked_fill(~mask.unsqueeze(2), 0)
+
+
+def _from_first(steps: Tensor) -> Tensor:
+    """(from, tables, to) of tables' transitions: the fastest order to take sums and maxima over the first label."""
+    return steps[:, :-1, :-1].transpose(0, 1).contiguous()
+
+
+def _ways(scores: Tensor, transitions: Tensor, kind: Tensor) -> Tensor:
+    """(from, B, to): what each label's scores (B, L) and the step from it make, with the tables (B,) int64."""
+    return transitions.index_select(1, kind).add_(scores.T.unsqueeze(2))
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Over the first dimension, overwriting the values. The order of `Tensor.sum` depends on how many columns there are, and so
+    its last bits on a window's companions in the batch."""
+    size = len(values)
+    while size > 1:
+        half = size // 2
+        values[:half] += values[size - half : size]
+        size -= half
+    return values[0]
+
+
+class _Aligned(NamedTuple):
+    """Chains from position 0 on, without gaps, position first: `emissions` (S', B, L), `kinds` (S' + 1, B) int64, the table of
+    the step into each position and of the one after the last, `steps` as given, `order` (B, S') and `count` (B,) int64."""
+
+    steps: Tensor
+    emissions: Tensor
+    kinds: Tensor
+    order: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> _Aligned:
+        emissions, inside, order = _left_align(emissions, mask)
+        borders = borders.gather(1, order).masked_fill(~inside, 3)
+        kinds = (nn.functional.pad(borders, (1, 0), value=3) & 2) | (nn.functional.pad(borders, (0, 1), value=3) & 1)
+        aligned = emissions.transpose(0, 1).contiguous(), kinds.T.contiguous()
+        return cls(steps.to(emissions.dtype), *aligned, order, mask.sum(1))
 
 
 def _left_align(emissions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

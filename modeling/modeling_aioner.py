@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import fsum
 from types import MappingProxyType
 
 import torch
@@ -10,11 +11,11 @@ from transformers import initialization as init
 
 from .configuration_aioner import AIONERConfig
 from .configuration_ner import Task
-from .crf import CRF
+from .crf import CRF, best_path, marginals
 from .inference import Request
 from .label_space import LabelError, nearest, split_label
 from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
-from .units import first_tokens
+from .units import BEGINS, ENDS, first_tokens, unit_borders
 from .windowing import Span, Window
 
 _FORBIDDEN = -1e4  # a score that no other can make up for, finite so that no inf - inf arises
@@ -53,6 +54,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
         chain_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         type_mask: Tensor | None = None,
+        borders: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         **kwargs,
     ) -> NEROutput:
@@ -67,6 +69,7 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             task_ids: (B,) int64, needed when the config restricts labels to the window's task.
             type_mask: (B, L) bool, then also restricts them, to the labels of types that the window's document annotates. By
                 default all of the task's.
+            borders: ignored here (`best_labels` reads it).
             token_type_ids: ignored (the segments of a window are all alike).
         Returns:
             NEROutput with logits (B, S, L). The loss is the negative log-likelihood (eq. 2), summed over the tokens and
@@ -125,32 +128,48 @@ class AIONERForTokenClassification(NERPreTrainedModel):
 
     def features(self, window: Window, task: Task | None = None) -> dict[str, list[int] | int]:
         """Keys: input_ids (specials and task tags around the window), chain_mask (1 on the window's own tokens that
-        carry a tag), task_ids."""
+        carry a tag), borders (where mentions may begin and end, see `unit_borders`), task_ids."""
         task = task or self.default_task()
         tagged = (
             first_tokens(window.offsets, window.passages)
             if self.config.label_first_token_only
             else [1] * len(window.input_ids)
         )
+        before, after = [0] * len(task.prefix_ids), [0] * len(task.suffix_ids)
         return {
             "input_ids": [*task.prefix_ids, *window.input_ids, *task.suffix_ids],
-            "chain_mask": [0] * len(task.prefix_ids) + tagged + [0] * len(task.suffix_ids),
+            "chain_mask": before + tagged + after,
+            "borders": before + unit_borders(window.units("pretoken"), window.offsets, tagged) + after,
             "task_ids": self.config.task_index(task.name),
         }
 
     def best_tags(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """(B, S) int64: the best sequence (eq. 3) or, of a softmax, the best label of each position; 0 outside the mask."""
-        return logits.argmax(2).masked_fill(~mask, 0) if self.crf is None else self.crf.viterbi(logits, mask)
+        """(B, S) int64: the best sequence of all (eq. 3) or, of a softmax, the best label of each position, with mentions that
+        begin or end anywhere; 0 outside the mask."""
+        if self.crf is None:
+            return logits.argmax(2).masked_fill(~mask, 0)
+        steps = self.crf.steps().float().expand(4, -1, -1)
+        return best_path(steps, logits, mask, torch.zeros_like(mask, dtype=torch.long))
 
     def best_labels(self, output: NEROutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each tag, and `mask` (B, S)
-        bool, the chain."""
-        logits, mask = output.logits.float(), batch["chain_mask"]
-        tags = self.best_tags(logits, mask)
-        if self.crf is None:
-            return {"tags": tags, "scores": logits.softmax(2).amax(2), "mask": mask}
-        chances = self.crf.marginals(logits, mask) if self.config.scores == "marginal" else logits.softmax(2)
+        """The best tags of those whose mentions begin and end with units.
+
+        Returns:
+            `tags` (B, S) int64, 0 outside the chain, `scores` (B, S) float32, the probability of each (see the config's
+            `scores`), and `mask` (B, S) bool, the chain.
+        """
+        logits, mask, borders = output.logits.float(), batch["chain_mask"], batch["borders"]
+        steps = self._steps(logits.device)
+        tags = best_path(steps, logits, mask, borders)
+        chances = marginals(steps, logits, mask, borders) if self.config.scores == "marginal" else logits.softmax(2)
         return {"tags": tags, "scores": chances.gather(2, tags.unsqueeze(2)).squeeze(2), "mask": mask}
+
+    def _steps(self, device) -> Tensor:
+        """The tables of `best_path`: a softmax's are those of a chain that says nothing of the steps."""
+        size = self.config.num_labels + 1
+        own = torch.zeros(size, size, device=device) if self.crf is None else self.crf.steps().float()
+        ruled_out = steps_inside_units([self.config.id2label[i] for i in range(size - 1)])
+        return own.masked_fill(ruled_out.to(device), float("-inf"))
 
     def decode(self, best: dict[str, Tensor], requests: list[Request]) -> list[list[tuple[Span, str, float]]]:
         """Spans of the types that each request's task looks for: the single chain may choose a label of another task, but a
@@ -188,35 +207,53 @@ def decode_tags(
     Returns:
         Per window (start, end, type, mean score): positions in S, half-open, in order.
     """
-    parts = [split_label(n) if n[0] in "BI" else ("O", "") for n in names]
-    types = sorted({t for _, t in parts})
-    kind_of = torch.tensor(["OBI".index(k) for k, _ in parts])
-    type_of = torch.tensor([types.index(t) for _, t in parts])
+    kind_of, type_of, types = _kinds_and_types(names)
     rows, columns = mask.nonzero(as_tuple=True)  # the chain's positions, row by row
     if not len(rows):
         return [[] for _ in range(len(tags))]
     flat = tags[rows, columns]
-    kind, entity, chance = kind_of[flat], type_of[flat], scores[rows, columns].double()
+    kind, entity, chance = kind_of[flat], type_of[flat], scores[rows, columns]
     joined = torch.zeros(len(flat), dtype=torch.bool)  # whether a position continues the mention of the one before
-    joined[1:] = (kind[1:] == 2) & (kind[:-1] > 0) & (entity[1:] == entity[:-1]) & (rows[1:] == rows[:-1])
+    joined[1:] = _joined(kind[:-1], entity[:-1], kind[1:], entity[1:]) & (rows[1:] == rows[:-1])
     if begun is not None:
         joined &= ~begun[rows, columns]
     inside = kind > 0
     starts = (inside & ~joined).nonzero().flatten()
     ends = (inside & ~torch.cat([joined[1:], joined.new_zeros(1)])).nonzero().flatten()
-    total = torch.cat([chance.new_zeros(1), chance.cumsum(0)])
-    means = ((total[ends + 1] - total[starts]) / (ends + 1 - starts)).clamp(0, 1)  # differences of sums are rounded
+    row_of, place_of, type_numbers, chances = rows.tolist(), columns.tolist(), entity.tolist(), chance.tolist()
     found: list[list[tuple[int, int, str, float]]] = [[] for _ in range(len(tags))]
-    for row, first, last, name, score in zip(
-        rows[starts].tolist(),
-        columns[starts].tolist(),
-        columns[ends].tolist(),
-        entity[starts].tolist(),
-        means.tolist(),
-        strict=True,
-    ):
-        found[row].append((first, last + 1, types[name], score))
+    for first, last in zip(starts.tolist(), ends.tolist(), strict=True):
+        # Mention by mention: sums over the batch would be rounded by the companions of a window.
+        mean = fsum(chances[first : last + 1]) / (last + 1 - first)
+        found[row_of[first]].append((place_of[first], place_of[last] + 1, types[type_numbers[first]], mean))
     return found
+
+
+def steps_inside_units(names: list[str]) -> Tensor:
+    """The steps from a tag to the next that begin or end a mention (see `decode_tags`) where none may.
+
+    Args:
+        names: as for `decode_tags`, L of them.
+    Returns:
+        (4, L + 1, L + 1) bool, for the tables of `best_path`, whose number has the bit `ENDS` where a mention may end with
+        the tag before, and `BEGINS` where one may begin with the tag after. Label L is outside the chain, and no mention's.
+    """
+    kind, entity, _ = _kinds_and_types([*names, "O"])
+    joined = _joined(kind.unsqueeze(1), entity.unsqueeze(1), kind, entity)
+    begins, ends = (kind > 0) & ~joined, (kind > 0).unsqueeze(1) & ~joined
+    return torch.stack([begins * (not table & BEGINS) | ends * (not table & ENDS) for table in range(4)])
+
+
+def _kinds_and_types(names: list[str]) -> tuple[Tensor, Tensor, list[str]]:
+    """Of each label, 0 for O, 1 for B, 2 for I, and its type's number in the list."""
+    parts = [split_label(n) if n[0] in "BI" else ("O", "") for n in names]
+    types = sorted({t for _, t in parts})
+    return torch.tensor(["OBI".index(k) for k, _ in parts]), torch.tensor([types.index(t) for _, t in parts]), types
+
+
+def _joined(kind: Tensor, entity: Tensor, next_kind: Tensor, next_entity: Tensor) -> Tensor:
+    """Whether a label continues the mention of the one before."""
+    return (next_kind == 2) & (kind > 0) & (next_entity == entity)
 
 
 def _extend_to_words(found, mask: Tensor, stops: list[int]):

@@ -94,3 +94,25 @@ def first_tokens(offsets, passages=()) -> list[int]:
     for passage in passages:
         gaps[passage] = 1
     return gaps
+
+
+BEGINS, ENDS = 1, 2
+
+
+def unit_borders(units, offsets, tagged) -> list[int]:
+    """Where mentions read off tags may begin (bit `BEGINS`) and end (bit `ENDS`) so that none does inside a unit.
+
+    Args:
+        units: of the tokens, as `find_units` gives them. offsets: as for `find_units`.
+        tagged: 1 for each token that carries a tag; one without belongs to the tag before it.
+    Returns:
+        the bits of each token, 0 for those without a tag, and for a tag of tokens without text.
+    """
+    starts, ends = {start for start, _ in units}, {end for _, end in units}
+    places = [position for position, own in enumerate(tagged) if own]
+    borders = [0] * len(offsets)
+    for begin, stop in zip(places, [*places[1:], len(offsets)], strict=True):
+        text = [position for position in range(begin, stop) if offsets[position][0] < offsets[position][1]]
+        if text:
+            borders[begin] = BEGINS * (text[0] in starts) | ENDS * (text[-1] + 1 in ends)
+    return borders

@@ -250,14 +250,21 @@ class _Places:
         return first_tokens(self.offsets, self.borders)
 
     @cached_property
+    def _units(self) -> set[int]:
+        return {start for start, _ in find_units(self.text, self.offsets, passages=self.borders)}
+
+    @cached_property
     def _inside(self) -> set[int]:
         return continuations(self.text)
 
     def cut(self, position: int, lowest: int, least: int) -> int | None:
-        """The last token at or before `position`, above `lowest`, that begins a word; else, above `least`, one that begins a
-        character with its marks; else None."""
+        """The last token at or before `position`, above `lowest`, that begins a word, or else a unit; else, above `least`, one
+        that begins a character with its marks; else None."""
         for candidate in range(position, lowest, -1):
             if self._words[candidate]:
+                return candidate
+        for candidate in range(position, lowest, -1):
+            if candidate in self._units:
                 return candidate
         for candidate in range(position, least, -1):
             start = self.offsets[candidate][0]
@@ -286,7 +293,7 @@ CAUSES = {
     "passage_border": "crosses the border of a passage",
     "window_cut": "longer than what its window sees of it",
     "nested": "overlaps a longer mention, and the model is flat",
-    "unit_boundary": "starts or ends inside a unit of the span grid",
+    "unit_boundary": "starts or ends inside a unit",
     "too_wide": "wider than the model's widest span",
     "second_type": "has the span of another mention, and the model gives each span one type",
     "crossing": "crosses another mention of its type",

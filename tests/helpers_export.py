@@ -8,9 +8,8 @@ from pathlib import Path
 
 from mosaic_ner.hub import export
 from mosaic_ner.hub.export_check import compare, parts_of
-from mosaic_ner.hub.stock import StockPredictor
+from mosaic_ner.hub.stock import StockPredictor, TokenByToken
 from mosaic_ner.modeling.document import Document
-from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.windowing import Windower
 
 
@@ -28,9 +27,9 @@ def export_stock_model(model: Path, folder: Path, corpus: str) -> str:
 
 
 def differences(bundle, folder, texts, task) -> dict:
-    """The comparison on texts, each cut into the model's windows."""
+    """The comparison on texts, each cut into the model's windows, and read token by token."""
     config = bundle.model.config
     windower = Windower(bundle.tokenizer, config.max_tokens, config.num_special_tokens)
     parts = [p for i, text in enumerate(texts) for p in parts_of(Document(str(i), "x", text), windower)]
-    predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+    predictor = TokenByToken(bundle.model, bundle.tokenizer)
     return compare(lambda texts: predictor(texts, [config.task(task)]), StockPredictor(folder), parts)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
 from mosaic_ner.modeling.batching import pad_batch
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
+from mosaic_ner.modeling.crf import marginals
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.modeling_aioner import AIONERForTokenClassification, decode_tags
@@ -267,10 +268,11 @@ def test_scores_are_the_probabilities_of_the_chosen_tags(build_bundle, demo_text
     found = model.decode(best, requests)
     assert sum(map(len, found)) > 10
     assert all(0 < score <= 1 for row in found for _, _, score in row)
-    if options.get("scores") == "emission" or options.get("classifier") == "softmax":
+    if options.get("scores") == "emission":
         chances = output.logits.softmax(2)
     else:
-        chances = model.crf.marginals(output.logits, batch["chain_mask"])
+        steps = model._steps(output.logits.device)
+        chances = marginals(steps, output.logits, batch["chain_mask"], batch["borders"])
     row = next(i for i, r in enumerate(found) if r)
     span, kind, score = found[row][0]
     before = len(model.config.tasks[0].prefix_ids)

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from mosaic_ner.modeling import crf as decoding
 from mosaic_ner.modeling.crf import CRF
 
 LABELS = 3
@@ -37,6 +38,15 @@ def random_crf(generator, scale: float = 2.0) -> CRF:
         for parameter in crf.parameters():
             parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return crf
+
+
+def viterbi(crf, emissions, mask):
+    """The best path where no step is ruled out (test_tag_units.py has those where some are)."""
+    return decoding.best_path(crf.steps().expand(4, -1, -1), emissions, mask, torch.zeros_like(mask, dtype=torch.long))
+
+
+def marginals(crf, emissions, mask):
+    return decoding.marginals(crf.steps().expand(4, -1, -1), emissions, mask, torch.zeros_like(mask, dtype=torch.long))
 
 
 def chain_score(crf, emissions, sequence) -> torch.Tensor:
@@ -119,13 +129,13 @@ def test_masked_positions_get_no_gradient_and_their_content_does_not_matter(case
     changed = torch.where(mask.unsqueeze(2), emissions, torch.full_like(emissions, 1e6)).detach()
     other_labels = torch.where(mask, labels, torch.full_like(labels, LABELS - 1))
     assert torch.equal(crf.log_likelihood(changed, other_labels, mask), loss)
-    assert torch.equal(crf.viterbi(changed, mask), crf.viterbi(emissions, mask))
-    assert torch.equal(crf.marginals(changed, mask), crf.marginals(emissions, mask))
+    assert torch.equal(viterbi(crf, changed, mask), viterbi(crf, emissions, mask))
+    assert torch.equal(marginals(crf, changed, mask), marginals(crf, emissions, mask))
 
 
 def test_viterbi_is_the_best_of_the_enumeration(case):
     crf, emissions, _, mask = case
-    tags = crf.viterbi(emissions, mask)
+    tags = viterbi(crf, emissions, mask)
     assert tags.dtype == torch.long
     assert (tags[~mask] == 0).all()
     for row in range(len(mask)):
@@ -142,12 +152,12 @@ def test_viterbi_follows_transitions_and_not_only_emissions():
         crf.transitions[0, 1] = crf.transitions[1, 2] = crf.transitions[2, 0] = 0.0
     emissions = torch.zeros(1, 6, LABELS, dtype=torch.float64)
     emissions[0, 2, 2] = 1.0
-    assert crf.viterbi(emissions, torch.ones(1, 6, dtype=torch.bool)).tolist() == [[0, 1, 2, 0, 1, 2]]
+    assert viterbi(crf, emissions, torch.ones(1, 6, dtype=torch.bool)).tolist() == [[0, 1, 2, 0, 1, 2]]
 
 
 def test_marginals_are_those_of_the_enumeration(case):
     crf, emissions, _, mask = case
-    got = crf.marginals(emissions, mask)
+    got = marginals(crf, emissions, mask)
     expected = torch.zeros_like(got)
     for row in range(len(mask)):
         inside = mask[row].nonzero().flatten()
@@ -169,8 +179,8 @@ def test_a_row_does_not_depend_on_its_companions_or_on_padding(case):
     for row in range(len(mask)):
         alone = crf.log_likelihood(emissions[row : row + 1], labels[row : row + 1], mask[row : row + 1])
         torch.testing.assert_close(alone, together[row : row + 1], rtol=0, atol=1e-10)
-        one = crf.marginals(emissions[row : row + 1], mask[row : row + 1])
-        torch.testing.assert_close(one, crf.marginals(padded, padded_mask)[row : row + 1, : mask.shape[1]])
+        one = marginals(crf, emissions[row : row + 1], mask[row : row + 1])
+        torch.testing.assert_close(one, marginals(crf, padded, padded_mask)[row : row + 1, : mask.shape[1]])
 
 
 def test_bf16_autocast_computes_in_float32():
@@ -181,9 +191,13 @@ def test_bf16_autocast_computes_in_float32():
     mask = torch.ones(2, 40, dtype=torch.bool)
     mask[1, 25:] = False
     wide = emissions.float()
-    expected = crf.log_likelihood(wide, labels, mask), crf.viterbi(wide, mask), crf.marginals(wide, mask)
+    expected = crf.log_likelihood(wide, labels, mask), viterbi(crf, wide, mask), marginals(crf, wide, mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = crf.log_likelihood(emissions, labels, mask), crf.viterbi(emissions, mask), crf.marginals(emissions, mask)
+        got = (
+            crf.log_likelihood(emissions, labels, mask),
+            viterbi(crf, emissions, mask),
+            marginals(crf, emissions, mask),
+        )
     assert got[0].dtype == got[2].dtype == torch.float32
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
@@ -198,11 +212,11 @@ def test_weights_of_another_precision_than_the_scores(dtype):
     labels = torch.randint(LABELS, (2, 6), generator=generator)
     same = CRF(LABELS)
     same.load_state_dict(crf.state_dict())
-    torch.testing.assert_close(crf.marginals(emissions, mask), same.marginals(emissions, mask))
+    torch.testing.assert_close(marginals(crf, emissions, mask), marginals(same, emissions, mask))
     torch.testing.assert_close(
         crf.log_likelihood(emissions, labels, mask).float(), same.log_likelihood(emissions, labels, mask)
     )
-    assert torch.equal(crf.viterbi(emissions, mask), same.viterbi(emissions, mask))
+    assert torch.equal(viterbi(crf, emissions, mask), viterbi(same, emissions, mask))
 
 
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e6])
@@ -216,10 +230,10 @@ def test_very_large_emissions_do_not_overflow(size):
     likelihood.sum().backward()
     assert torch.isfinite(likelihood).all()
     assert torch.isfinite(emissions.grad).all()
-    chances = crf.marginals(emissions, mask)
+    chances = marginals(crf, emissions, mask)
     torch.testing.assert_close(chances.sum(2), torch.ones(3, 50))
     # With scores this far apart, the best label of each position alone is the best path and certain.
-    assert torch.equal(crf.viterbi(emissions, mask), emissions.argmax(2))
+    assert torch.equal(viterbi(crf, emissions, mask), emissions.argmax(2))
     assert torch.equal(chances.argmax(2), emissions.argmax(2))
 
 
@@ -240,5 +254,5 @@ def test_marginals_survive_emissions_that_contradict_the_transitions():
         crf.start.zero_()
         crf.end.zero_()
     emissions = torch.tensor([[[200.0, 0.0], [0.0, 400.0]]])
-    chances = crf.marginals(emissions, torch.ones(1, 2, dtype=torch.bool))
+    chances = marginals(crf, emissions, torch.ones(1, 2, dtype=torch.bool))
     torch.testing.assert_close(chances.sum(2), torch.ones(1, 2))

@@ -63,7 +63,17 @@ def test_finds_the_same_mentions_as_the_model(exported):
     assert report["task"] == "ALL"
     assert report["model_max_length"] == 512
     assert printed == (folder / "comparison.md").read_text(encoding="utf-8")
-    assert "| texts that both read whole |" in printed
+    assert "| texts that both read whole, by tokens |" in printed
+
+
+def test_what_the_original_answers_otherwise_since_it_keeps_to_units_is_counted(exported):
+    folder, printed = exported
+    report = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    units = report["units"]
+    assert units["export"] == report["compared"]["export"]
+    assert units["differences"] == units["only_original"] + units["only_export"] > 100
+    assert f"the pipeline's with any token: {units['differences']} differ" in printed.replace("\n  ", " ")
+    assert f"{units['differences']} differ" in (folder / "README.md").read_text(encoding="utf-8").replace("\n  ", " ")
 
 
 def test_the_export_has_no_custom_code(exported):

@@ -112,6 +112,16 @@ def test_tables():
         ("table_caption", "TABLE", "Cap."), ("table", "TABLE", "A2"), ("table", "TABLE", "b c\td"),
         ("table_footnote", "TABLE", "n"), ("table_footnote", "TABLE", "Foot."),
     ]  # fmt: skip
+    (document,), _ = parsed(article(table))
+    own = (("section_type", "TABLE"), ("id", "T1"), ("label", "Table 1"))
+    assert [p.infons == own for p in document.passages[1:]] == [True, True, True, False, False]
+
+
+def test_text_outside_paragraphs():
+    assert passages("Loose <italic>text</italic><sec>in a section<p>A.</p></sec><disp-quote>&beta;</disp-quote>") == [
+        ("paragraph", "OTHER", "Loose text"), ("paragraph", "OTHER", "in a section"), ("paragraph", "OTHER", "A."),
+        ("paragraph", "OTHER", "β"),
+    ]  # fmt: skip
 
 
 def test_a_table_in_a_table_is_its_cells_text():

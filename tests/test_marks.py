@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE
-from mosaic_ner.modeling.document import Document, Mention
+from mosaic_ner.modeling.document import Document, Mention, normalise_name
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.units import KINDS, continuations, find_pieces
 from mosaic_ner.modeling.windowing import Windower, lost_by_windows
@@ -71,6 +71,10 @@ def test_words_of_nfc_and_nfd_are_the_same(text):
     for pattern in (r"\w+|[^\w\s]", r"[A-Z]+[^\W\d_A-Z]*|[^\W\d_A-Z]+|\d+|[^\w\s]|_"):
         pieces = [find_pieces(re.compile(pattern), t) for t in (composed, decomposed)]
         assert [nfd(composed[s:e]) for s, e in pieces[0]] == [decomposed[s:e] for s, e in pieces[1]]
+
+
+def test_names_of_concepts_are_compared_composed():
+    assert normalise_name(nfd("  Sjögren\n Café ")) == normalise_name(nfc("sjögren café")) == nfc("sjögren café")
 
 
 @relaxed

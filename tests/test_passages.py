@@ -16,6 +16,7 @@ from mosaic_ner.modeling.spans import bar_passages
 from mosaic_ner.modeling.transitions import decode, encode, without_crossing
 from mosaic_ner.modeling.units import KINDS
 from mosaic_ner.modeling.windowing import Windower, lost_by_windows
+from mosaic_ner.training.evaluator import Evaluator
 from mosaic_ner.training.metrics import seqeval_report
 from test_spans import TOKENIZERS
 from test_spans import windower as tokenizer_of
@@ -144,8 +145,21 @@ def test_what_the_crossing_mention_touches_has_no_target(build_bundle):
     (feature, *_) = bundle.features.build([document])
     (window,) = bundle.features.windower([document])[0]
     labels = [label for label, own in zip(feature["labels"], feature["chain_mask"], strict=True) if own]
+    ids = [number for number, own in zip(feature["input_ids"], feature["chain_mask"], strict=True) if own]
+    assert tuple(ids) == window.input_ids != bundle.features.windower([document.text])[0][0].input_ids
     for (start, end), label in zip(window.offsets, labels, strict=True):
         assert (label == -100) == (start < 12 and end > 3)
+
+
+def test_an_evaluation_reads_passages(build_bundle):
+    bundle = build_bundle(lively=True)
+    evaluator = Evaluator(MentionPredictor(bundle.model, bundle.tokenizer), DEMO_LABEL_SPACE)
+    texts = ["Reduced by nir", "lazole in mice", "with BRCA", "1 and p", "53", "("] * 6
+    document = of_passages(texts, mentions=(Mention(24, 28, "Species"),))
+    expected = [m.key for m in evaluator.predictor([document], bundle.model.tasks_for("demo_all"))[0]]
+    assert expected
+    assert [m.key for m in evaluator.predict([document])[0]] == expected
+    assert not crossing(document, evaluator.evaluate([document]).predicted[0].mentions)
 
 
 # ---- each family's own step against its definition

@@ -78,7 +78,8 @@ def test_parts_of_a_structured_abstract_have_their_labels():
     ("xml", "text"),
     [
         ("Ca<sup>2+</sup> of <i>C. elegans</i>", "Ca2+ of C. elegans"), ("a<sub>1<i>b</i></sub>c", "a1bc"),
-        ("a\n   <i>b</i>\n\t c\n", "a b c"), ("a  b\u00a0 c\u2009d", "a  b\u00a0 c\u2009d"), ("a <!-- b -->c<?x y?>d", "a cd"),
+        ("a\n   <i>b</i>\n\t c\n", "a b c"), ("a  b\u00a0 c\u2009d\n\n \u00a0e", "a  b\u00a0 c\u2009d \u00a0e"),
+        ("a <!-- b -->c<?x y?>d", "a cd"),
         ("&lt;i&gt; &amp;lt; &#946;&beta;&#x1d6fc;", "<i> &lt; ββ𝛼"), ("<![CDATA[a < b]]>", "a < b"), ("&#xD835;&#xDEFC;", "𝛼"),
         ("p <mml:math xmlns:mml='http://www.w3.org/1998/Math/MathML'><mml:mrow>\n <mml:mi>x</mml:mi>\n <mml:mo>&lt;</mml:mo>"
          "<mml:mn>5</mml:mn></mml:mrow><mml:annotation>x&lt;5</mml:annotation></mml:math> q", "p x<5 q"),
@@ -182,8 +183,9 @@ def test_bad_records_are_skipped_and_a_break_keeps_what_was_before(tmp_path):
     ):
         with pytest.raises(FormatError, match=message):
             list(read_documents(io.BytesIO(xml), "pubmed"))
-    with pytest.raises(FormatError, match="<PubmedArticleSet>, got <collection>"):
-        list(read_documents(io.BytesIO(b"<collection/>"), "pubmed"))
+    for xml in ("<collection/>", f"<collection>{citation()}</collection>"):
+        with pytest.raises(FormatError, match="<PubmedArticleSet>, got <collection>"):
+            list(read_documents(io.BytesIO(xml.encode()), "pubmed"))
 
 
 TEXTS = st.lists(

@@ -174,7 +174,7 @@ def test_a_file_comes_back_annotated(visit, taggers, tmp_path):
     (tmp_path / "given.pubtator").write_text(PUBTATOR, encoding="utf-8")
     before = list(read_documents(tmp_path / "given.pubtator"))
     assert [d.text for d in after] == [d.text for d in before]
-    wanted = [[m.key for m in taggers.get("flat").mentions(d.text)] for d in before]
+    wanted = [[m.key for m in taggers.get("flat").mentions(d)] for d in before]
     assert [[m.key for m in d.mentions] for d in after] == wanted
     assert sum(map(len, wanted)) > 0
     assert body(html).text == before[0].text

@@ -15,7 +15,7 @@ from mosaic_ner.modeling.units import first_tokens
 from mosaic_ner.modeling.windowing import Window, align, keep_flat, lost_by_windows
 
 from .families import LONGEST, Facts, names
-from .features import IGNORE, of_whole_types, shared_mentions
+from .features import IGNORE, Grid, of_whole_types, shared_mentions
 from .features import Features as BaseFeatures
 
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ class Features(BaseFeatures):
         lost: dict[Mention, str] = lost_by_windows(shared, windows)
         if self.model.config.label_first_token_only:
             lost |= _inside_words([m for m in mentions if m not in lost], windows)
+        lost |= _inside_units([m for m in mentions if m not in lost], windows)
         usable, nested = {}, []
         for task in tasks:
             own = [m for m in mentions if m.type in task.types and m not in lost]
@@ -267,6 +268,16 @@ def _inside_words(mentions: list[Mention], windows: list[Window]) -> dict[Mentio
         for span, mention in align(window, [m for m in mentions if window.owns(m)]):
             if not (first[span.start] and first[span.end]):
                 lost[mention] = "token_boundary"
+    return lost
+
+
+def _inside_units(mentions: list[Mention], windows: list[Window]) -> dict[Mention, str]:
+    """The mentions that start or end inside a unit, which the model never answers."""
+    lost = {}
+    for window in windows:
+        found = align(window, [m for m in mentions if window.owns(m)])
+        kept = {mention for _, _, mention in Grid(window, "pretoken").place(found)}
+        lost |= {mention: "unit_boundary" for _, mention in found if mention not in kept}
     return lost
 
 

@@ -46,7 +46,6 @@ def records(handle, reading: Reading, tags: tuple[str, ...], roots: tuple[str, .
                 if root not in roots:
                     raise reading.error(expected, f"<{root}>", remedy)
             yield element
-            element.clear()
             for node in (element, *element.iterancestors()):
                 while node.getparent() is not None and node.getprevious() is not None:
                     del node.getparent()[0]

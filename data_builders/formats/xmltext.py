@@ -9,7 +9,6 @@ alone gives nothing and is counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from .base import Reading
 from .xmlstream import entity, name_of
@@ -65,7 +64,7 @@ def flow(element, reading: Reading, blocks: frozenset = frozenset(), floats: fro
                 end()
                 out.append(child)
             elif name not in _HIDDEN:
-                apart = name in _APART or (_is_note(child, name, node) and _ends_in_a_word(pieces))
+                apart = name in _APART or _is_note(child, name)
                 pieces.append("\n" if apart else "")
                 before = len(pieces)
                 walk(child, math or name == "math")
@@ -83,20 +82,13 @@ def flow(element, reading: Reading, blocks: frozenset = frozenset(), floats: fro
     return out + aside
 
 
-def _is_note(element, name: str, parent) -> bool:
-    """Whether an element is the raised number of a citation or note."""
-    if name == "sup":
-        children = list(element)
-        element = children[0] if children and not (element.text or "").strip() else None
-        return element is not None and name_of(element) == "xref" and element.get("ref-type") in _NOTES
-    if name != "xref" or element.get("ref-type") not in _NOTES:
+def _is_note(element, name: str) -> bool:
+    """Whether an element is the raised number of a citation or note: <sup> with <xref> first in it, or the other way round."""
+    if name not in ("sup", "xref") or not len(element) or (element.text or "").strip():
         return False
-    return any(name_of(child) == "sup" for child in element) and not (element.text or "").strip()
-
-
-def _ends_in_a_word(pieces: Iterable[str]) -> bool:
-    last = next((piece for piece in reversed(pieces) if piece), "")
-    return bool(last) and not last[-1].isspace()
+    inner = element[0]
+    xref = element if name == "xref" else inner
+    return {name, name_of(inner)} == {"sup", "xref"} and xref.get("ref-type") in _NOTES
 
 
 class Text:
