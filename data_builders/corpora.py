@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from mosaic_ner.modeling.label_space import nearest
 
-from .corpus import SPLITS, Corpus, CorpusError, MissingFileError, SourceFile, read_split
+from .corpus import SPLITS, Corpus, CorpusError, MissingFileError, SourceFile, one_type, read_split
 
 __all__ = ["CORPORA", "SPLITS", "TEN", "Corpus", "CorpusError", "MissingFileError", "get_corpus", "read_split"]
 
@@ -397,50 +396,20 @@ _TABLE = (
     ),
 )
 
-
-def _published_splits(of: str, ids: str, name: str, title: str, types: dict[str, str], *notes: str) -> Corpus:
-    """A corpus of the joint information bottleneck (Table 1): another one's published splits, with one type.
-
-    Args:
-        of: the other corpus.
-        ids: the file beside this one with the ids of its development set.
-        types: the files' types → the type here.
-    """
-    corpus = next(corpus for corpus in _TABLE if corpus.name == of)
-    validation_ids = frozenset(Path(__file__).with_name(ids).read_text(encoding="ascii").split())
-    return replace(
-        corpus,
-        name=name,
-        title=title,
-        files={"train": corpus.files["train"], "validation": corpus.files["train"], "test": corpus.files["test"]},
-        types=tuple(dict.fromkeys(types.values())),
-        renamed=tuple(types.items()),
-        validation_ids=validation_ids,
-        split_policy=IB_SPLIT.format(ids),
-        notes=notes,
-        of=of,
-    )
-
-
-_IB = (
-    replace(
-        _published_splits(
-            "ncbi_disease",
-            "ncbi_disease_dev_ids.txt",
-            "ncbi_one_type",
-            "NCBI disease, one type",
-            dict.fromkeys(("DiseaseClass", "SpecificDisease", "CompositeMention", "Modifier"), "Disease"),
-            "one training document comes twice in the file and once here, so that 592 remain (joint IB, Table 1)",
-        ),
-        once=True,
+_CLASSES = dict.fromkeys(("DiseaseClass", "SpecificDisease", "CompositeMention", "Modifier"), "Disease")
+_TWICE = "one training document comes twice in the file and once here, so that 592 remain (joint IB, Table 1)"
+_ROWS = {corpus.name: corpus for corpus in _TABLE}
+_ONE_TYPE = (  # the corpora of the joint information bottleneck (Table 1)
+    one_type(
+        _ROWS["ncbi_disease"], "ncbi_disease_dev_ids.txt", "ncbi_one_type", "NCBI disease, one type", _CLASSES, _TWICE
     ),
     *(
-        _published_splits("bc5cdr", "bc5cdr_dev_ids.txt", f"bc5cdr_{t.lower()}", f"BC5CDR-{t}", {t: t})
+        one_type(_ROWS["bc5cdr"], "bc5cdr_dev_ids.txt", f"bc5cdr_{t.lower()}", f"BC5CDR-{t}", {t: t})
         for t in ("Disease", "Chemical")
     ),
 )
 
-CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (*_TABLE, *_IB)}
+CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (*_TABLE, *_ONE_TYPE)}
 
 TEN = (
     "biored",

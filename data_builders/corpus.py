@@ -17,6 +17,9 @@ from .formats import ReadReport, read_documents
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
+PUBLISHED_SPLIT = (
+    "the published train, dev and test sets; AIONER joins train and dev in one file, the ids of {} part them again"
+)
 SUBFOLDERS = ("", "pubtator", "iob", "genia")
 """`data_dir` may hold the files themselves, or these folders with the files."""
 
@@ -138,6 +141,29 @@ class Corpus:
         if not self.validation_ids or split == "test":
             return True
         return (document_id in self.validation_ids) == (split == "validation")
+
+
+def one_type(corpus: Corpus, ids: str, name: str, title: str, types: dict[str, str], *notes: str) -> Corpus:
+    """A corpus's published splits with one type; a repeated record is left out.
+
+    Args:
+        corpus: whose training file holds the development set, too.
+        ids: the file beside this one with the ids of the development set.
+        types: the files' types → the type here.
+    """
+    return replace(
+        corpus,
+        name=name,
+        title=title,
+        files={"train": corpus.files["train"], "validation": corpus.files["train"], "test": corpus.files["test"]},
+        types=tuple(dict.fromkeys(types.values())),
+        renamed=tuple(types.items()),
+        validation_ids=frozenset(Path(__file__).with_name(ids).read_text(encoding="ascii").split()),
+        split_policy=PUBLISHED_SPLIT.format(ids),
+        notes=notes,
+        once=True,
+        of=corpus.name,
+    )
 
 
 def read_split(
