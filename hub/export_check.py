@@ -100,7 +100,8 @@ def as_table(report: dict) -> str:
     """A report of `compare_stock` or `compare_onnx` (see export.py) as Markdown: a row per way of reading."""
     names = {"compared": "texts that both read whole", "whole_text": "whole documents"}
     if report.get("units"):
-        names = {"compared": f"{names['compared']}, by tokens", "units": f"{names['compared']}, in units"} | names
+        whole = names.pop("compared")
+        names = {"compared": f"{whole}, by tokens", "units": f"{whole}, in units"} | names
     names["with_stride"] = f"truncated documents, with `stride={report.get('stride')}`"
     columns = ("texts", "original", "export", "same", "only_original", "only_export", "differences")
     rows = [[text, *(report[name][c] for c in columns)] for name, text in names.items() if report.get(name)]

@@ -316,6 +316,7 @@ def test_coverage_report_adds_up():
         "represented": 11,
         "lost": {"nested": 2, "token_boundary": 2},
         "outside_scheme": 3,
+        "undeclared": 0,
     }
     assert report.representable("b") == 1.0
     assert "2 nested (13.33%)" in report.summary()

@@ -74,7 +74,8 @@ class TagTask:
 class Scheme:
     """Tasks and labels of a tagger.
 
-    `labels` are numbered in order; `corpus_tasks[corpus]` are the tasks a corpus trains and is answered by;
+    `labels` are numbered in order; `corpus_tasks[corpus]` are the tasks a corpus is answered by, and trains with
+    documents that declare all of their types;
     `default_tasks` answer for any other text; `restrict_labels` as in `AIONERConfig`.
     """
 
