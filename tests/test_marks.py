@@ -151,7 +151,7 @@ def test_no_mention_is_lost_and_units_are_the_same(name, word, form):
         assert " ".join(nfc(text[s:e]) for s, e in units) == f"In study 0 the {words} of patients ."
 
 
-@pytest.mark.parametrize("family", ["span_cvae", "joint_ib", "sruner"])
+@pytest.mark.parametrize("family", ["aioner", "span_cvae", "joint_ib", "sruner"])
 def test_predictions_part_no_letter_from_its_marks(build_bundle, family):
     bundle = build_bundle(lively=True, family=family)
     text = nfd("Barré, caféitis; SJÖGREN rosé (é) été naïve Ångström 👩\u200d🔬 ❤\ufe0f कि ") * 3

@@ -229,7 +229,7 @@ def test_files_are_told_by_their_content(name, content, written, tmp_path):
 
 
 def test_wrong_annotations_are_not_judged_and_bad_records_are_told(tmp_path):
-    records = '{"id": "1", "text": "velosis", "mentions": [{"start": 5, "end": 99, "type": "G"}]}\n{"text": 5}\n'
+    records = '{"id": "1", "text": "velosis", "mentions": [{"start": "a", "end": 99, "type": "G"}]}\n{"text": 5}\n'
     done = annotate_file(file(tmp_path, "n.jsonl", records), tmp_path, find_words)
     assert [len(d.mentions) for d in done.documents] == [2]
     assert [remark[:30] for remark in done.remarks if "Left out" in remark] == ["Left out: n.jsonl:2: document "]
