@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.training.results import Results
 
 PAPERS = ("AIONER", "CVAE-NER", "Joint IB", "SRU-NER")
 NOT_PRINTED = "not printed"
@@ -53,6 +54,14 @@ class Repeat:
     view: str
     type: str
     options: tuple[str, ...]
+
+    def measured(self, run: Results) -> float | None:
+        """The run's F1, 0..1, of what the figure is of; None where the run has none."""
+        report = (run.test if self.split == "test" else run.validation).get(self.corpus)
+        if report and self.view:
+            report = report[self.view]
+        row = report and (report["per_type"].get(self.type) if self.type else report["overall"])
+        return row["f1"] if row else None
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,39 @@
-"""Model × corpus: F1 on test documents, over seeds, from the cards; written between the marks of a page.
+"""The tables of results, from the cards, written between the marks of a page: models by corpora, and papers beside ours.
 
 mosaic-ner results model_cards/* --page README.md
+mosaic-ner results model_cards/* --page recipes/README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
+from mosaic_ner.data_builders.options import specs
 from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.training.arguments import RECIPES, Arguments, parse
 from mosaic_ner.training.results import Results, ResultsError
 
 from .markdown import percent
+from .repeats import PAPERS, Repeat, read_header
 
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NOTE = """F1 in percent on test documents (exact match in characters, micro-averaged, types that the corpus annotates), encoder
 all-MiniLM-L6-v2, training documents of evaluation splits taken out. A mean ± standard deviation has its seeds in brackets; all
 other figures are of one seed. *Copying*: the annotations of training documents with the identical text, had they stayed in."""
+
+NOTE_RECIPES = """F1 in percent. *Ours* are runs of exactly the recipe and its options, but for seed and encoder, which is
+named; their [cards](../model_cards/README.md) have the rest. A recipe that was changed since its run is "not run". Where a
+recipe differs from its paper, its first lines say."""
+FREE = {"encoder", "seed", "bf16", "fp16", "resume_from_checkpoint"}
+"""Settings in which a run may differ from the recipe that it is a run of."""
+MISSING = object()
 
 
 def results_table(folders: list[Path]) -> str:
@@ -63,21 +75,71 @@ def _copying(runs: list[Results], corpus: str) -> str:
     return percent(max((row["f1"] for row in found if row), default=None))
 
 
-def put(page: str, table: str) -> str:
-    """The page with the table between its marks.
+def recipes_table(folders: list[Path]) -> str:
+    """A row per figure that a recipe repeats (`read_header`), with the figure of the runs that had the recipe's settings.
+
+    Args:
+        folders: of cards.
+    """
+    runs = [Results.read(folder) for folder in sorted(folders)]
+    rows = []
+    for path in sorted(RECIPES.rglob("*.yaml")):
+        name = path.relative_to(RECIPES).with_suffix("").as_posix()
+        for repeat in read_header(path).repeats:
+            recipe = shlex.join([name, *repeat.options])
+            cells = [f"{repeat.paper}, {repeat.table}", repeat.row, repeat.figure or "drawn", f"`{recipe}`"]
+            rows.append((repeat, [*cells, _ours(path, repeat, runs)]))
+    rows.sort(key=lambda row: (PAPERS.index(row[0].paper), row[0].table))
+    header = ["paper", "row", "F1", "recipe", "ours"]
+    return wrapped(NOTE_RECIPES) + "\n\n" + markdown_table(header, [cells for _, cells in rows])
+
+
+def _ours(recipe: Path, repeat: Repeat, runs: list[Results]) -> str:
+    arguments = parse([str(recipe), *repeat.options])
+    free = FREE - {option.removeprefix("--") for option in repeat.options}
+    scores: dict[str, list[float]] = {}
+    for run in runs:
+        if run.export is None and _same(run.settings, arguments, free) and (f1 := repeat.measured(run)) is not None:
+            scores.setdefault(str(run.settings["encoder"]).rpartition("/")[2], []).append(f1)
+    return "; ".join(f"{_mean(found)}, {encoder}" for encoder, found in sorted(scores.items())) or "not run"
+
+
+def _same(settings: dict[str, Any], arguments: Arguments, free: set[str]) -> bool:
+    """Whether a run's settings are a recipe's, but for the free ones; one that is left out has its default."""
+    expected = arguments.settings()
+    names = (settings.keys() | expected.keys()) - free
+    defaults = {n: spec.default for group in arguments.groups for n, spec in specs(type(group)).items()}
+    return all(settings.get(n, defaults.get(n, MISSING)) == expected.get(n, defaults.get(n, MISSING)) for n in names)
+
+
+def _mean(scores: list[float]) -> str:
+    if len(scores) == 1:
+        return f"{percent(scores[0])}, one seed"
+    return f"{percent(fmean(scores))} ± {percent(stdev(scores))}, {len(scores)} seeds"
+
+
+TABLES = {"results": results_table, "recipes": recipes_table}
+"""The name in the marks `<!-- NAME -->` and `<!-- /NAME -->` → what stands between them."""
+
+
+def put(page: str, folders: list[Path]) -> str:
+    """The page with the tables between their marks.
 
     Raises:
         UserError: the page has no marks.
     """
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise UserError(
-            f"expected the marks {BEGIN} and {END} once each in the page; put them where the table is to stand"
-        )
-    return page[: page.index(BEGIN) + len(BEGIN)] + f"\n{table}\n" + page[page.index(END) :]
+    found = [name for name in TABLES if page.count(f"<!-- {name} -->") == page.count(f"<!-- /{name} -->") == 1]
+    if not found:
+        marks = " or ".join(f"<!-- {name} --> and <!-- /{name} -->" for name in TABLES)
+        raise UserError(f"expected the marks {marks} once each in the page; put them where the table is to stand")
+    for name in found:
+        before, rest = page.split(f"<!-- {name} -->")
+        page = f"{before}<!-- {name} -->\n{TABLES[name](folders)}\n<!-- /{name} -->{rest.split(f'<!-- /{name} -->')[1]}"
+    return page
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: writes the table into a page, or prints it."""
+    """Command line: writes the tables into a page, or prints the table of models."""
     parser = argparse.ArgumentParser(
         prog="mosaic-ner results", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -85,8 +147,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, help="Markdown file with the marks; default: print")
     options = parser.parse_args(argv)
     with one_message("results"):
-        table = results_table([folder for folder in options.cards if folder.is_dir()])
+        folders = [folder for folder in options.cards if folder.is_dir()]
         if options.page:
-            options.page.write_text(put(options.page.read_text(encoding="utf-8"), table), encoding="utf-8")
+            options.page.write_text(put(options.page.read_text(encoding="utf-8"), folders), encoding="utf-8")
         else:
-            sys.stdout.write(table + "\n")
+            sys.stdout.write(results_table(folders) + "\n")

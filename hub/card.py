@@ -209,9 +209,9 @@ def _own_figures(measured: dict, split: str, results: Results) -> dict:
 def _export(export: dict, own: list[str]) -> dict:
     """What the card says of a stock export, and `own`, the corpora whose figures are the export's, too."""
     compared = export["comparison"]
-    differences = compared["compared"]["differences"] if compared else None
+    differences = compared.get("units", compared["compared"])["differences"] if compared else None
     return export | {
-        "notes": stock_notes(export, differences == 0),
+        "notes": stock_notes(export, bool(compared) and not compared["compared"]["differences"]),
         "fits": fits(export),
         "differences": differences,
         "section": "\n".join([*comparison(compared), "", *readings(compared)]) if compared else "",

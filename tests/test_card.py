@@ -228,10 +228,15 @@ def test_the_card_of_an_export_lists_as_its_own_only_what_was_found_to_be(traine
         assert sentence in " ".join(made.text.split())
         assert "## Training data" in made.text
     assert "| --- |" not in made.text.split("## Compared")[0]  # the last one has no figures
-    claim = "the pipeline finds what the original finds in texts of up to 64 tokens"
-    assert claim in str(build_card(exported(found, whole=1), "name"))
+    claim = "the pipeline finds what the original's labels say token by token in texts of up to 64 tokens"
+    assert claim in " ".join(str(build_card(exported(found, whole=1), "name")).split())
+    units = exported(found)
+    units["export"]["comparison"]["units"] = units["export"]["comparison"]["compared"] | {"differences": 5}
+    text = " ".join(str(build_card(units, "name")).split())
+    assert claim in text
+    assert "(5 differences, see below)" in text
     for case in (exported(found, whole=3, compared=3), exported(found, comparison=None)):
-        text = str(build_card(case, "name"))
+        text = " ".join(str(build_card(case, "name")).split())
         assert claim not in text
         assert "by the tasks Gene, which this export does not" in text
 

@@ -69,6 +69,12 @@ def test_recipes_of_the_papers_say_what_they_repeat(recipe):
         assert repeat.corpus in {*data.corpora, *(data.test_corpora or ())}, repeat
 
 
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=name)
+def test_recipes_that_repeat_a_figure_say_where_they_differ(recipe):
+    header = read_header(recipe)
+    assert bool(header.repeats) == bool(header.differs)
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not PAPERS.is_dir(), reason="the papers are not here")
 def test_the_papers_print_these_figures():
