@@ -133,7 +133,7 @@ FAMILIES = [
     pytest.param({"family": "aioner", "classifier": "softmax"}, id="aioner-softmax"),
     pytest.param({"family": "span_cvae", "alpha": 0.0}, id="span_cvae"),
     pytest.param(
-        {"family": "joint_ib", "latent_size": 8, "hidden_size": 8, "decoder_size": 8, "deterministic": True},
+        {"family": "joint_ib", "compressed": False, "beta": 0.0, "gamma": 0.0},
         id="joint_ib",
     ),
     pytest.param({"family": "sruner", "context": 6}, id="sruner"),
