@@ -404,7 +404,7 @@ def test_a_run_on_documents_that_declare_different_types(tmp_path, family, optio
     assert found["coverage"]["user"]["undeclared"] == 3 * (8 - scored)
     assert "2 annotate Gene only" in messages(caplog)
     card = " ".join((out / "README.md").read_text().split())
-    assert "user: 2 of Gene, " in card
+    assert "Documents that declare fewer types than their corpus, by their types: user: 2 of Gene, " in card
     assert f"({8 - scored} gold and " in card
     tasks = [task["name"] for task in AutoConfig.from_pretrained(out).to_dict()["tasks"]]
     assert tasks == names
