@@ -42,6 +42,7 @@ LICENCES = {
     "CC BY 4.0": ("cc-by-4.0", True),
     MTL_LICENCE: ("cc-by-4.0", True),
     "GENIA licence": ("other", False),
+    "research only: the texts are Reuters' and go with NIST's agreement": ("other", False),
     NO_LICENCE: ("unknown", False),
 }
 """Licence as `corpora.py` has it → (the Hub's name of it, whether it is known to allow redistribution)."""

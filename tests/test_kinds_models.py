@@ -99,7 +99,8 @@ def contents() -> dict[str, str]:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", ["in.json", "in.jsonl", "in.xml"])
 def test_no_prediction_of_a_file_crosses_passages_that_stand_back_to_back(build_bundle, family, name, tmp_path):
-    bundle = build_bundle(family=family, lively=True)
+    # With the hidden layer the tagger's random weights find mentions across the places, if nothing bars them.
+    bundle = build_bundle(family=family, lively=True, **({"hidden_size": 16} if family == "aioner" else {}))
     path = file(tmp_path, name, contents()[name])
     (document,) = annotated(bundle, path, tmp_path / name.replace("in", "out"))
     assert (document.text, [p.end for p in document.passages]) == ("".join(PARTS), PLACES[1:])

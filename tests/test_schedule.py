@@ -72,5 +72,6 @@ def test_merged_scores_choose_the_model_where_asked_for_and_cost_nothing_elsewhe
     assert asked == [choice == "merged_f1"] * 3
     means = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.count("_") <= 2}
     assert {n: v for n, v in means.items() if n in ("f1", "merged_f1")} == pytest.approx(wanted)
+    trainer.state.epoch = 1.0
     trainer._determine_best_metric(metrics, trial=None)
     assert trainer.state.best_metric == pytest.approx(wanted[choice])

@@ -59,7 +59,7 @@ def searched(request, tmp_path_factory, tiny_encoder_dir):
             original = owner.__call__
 
             def watched(self, texts, *args, original=original, **kwargs):
-                seen.update(texts)
+                seen.update(getattr(text, "text", text) for text in texts)
                 return original(self, texts, *args, **kwargs)
 
             patch.setattr(owner, "__call__", watched)
@@ -155,7 +155,7 @@ def pretend(monkeypatch, tmp_path):
     def make(search: Search, scores, seed=0):
         def train(self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None):
             for score in scores(self, self.search.draw(trial)):
-                self.state.log_history.append({"eval_f1": score})
+                self.state.log_history.append({"eval_f1": score, "step": len(self.state.log_history)})
                 self._report_to_hp_search(trial, 0, {"eval_f1": score})
 
         monkeypatch.setattr(NERTrainer, "train", train)
@@ -174,7 +174,7 @@ RATE = Variable("learning_rate", low=1e-5, high=1e-3, log=True)
 WIDTH = Variable("max_tokens", integer=True, low=32, high=64, step=16)
 
 
-@pytest.mark.parametrize("sampler", search_space.SAMPLERS)
+@pytest.mark.parametrize("sampler", [name for name in search_space.SAMPLERS if name != "grid"])
 def test_the_seed_decides_what_is_drawn(search_for, pretend, sampler):
     drawn = []
     for seed in (1, 1, 2):
