@@ -27,6 +27,7 @@ from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.label_space import UserError, nearest
 from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import DOCUMENT_F1, RESULTS, Results, without_local_paths, write_json
+from transformers.trainer_utils import get_last_checkpoint
 
 from .compare import compare
 from .markdown import percent
@@ -157,8 +158,8 @@ class Runner:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / CELL, state)
-            done = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-            self.call([*argv, *(["--resume_from_checkpoint", str(done[-1])] if done else [])])
+            last = get_last_checkpoint(folder)
+            self.call([*argv, *(["--resume_from_checkpoint", last] if last else [])])
             for checkpoint in folder.glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
         figures.mkdir(parents=True, exist_ok=True)
@@ -209,33 +210,27 @@ def folders_of(results: Path, cell: str) -> list[Path]:
 def table_text(table: Table, results: Path) -> str:
     """A table in Markdown: mean and standard deviation over seeds, F1 by type, and a paired test against the reference."""
     found = {cell: folders_of(results, cell) for cell in table.cells}
-    rows, tested = [], []
+    rows: list[tuple[str, str, list[Results]]] = []
+    tested: dict[int, float] = {}  # row → p
     for corpus in table.corpora:
         runs = {cell: [Results.read(folder) for folder in folders] for cell, folders in found.items()}
         runs = {cell: [r for r in part if corpus in r.test] for cell, part in runs.items()}
-        types = sorted({t for part in runs.values() for r in part for t in r.test[corpus]["per_type"]})
         for cell, part in runs.items():
-            if not part:
-                rows.append(([corpus, cell], None, types, None))
-                continue
-            p = None
-            if table.reference and cell != table.reference and runs.get(table.reference):
+            if part and table.reference and cell != table.reference and runs.get(table.reference):
                 sides = [[f for f in found[c] if (f / DOCUMENT_F1).exists()] for c in (cell, table.reference)]
                 p = compare(*sides, corpus)["p"] if all(sides) else None
-            tested += [(len(rows), p)] if p is not None else []
-            rows.append(([corpus, cell], part, types, corpus))
-    corrected = dict(zip((row for row, _ in tested), holm([p for _, p in tested]), strict=True))
-    types = sorted({t for row in rows for t in row[2]})
+                tested |= {} if p is None else {len(rows): p}
+            rows.append((corpus, cell, part))
+    corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
+    types = sorted({t for corpus, _, part in rows for r in part for t in r.test[corpus]["per_type"]})
     lines = [_row(*row, types, corrected.get(i)) for i, row in enumerate(rows)]
     header = ["corpus", "run", "seeds", "P", "R", "F1", *types, "p", "minutes"]
     return f"## {table.title}\n\n{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
 
 
-def _row(
-    names: list[str], part: list[Results] | None, _, corpus: str | None, types: list[str], p: float | None
-) -> list[str]:
-    if part is None:
-        return [*names, "0", "not run", *(["-"] * (len(types) + 4))]
+def _row(corpus: str, cell: str, part: list[Results], types: list[str], p: float | None) -> list[str]:
+    if not part:
+        return [corpus, cell, "0", "not run", *(["-"] * (len(types) + 4))]
     reports = [r.test[corpus] for r in part]
     overall = [_spread([r["overall"][k] for r in reports]) for k in ("precision", "recall", "f1")]
     by_type = [
@@ -243,7 +238,7 @@ def _row(
         for t in types
     ]
     minutes = statistics.fmean(r.seconds.get("train", 0.0) for r in part) / 60
-    return [*names, str(len(part)), *overall, *by_type, "-" if p is None else f"{p:.2g}", f"{minutes:.0f}"]
+    return [corpus, cell, str(len(part)), *overall, *by_type, "-" if p is None else f"{p:.2g}", f"{minutes:.0f}"]
 
 
 def _spread(values: list[float]) -> str:

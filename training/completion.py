@@ -64,6 +64,8 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
         arguments: the run's `Arguments`.
         train: trains a recipe, some of whose options are given.
     """
+    from transformers.trainer_utils import get_last_checkpoint
+
     from .results import RESULTS
 
     folders = []
@@ -78,8 +80,8 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
             measured = dict.fromkeys([*data.corpora, *(data.test_corpora or []), *(data.validation_corpora or [])])
             values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
             values |= {"test_corpora": list(measured)} if measured else {}
-            done = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-            values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": str(done[-1])} if done else {})
+            last = get_last_checkpoint(folder) if folder.is_dir() else None
+            values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": last} if last else {})
             train(name, values)
         folders.append(str(folder))
     return folders
