@@ -31,7 +31,8 @@ BEFORE = {
     "compare RUN --against RUN --corpus bc5cdr_disease": [
         "aioner/paper/bl1 --corpora bc5cdr_disease --output_dir outputs/alone",
     ],
-    "aioner/biored_all --complete_with outputs/teacher --output_dir outputs/student --encoder E --data_dir D": [
+    "aioner/biored_all --complete_with outputs/teacher --output_dir outputs/student --sampling_rates '{}' --encoder E "
+    "--data_dir D": [
         "aioner/biored_all --output_dir outputs/teacher --encoder E --data_dir D",
     ],
     "OUTPUT_DIR/best.yaml": ["joint_ib/all --hp_search recipes/joint_ib/search.yaml --output_dir outputs/joint_ib/all"],
