@@ -7,8 +7,8 @@ from itertools import pairwise
 from helpers_space import Boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mosaic_ner.hub.space import app, highlight
 from mosaic_ner.modeling.document import Mention
+from mosaic_ner.prediction import highlight
 
 
 @st.composite
@@ -57,7 +57,7 @@ def test_crossing_mentions_are_cut_and_labelled_once():
 def test_types_look_different():
     names = [f"T{i}" for i in range(highlight.COLOURS * len(highlight.BORDERS))]
     assert len({highlight.style_of(name, names) for name in names}) == len(names)
-    sheet = app.STYLE.read_text(encoding="utf-8")
+    sheet = highlight.SHEET.read_text(encoding="utf-8")
     assert {
         style for name in names for style in highlight.style_of(name, names).split() if f".{style} " not in sheet
     } == set()
@@ -71,7 +71,7 @@ def test_colours_can_be_told_from_their_labels():
         parts = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
-    lines = [line for line in app.STYLE.read_text(encoding="utf-8").splitlines() if "--on:" in line]
+    lines = [line for line in highlight.SHEET.read_text(encoding="utf-8").splitlines() if "--on:" in line]
     assert len(lines) == highlight.COLOURS
     for line in lines:
         colour = luminance([int(v) for v in line.partition("--c: ")[2].partition(";")[0].split()])

@@ -30,15 +30,15 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the demo page needs gradio: pip install 'mosaic-ner[space]'", name="gradio") from error
 from huggingface_hub import metadata_load
-from mosaic_ner.hub.space import highlight
-from mosaic_ner.hub.space.build import build_space
+from mosaic_ner.hub.space.build import SHEET, build_space
 from mosaic_ner.hub.space.files import annotate_file, size_of
 from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
 from mosaic_ner.modeling.document import replace_halves
 from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.prediction import highlight
 
 HERE = Path(__file__).resolve().parent
-STYLE = Path(highlight.__file__).with_name("style.css")
+STYLES = (highlight.SHEET, SHEET)
 SWEEP, AGE = 300, 900
 """Seconds between two clearings of files, and the age at which they go."""
 
@@ -333,7 +333,7 @@ def serve(page: gr.Blocks, limits: Limits | None = None, **options):
     limits = limits or Limits()
     return page.launch(
         theme=theme,
-        css_paths=STYLE,
+        css_paths=STYLES,
         footer_links=[],
         max_file_size=max(limits.bytes, 1),
         enable_monitoring=False,

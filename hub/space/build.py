@@ -11,6 +11,7 @@ from mosaic_ner.hub.space.taggers import SpaceError, check_name
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1]
+SHEET = HERE / "style.css"
 SOURCES = (
     "data_builders/__init__.py",
     "data_builders/formats/*.py",
@@ -21,6 +22,9 @@ SOURCES = (
     "modeling/__init__.py",
     "modeling/document.py",
     "modeling/label_space.py",
+    "prediction/__init__.py",
+    "prediction/highlight.css",
+    "prediction/highlight.py",
 )
 """What the page imports; the models bring their own code."""
 

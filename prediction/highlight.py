@@ -9,11 +9,13 @@ import heapq
 import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from mosaic_ner.modeling.document import Mention
 
+SHEET = Path(__file__).with_name("highlight.css")
 COLOURS = 8
-"""Colours of style.css (Okabe and Ito's, which colour-blind readers can tell apart)."""
+"""Colours of the style sheet (Okabe and Ito's, which colour-blind readers can tell apart)."""
 BORDERS = ("solid", "dashed", "dotted")
 """What tells types apart that share a colour."""
 WHERE = {"both": "Both", "a": "Only A", "b": "Only B"}
