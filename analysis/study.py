@@ -101,6 +101,23 @@ class Study:
         """The seeds of a cell."""
         return self.cells[cell].get("seeds", self.seeds)
 
+    def chosen(self, words: list[str] | None) -> list[tuple[str, int]]:
+        """Cells with their seeds: `CELL` is a cell with all its seeds, `CELL/SEED` with one; without words, all cells.
+
+        Raises:
+            StudyError: a cell or a seed that there isn't.
+        """
+        found = []
+        for word in self.cells if words is None else words:
+            cell, _, seed = (word, "", "") if word in self.cells else word.rpartition("/")
+            if cell not in self.cells:
+                raise StudyError(f"--cells: no cell {word!r}{nearest(word, self.cells)}")
+            seeds = {str(s): s for s in self.seeds_of(cell)}
+            if seed and seed not in seeds:
+                raise StudyError(f"--cells: {cell!r} has the seeds {', '.join(seeds)}, not {seed!r}")
+            found += [(cell, s) for text, s in seeds.items() if seed in ("", text)]
+        return found
+
 
 @cache
 def code_digest() -> str:
@@ -304,23 +321,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("study", help="YAML file of cells, or the name of one that comes with the package")
     parser.add_argument("--results", type=Path, required=True, help="folder for figures, tables and plots")
     parser.add_argument("--runs", type=Path, help="folder for weights; without it nothing is run")
-    parser.add_argument("--cells", nargs="+", help="run these only")
+    parser.add_argument("--cells", nargs="+", help="run these only: CELL, or CELL/SEED")
     parser.add_argument("--any_code", action="store_true", help="keep figures that other sources of this package gave")
     options, more = parser.parse_known_args(argv)
     with one_message("study"):
         study = Study.read(options.study)
         if options.runs is None and more:
             raise StudyError(f"unknown option {more[0]!r}; options of runs need --runs")
-        for cell in options.cells or []:
-            if cell not in study.cells:
-                raise StudyError(f"--cells: no cell {cell!r}{nearest(cell, study.cells)}")
+        chosen = study.chosen(options.cells)
         options.results.mkdir(parents=True, exist_ok=True)
         if options.runs:
             runner = Runner(study, options.results, options.runs, more, any_code=options.any_code)
-            for cell in options.cells or study.cells:
-                for seed in study.seeds_of(cell):
-                    runner.run(cell, seed)
-                    write_tables(study, options.results)
+            for cell, seed in chosen:
+                runner.run(cell, seed)
+                write_tables(study, options.results)
         write_tables(study, options.results)
 
 

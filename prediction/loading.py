@@ -7,18 +7,21 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 from .adapters import is_adapter, load_merged
 from .folders import load_config, trained_folder
 from .model_classes import ModelError, model_class
+from .options import default_model
 
 
-def load(name_or_path: str, encoder: str | None = None):
+def load(name_or_path: str | None = None, encoder: str | None = None):
     """A trained model of any family and its tokenizer, from a folder or a Hub id.
 
     Args:
-        name_or_path: a model, or the adapter and head of one.
+        name_or_path: a model, or the adapter and head of one; None: the model in the box.
         encoder: for an adapter, where its encoder is; default: where it says.
     Raises:
+        ArgumentError: no model is named, and there is none in the box.
         ModelError: the folder holds a model that is none of this package's; or, as IntegrityError, one that doesn't fit its
             config or tokenizer, or whose config names code elsewhere (see integrity.py).
     """
+    name_or_path = name_or_path or default_model()
     config = load_config(name_or_path, "--model_name_or_path")
     kind = model_class(config.model_type)
     if kind is None:

@@ -7,6 +7,20 @@ from pathlib import Path
 
 from mosaic_ner.data_builders.options import ArgumentError, Options, option
 
+IN_THE_BOX = Path(__file__).resolve().parents[1] / "model_cards" / "mosaic-ner-mini"
+"""The model that comes with the package."""
+
+
+def default_model() -> str:
+    """The folder of the model that a command uses when none is named.
+
+    Raises:
+        ArgumentError: this installation has no such folder.
+    """
+    if not (IN_THE_BOX / "model.safetensors").is_file():
+        raise ArgumentError(f"no model is named, and the package's own isn't at {IN_THE_BOX}; name a model")
+    return str(IN_THE_BOX)
+
 
 @dataclass
 class PredictionOptions(Options):

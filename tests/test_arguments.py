@@ -12,6 +12,7 @@ import yaml
 from helpers_run import ROOT, shell
 from mosaic_ner.data_builders.options import ArgumentError, DataOptions, specs
 from mosaic_ner.modeling.configuration_ner import NERConfig
+from mosaic_ner.prediction import options as prediction_options
 from mosaic_ner.training import families
 from mosaic_ner.training.arguments import (
     SHARED,
@@ -354,15 +355,22 @@ def test_options_of_prediction_are_refused_without_it(recipe, option):
             parse([recipe(), *model, f"--{option}", PREDICT[option]])
 
 
-@pytest.mark.parametrize("missing", ["model_name_or_path", "predict_input", "predict_output"])
-def test_prediction_needs_a_model_an_input_and_an_output(recipe, missing):
+def test_prediction_without_a_model_takes_the_one_in_the_box(recipe, monkeypatch, tmp_path):
+    argv = [recipe(), "--do_predict", *[word for name, value in PREDICT.items() for word in (f"--{name}", value)]]
+    monkeypatch.setattr(prediction_options, "IN_THE_BOX", tmp_path)
+    with pytest.raises(ArgumentError, match="no model is named, and the package's own isn't at"):
+        parse(argv)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert parse(argv).model.model_name_or_path == str(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["predict_input", "predict_output"])
+def test_prediction_needs_an_input_and_an_output(recipe, missing):
     options = {"model_name_or_path": "some/model", **PREDICT}
     argv = [word for name, value in options.items() for word in (f"--{name}", value)]
     assert parse([recipe(), "--do_predict", *argv]).prediction.do_predict
     argv = [word for name, value in options.items() if name != missing for word in (f"--{name}", value)]
-    with pytest.raises(
-        ArgumentError, match="--do_predict needs --model_name_or_path, --predict_input and --predict_output"
-    ):
+    with pytest.raises(ArgumentError, match="--do_predict needs --predict_input and --predict_output"):
         parse([recipe(), "--do_predict", *argv])
 
 

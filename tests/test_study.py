@@ -148,6 +148,16 @@ def test_a_study_that_cannot_be_understood(tmp_path, text, told):
         Study.read(str(path))
 
 
+def test_cells_are_chosen_by_name_and_seed():
+    found = Study({"a": {}, "b 0.5": {"seeds": [7]}, "c/d": {}}, [1, 2])
+    assert found.chosen(None) == [("a", 1), ("a", 2), ("b 0.5", 7), ("c/d", 1), ("c/d", 2)]
+    assert found.chosen(["c/d", "a/2", "c/d/1"]) == [("c/d", 1), ("c/d", 2), ("a", 2), ("c/d", 1)]
+    assert found.chosen([]) == []
+    for word, told in (("a/3", "has the seeds 1, 2"), ("e", "no cell 'e'"), ("b 0.5/1", "has the seeds 7")):
+        with pytest.raises(StudyError, match=told):
+            found.chosen([word])
+
+
 def test_every_study_of_the_package_can_be_read():
     names = [path.stem for path in study.STUDIES.glob("*.yaml")]
     assert "comparison" in names

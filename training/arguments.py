@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from mosaic_ner.data_builders.options import ArgumentError, DataOptions, Options, Spec, option, specs
 from mosaic_ner.modeling.label_space import nearest
-from mosaic_ner.prediction.options import PredictionOptions
+from mosaic_ner.prediction.options import PredictionOptions, default_model
 
 from . import families
 from .completion_options import CompletionOptions
@@ -309,6 +309,8 @@ def _said(argv: list[str]) -> set[str]:
 def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     """What lies between groups of options: those said on the command line, and those that may give an encoder's size."""
     model, _, train, prediction, _, own = arguments.groups
+    if prediction.do_predict and model.model_name_or_path is None:
+        model.model_name_or_path = default_model()
     trained = model.model_name_or_path is not None
     if train.hp_search:
         for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
@@ -320,8 +322,8 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
         learnt = {**specs(type(own)), **specs(ModelOptions), **specs(TrainOptions), **specs(CompletionOptions)}
         for name in sorted(said & {n for n, s in learnt.items() if s.rules.get("published", True)} - _TRAINED):
             raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
-    if prediction.do_predict and not (trained and prediction.predict_input and prediction.predict_output):
-        raise ArgumentError("--do_predict needs --model_name_or_path, --predict_input and --predict_output")
+    if prediction.do_predict and not (prediction.predict_input and prediction.predict_output):
+        raise ArgumentError("--do_predict needs --predict_input and --predict_output")
     for name in sorted(said & specs(PredictionOptions).keys()) if not prediction.do_predict else ():
         raise ArgumentError(f"--{name} has no effect without --do_predict")
     data = arguments.data
