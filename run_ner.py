@@ -129,6 +129,7 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
+    from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.results import Results, versions, without_local_paths
 
     begin = time.perf_counter()
@@ -136,9 +137,10 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     results = Results(without_local_paths(arguments.settings()), **facts, data=data.sizes(), versions=versions())
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
     results.device = str(args.device)
+    seen = Seen(d for part in data.train.values() for d in part) if data.train else None
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         for corpus, documents in corpora.items():
-            measured = evaluator.evaluate(documents, full=True)
+            measured = evaluator.evaluate(documents, full=True, seen=seen)
             getattr(results, split)[corpus] = measured.report
             logger.info("%s/%s: %s", corpus, split, measured.summary())
             if split == "test":

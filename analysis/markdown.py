@@ -17,3 +17,24 @@ def f1_cell(report: dict, name: str) -> str:
     """F1 in percent of a corpus's `disjoint` or `merged` scores; "-" where the run has none."""
     scores = report.get(name)
     return percent(scores["overall"]["f1"] if scores else None)
+
+
+RELAXED = {
+    "±1 character": "near",
+    "type": "type",
+    "partial": "partial",
+    "boundary": "boundary",
+    "unseen mentions": "unseen_mentions",
+    "unseen words": "unseen_words",
+}
+"""Column → the key of a report's `relaxed`."""
+
+
+def relaxed_cells(report: dict, name: str | None = None) -> list[str]:
+    """F1 in percent of a corpus, or of a type of it: exact, then the columns of `RELAXED`.
+
+    "-": the results are older than these figures, or nothing of the kind is there, neither gold nor predicted.
+    """
+    scores = [report, *(report.get("relaxed", {}).get(key) for key in RELAXED.values())]
+    rows = [s and (s["overall"] if name is None else s["per_type"][name]) for s in scores]
+    return [percent(row["f1"] if row and row["support"] + row["predicted"] else None) for row in rows]

@@ -1,12 +1,14 @@
 """One table of several runs. By default: F1 on a corpus, overall and by type, beside what copying the training annotations
 scores. `--corpora`: disjoint and merged F1 on several corpora. `--group`: a row per setting, with its runs on any corpora and
-seeds. `--choices`: what settings score on validation data. `--errors`: false positives by cause.
+seeds. `--choices`: what settings score on validation data. `--errors`: false positives by cause. `--relaxed`: the F1 of
+relaxed matches, and of what training didn't hold.
 
 mosaic-ner table outputs/multi outputs/multi_cvae --corpus biored --output table.md
 mosaic-ner table outputs/all --corpora jnlpba bc2gm --alone outputs/jnlpba outputs/bc2gm
 mosaic-ner table --group Baseline outputs/base1 outputs/base2 --group All outputs/all1 outputs/all2
 mosaic-ner table outputs/base outputs/next outputs/logits --choices --corpus genia_dev
 mosaic-ner table outputs/base outputs/next --errors --corpus genia_dev --split validation
+mosaic-ner table outputs/base outputs/next --relaxed --corpus biored
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 
 from .compare import ComparisonError, read_results
-from .markdown import f1_cell, percent
+from .markdown import RELAXED, f1_cell, percent, relaxed_cells
 
 HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
 with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
@@ -50,6 +52,14 @@ ERRORS = """Errors on the {split} documents of {corpus}. *Category*: false posit
 not its type. *Span*: all other false positives; of these, *boundary* overlap a gold mention of the same type, *both* only
 such of other types, *spurious* none. The shares of span errors are in percent.
 Written by `mosaic-ner table --errors`.
+"""
+
+RELAXED_SCORES = """F1 on the {split} documents of {corpus}, in percent, by what counts as a match, one to one. *Exact*: the
+same characters and type. *±1 character*: the type, and ends that are one character apart at most, both together. *Type*: the
+type, and overlapping. *Partial*: overlapping, for half a match unless the characters are the same, under any type.
+*Boundary*: the same characters, under any type. Exact F1 of *unseen mentions*, whose text is no mention of the training
+documents, and of *unseen words*: mentions with a word that no training document contains. "-": the run is older than these
+figures, or there are none. Written by `mosaic-ner table --relaxed`.
 """
 
 
@@ -219,6 +229,21 @@ def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
     return ERRORS.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
 
+def build_relaxed(runs: list[Path], corpus: str, split: str = "test") -> str:
+    """A Markdown table of relaxed and unseen F1 (`training.relaxed`): a row per run, and one for each of its types.
+
+    Args, Raises:
+        as `build_errors`, but that older runs have cells without a figure.
+    """
+    rows = []
+    for run in runs:
+        report = read_results(run, corpus, split).report(corpus, split)
+        names = [None, *report["per_type"]] if len(report["per_type"]) > 1 else [None]
+        rows += [[run.name, name or "all", *relaxed_cells(report, name)] for name in names]
+    header = ["run", "type", "exact", *RELAXED]
+    return RELAXED_SCORES.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
+
+
 def _prf(scores: dict) -> list[str]:
     return [percent(scores[key]) for key in ("precision", "recall", "f1")]
 
@@ -239,7 +264,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     which.add_argument("--choices", action="store_true", help="instead, settings and validation figures of --corpus")
     which.add_argument("--errors", action="store_true", help="instead, the false positives of --corpus by cause")
-    parser.add_argument("--split", choices=("test", "validation"), help="with --errors: of which (default: test)")
+    which.add_argument("--relaxed", action="store_true", help="instead, relaxed and unseen F1 on --corpus")
+    parser.add_argument(
+        "--split", choices=("test", "validation"), help="with --errors, --relaxed: of which (default: test)"
+    )
     parser.add_argument(
         "--alone",
         nargs="+",
@@ -258,8 +286,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("name at least one finished run")
     if options.alone and not options.corpora:
         parser.error("--alone needs --corpora")
-    if options.split and not options.errors:
-        parser.error("--split needs --errors")
+    if options.split and not (options.errors or options.relaxed):
+        parser.error("--split needs --errors or --relaxed")
     with one_message("table"):
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
@@ -269,6 +297,8 @@ def main(argv: list[str] | None = None) -> None:
             table = build_choices(options.runs, options.corpus)
         elif options.errors:
             table = build_errors(options.runs, options.corpus, options.split or "test")
+        elif options.relaxed:
+            table = build_relaxed(options.runs, options.corpus, options.split or "test")
         else:
             table = build_table(options.runs, options.corpus)
     table = wrapped(table)

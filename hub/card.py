@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from mosaic_ner.analysis.markdown import f1_cell
+from mosaic_ner.analysis.markdown import RELAXED, f1_cell, relaxed_cells
 from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
@@ -120,6 +120,7 @@ def build_card(results: Results, name: str, choices: str = "", datasets: Iterabl
         merged="" if export else _disjoint_and_merged(measured),
         nested=_nested(measured),
         errors=_errors(measured),
+        relaxed=_relaxed(measured),
         choices=choices.strip(),
         training=_training(trained, settings),
         declared=_declared(trained),
@@ -303,6 +304,17 @@ def _errors(test: dict) -> str:
                 rows.append([corpus, what.replace("_", " "), *counts])
     header = ["corpus", "errors", "number", "category", "span", "boundary", "both", "nothing there"]
     return markdown_table(header, rows) if rows else ""
+
+
+def _relaxed(test: dict) -> str:
+    """F1 by other matches than the exact one, and of what training didn't hold, where the results have it."""
+    rows = [
+        [corpus, name or "all", *relaxed_cells(report, name)]
+        for corpus, report in test.items()
+        if "relaxed" in report
+        for name in ([None, *report["per_type"]] if len(report["per_type"]) > 1 else [None])
+    ]
+    return markdown_table(["corpus", "type", "exact", *RELAXED], rows) if rows else ""
 
 
 def _training(trained: dict, settings: dict) -> str:

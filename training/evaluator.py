@@ -15,6 +15,7 @@ from mosaic_ner.modeling.label_space import LabelSpace
 from .bundle import Bundle
 from .features import in_shared_types
 from .metrics import document_f1, error_split, nested_recall, score_mentions, seqeval_report
+from .relaxed import Seen, relaxed_scores, unseen_scores
 
 
 def shard_of(state: PartialState) -> Shard:
@@ -81,7 +82,7 @@ class Evaluator:
         native = self.mode is None and model.knows_native_types(corpus)
         return model.tasks_for(corpus, "native" if native else self.mode)
 
-    def evaluate(self, documents: list[Document], full: bool = False) -> Measured:
+    def evaluate(self, documents: list[Document], full: bool = False, seen: Seen | None = None) -> Measured:
         """Scores documents of one corpus.
 
         The headline is the answer under the corpus's guideline, where the model knows it, over the shared types that each
@@ -98,13 +99,14 @@ class Evaluator:
           annotates. In a corpus without shared types its own names are compared, under which the types of other corpora
           may come, too. None if there is nothing to compare, because the model doesn't know these names.
 
-        and, of the headline, `nested`, what `nested_recall` finds, unless there is nothing nested, and `errors`: the
-        `error_split`.
+        and, of the headline, `nested`, what `nested_recall` finds, unless there is nothing nested; `errors`: the `error_split`;
+        `relaxed`: the `relaxed_scores` and, if it is known what training held, the `unseen_scores`.
 
         Args:
             documents: with their gold mentions under native types.
             full: add these and, of a tagger, seqeval's figures on the model's tokens; costs up to two more passes over the
                 documents.
+            seen: of the training documents.
         """
         corpus, model = documents[0].corpus, self.predictor.model
         knows_native = model.knows_native_types(corpus)
@@ -139,6 +141,8 @@ class Evaluator:
             nested = nested_recall(wanted, found, types)
             report |= {"nested": nested} if nested else {}
             report["errors"] = error_split(wanted, found, types)
+            unseen = unseen_scores(gold, predicted, types, seen) if seen else {}
+            report["relaxed"] = relaxed_scores(wanted, found, types) | unseen
         report["documents"] = len(documents)
         if full and self.tag_level:
             report["seqeval"] = seqeval_report(documents, wanted, found, self.predictor.windower, types)

@@ -35,12 +35,13 @@ def score_mentions(gold: list, predicted: list, types=None) -> dict:
             for _, _, name in keys:
                 counts[name][column] += 1
     totals = [sum(c[i] for c in counts.values()) for i in range(3)]
-    return {"overall": _row(*totals), "per_type": {t: _row(*counts[t]) for t in sorted(types)}}
+    return {"overall": score_row(*totals), "per_type": {t: score_row(*counts[t]) for t in sorted(types)}}
 
 
-def _row(correct: int, predicted: int, support: int) -> dict:
+def score_row(correct: float, predicted: int, support: int, found: float | None = None) -> dict:
+    """Precision, recall and F1 of so many correct predictions; `found`, if it differs, is how many gold mentions they are."""
     precision = correct / predicted if predicted else 0.0
-    recall = correct / support if support else 0.0
+    recall = (correct if found is None else found) / support if support else 0.0
     total = precision + recall
     f1 = 2 * precision * recall / total if total else 0.0
     return {"precision": precision, "recall": recall, "f1": f1, "support": support, "predicted": predicted}
