@@ -169,16 +169,15 @@ def predict(arguments: Arguments, args) -> int:
     from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.annotate import annotate_file
     from mosaic_ner.prediction.loading import load
+    from mosaic_ner.prediction.tagger import Tagger, tasks_of
     from mosaic_ner.training.evaluator import shard_of
 
     model, data, options = arguments.model, arguments.data, arguments.prediction
     network, tokenizer = load(model.model_name_or_path, model.given_encoder)
     size, shard = args.per_device_eval_batch_size, shard_of(PartialState())
     predictor = MentionPredictor(network.to(args.device), tokenizer, size, shard)
-    if options.predict_corpus:
-        network.config.labels.native_types(options.predict_corpus)  # an unknown corpus is an error
-    tasks = network.tasks_for(options.predict_corpus, model.prediction_mode)
-    return annotate_file(predictor, tasks, options, model.model_name_or_path, data)
+    tagger = Tagger(predictor, tasks_of(network, options.predict_corpus, model.prediction_mode))
+    return annotate_file(tagger, options, model.model_name_or_path, data)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
 from mosaic_ner.data_builders.formats import FormatError, ReadReport, detect_format, read_documents, write_documents
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.prediction.annotate import annotate
 from mosaic_ner.prediction.encoders import plain_tokenizer
 from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.tagger import Tagger
 from mosaic_ner.training.arguments import ModelOptions
 from mosaic_ner.training.bundle import TrainingData, build
 from mosaic_ner.training.encoders import SCRATCH, load_encoder_parts
@@ -119,7 +119,7 @@ def compared(path: Path, predictor: MentionPredictor, limit: int | None = None) 
     format = "genia_jsonl" if path.parent.name == "genia" else detect_format(path)
     reading = {"policy": "lenient", "gold": False, "skip_bad": True, "keep_source": True}
     documents = first(read_documents(path, format, report=(report := ReadReport()), **reading), limit)
-    found = [d for part in annotate(documents, predictor, predictor.model.tasks_for(), CHUNK) for d in part]
+    found = [d for part in Tagger(predictor).stream(documents, CHUNK) for d in part]
     differences, counted = {}, Counter()
     for target, name in TARGETS.items():
         folder = Path(tempfile.mkdtemp())

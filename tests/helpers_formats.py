@@ -12,6 +12,7 @@ from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.modeling.document import Mention
 from mosaic_ner.prediction.annotate import annotate_file
 from mosaic_ner.prediction.options import PredictionOptions
+from mosaic_ner.prediction.tagger import Tagger
 
 WORDS = {"velosis": "Disease", "nirlazole": "Chemical", "spiran": "Chemical", "mice": "Species"}
 
@@ -42,7 +43,7 @@ def predicted(source, target, words=WORDS, *, resume=False, keep_mentions=False,
         resume=resume,
         keep_mentions=keep_mentions,
     )
-    return annotate_file(Finder(words), [], options, str(Path(source).parent / "no-model"), DataOptions(**data))
+    return annotate_file(Tagger(Finder(words), []), options, str(Path(source).parent / "no-model"), DataOptions(**data))
 
 
 def file(folder, name, content):

@@ -20,6 +20,7 @@ from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.modeling.units import continuations
 from mosaic_ner.prediction.annotate import annotate_file
 from mosaic_ner.prediction.options import PredictionOptions
+from mosaic_ner.prediction.tagger import Tagger
 
 CASES = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
 pytestmark = [
@@ -317,7 +318,7 @@ def test_31_no_mention_crosses_them(build_bundle, family, tmp_path):
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     for name in ("gap0.json", "across.json"):
         options = PredictionOptions(predict_input=str(folder / name), predict_output=str(tmp_path / name))
-        assert annotate_file(predictor, bundle.model.tasks_for(), options, "no model", DataOptions()) == 0
+        assert annotate_file(Tagger(predictor), options, "no model", DataOptions()) == 0
         before, after = (json.loads(p.read_text())["documents"] for p in (folder / name, tmp_path / name))
         assert [p["offset"] for p in after[0]["passages"]] == [p["offset"] for p in before[0]["passages"]]
         (document,) = read_documents(tmp_path / name)

@@ -19,6 +19,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.prediction.annotate import annotate_file
 from mosaic_ner.prediction.options import PredictionOptions
+from mosaic_ner.prediction.tagger import Tagger
 
 BROKEN = "The \ud835gene of \udc00 breast cancer\ud83d in mice was given aspirin."
 MENDED = "The \ufffdgene of \ufffd breast cancer\ufffd in mice was given aspirin."
@@ -29,7 +30,7 @@ def annotated(bundle, source, target, **how):
     """Predicts a file with a model; (documents, report's lines)."""
     options = PredictionOptions(predict_input=str(source), predict_output=str(target), **how)
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
-    assert annotate_file(predictor, bundle.model.tasks_for(), options, "no model", DataOptions()) == 0
+    assert annotate_file(Tagger(predictor), options, "no model", DataOptions()) == 0
     return list(read_documents(target))
 
 
@@ -172,7 +173,7 @@ def test_they_are_refused_in_training_and_prediction(bundle, tmp_path):
     options = PredictionOptions(predict_input=str(path), predict_output=str(tmp_path / "out.tsv"))
     with pytest.raises(ArgumentError, match="--type_infon has no effect"):
         annotate_file(
-            MentionPredictor(bundle.model, bundle.tokenizer), [], options, "m", DataOptions(type_infon="kind")
+            Tagger(MentionPredictor(bundle.model, bundle.tokenizer)), options, "m", DataOptions(type_infon="kind")
         )
     assert [p.name for p in tmp_path.iterdir()] == ["in.tsv"]
 

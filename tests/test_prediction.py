@@ -16,9 +16,9 @@ from helpers_run import QUICK, ROOT, environment, fails, messages, results, run,
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.prediction.annotate import annotate
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.resumable_output import ResumableOutput
+from mosaic_ner.prediction.tagger import Tagger
 
 INPUTS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ".iob2", ".jsonl.gz", ".brat", ".txt"]
 OUTPUTS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ".iob2"]
@@ -182,7 +182,7 @@ def test_the_reader_is_never_far_ahead(predictor, collection):
             yield Document(str(number), "user", collection[number % 3 * 2].text[:80])
 
     ahead, order = [], []
-    for done, part in enumerate(annotate(source(), predictor, predictor.model.tasks_for(), 4), 1):
+    for done, part in enumerate(Tagger(predictor).stream(source(), 4), 1):
         order += [d.id for d in part]
         ahead.append(taken - 4 * done)
     assert order == [str(n) for n in range(60)]
@@ -192,7 +192,7 @@ def test_the_reader_is_never_far_ahead(predictor, collection):
 
 def test_an_endless_collection_can_be_begun(predictor):
     endless = (Document(str(n), "user", "BRCA1 and velosis.") for n in itertools.count())
-    stream = annotate(endless, predictor, predictor.model.tasks_for(), 2)
+    stream = Tagger(predictor).stream(endless, 2)
     assert [d.id for d in next(stream)] == ["0", "1"]
     assert [d.id for d in next(stream)] == ["2", "3"]
     stream.close()

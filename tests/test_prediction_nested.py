@@ -11,8 +11,8 @@ from helpers_sruner import SMALL, calm, follow_gold, steps_of
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.prediction.annotate import annotate
 from mosaic_ner.prediction.loading import load
+from mosaic_ner.prediction.tagger import Tagger
 
 ENDINGS = [".pubtator", ".bioc.xml", ".bioc.json", ".jsonl", ""]  # the last is a folder of brat files
 BATCH = 8
@@ -66,7 +66,7 @@ def followed(build_bundle, monkeypatch):
     follow_gold(bundle.model, monkeypatch, [steps_of(feature)])
     predictor = MentionPredictor(bundle.model, bundle.tokenizer)
     tasks = bundle.model.tasks_named(["demo_disease"], "native")
-    ((document,),) = annotate([Document("1", "user", TEXT)], predictor, tasks, 4)
+    ((document,),) = Tagger(predictor, tasks).stream([Document("1", "user", TEXT)], 4)
     assert [m.key for m in document.mentions] == sorted(m.key for m in gold)
     assert relations([document]) == EVERY
     return document
@@ -119,7 +119,7 @@ def collection(demo_corpora):
 def expected(model_dir, collection):
     """The documents with what the model finds."""
     predictor = MentionPredictor(*load(str(model_dir)), batch_size=BATCH)
-    found = [d for part in annotate(collection, predictor, predictor.model.tasks_for(), 3) for d in part]
+    found = [d for part in Tagger(predictor).stream(collection, 3) for d in part]
     assert relations(found) == EVERY
     return found
 
@@ -149,7 +149,7 @@ def test_a_corpus_s_own_types_are_written_nested(model_dir, collection, tmp_path
     predict(model_dir, source, output, "--predict_corpus", "demo_disease", "--prediction_mode", "native")
     back = list(read_documents(output))
     predictor = MentionPredictor(*load(str(model_dir)), batch_size=BATCH)
-    parts = annotate(collection, predictor, predictor.model.tasks_named(["demo_disease"], "native"), 3)
+    parts = Tagger(predictor, predictor.model.tasks_named(["demo_disease"], "native")).stream(collection, 3)
     assert keys(back) == keys(d for part in parts for d in part)
     assert {m.type for d in back for m in d.mentions} == {"SpecificDisease", "Modifier"}
     assert "equal" in relations(back)

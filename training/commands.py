@@ -1,6 +1,7 @@
 """The commands beside training: `mosaic-ner NAME`. Standard library only, so that --help is quick."""
 
 COMMANDS = {
+    "tag": ("prediction.tag", "the mentions of a text, a file or a folder"),
     "publish": ("hub.publish", "a trained model as the folder that goes to the Hub; --upload sends it"),
     "verify": ("hub.verify", "whether a folder is what it says, before anything in it runs"),
     "export": ("hub.export", "a model for programs without this package"),
