@@ -129,6 +129,7 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
+    from mosaic_ner.training.calibration import add_reliability, calibrate
     from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.results import Results, versions, without_local_paths
 
@@ -138,9 +139,10 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
     results.device = str(args.device)
     seen = Seen(d for part in data.train.values() for d in part) if data.train else None
+    found: dict = {"test": {}, "validation": {}}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         for corpus, documents in corpora.items():
-            measured = evaluator.evaluate(documents, full=True, seen=seen)
+            measured = found[split][corpus] = evaluator.evaluate(documents, full=True, seen=seen)
             getattr(results, split)[corpus] = measured.report
             logger.info("%s/%s: %s", corpus, split, measured.summary())
             if split == "test":
@@ -149,6 +151,9 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
                 (out / "predictions").mkdir(parents=True, exist_ok=True)
                 write_documents(measured.gold, out / "predictions" / f"{corpus}.gold.PubTator")
                 write_documents(measured.predicted, out / "predictions" / f"{corpus}.predicted.PubTator")
+    if bundle:
+        calibrate(bundle.model.config, found)
+    add_reliability(bundle and bundle.model.config.calibration, found)
     if not args.should_save:
         return
     out.mkdir(parents=True, exist_ok=True)

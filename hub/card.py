@@ -58,14 +58,17 @@ class CardError(UserError):
     """Results without what a card says."""
 
 
-def build_card(results: Results, name: str, choices: str = "", datasets: Iterable[str] = ()) -> ModelCard:
+def build_card(
+    results: Results, name: str, datasets: Iterable[str] = (), choices: str = "", limits: str = ""
+) -> ModelCard:
     """The card of a run.
 
     Args:
         results: of the run; of a stock export with `export`.
         name: the model's name, a Hub id (`owner/model`) where it has one: it is in the code that loads the model.
-        choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
+        choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
+        limits: what the model gets wrong, with examples (Markdown).
     """
     # A run without test documents is described by its validation figures, under that name.
     split, reports = results.measured
@@ -122,6 +125,8 @@ def build_card(results: Results, name: str, choices: str = "", datasets: Iterabl
         errors=_errors(measured),
         relaxed=_relaxed(measured),
         choices=choices.strip(),
+        limits=limits.strip(),
+        calibration=_calibration(measured),
         training=_training(trained, settings),
         declared=_declared(trained),
         ignored=_ignored(results.data.get(split, {}), measured),
@@ -143,18 +148,23 @@ def build_card(results: Results, name: str, choices: str = "", datasets: Iterabl
 
 
 def card_text(folder: Path) -> str:
-    """The card of a run's folder: from its results.json and, where it is there, the table in `choices.md`.
+    """The card of a run's folder: from its results.json and its `notes`.
 
     Raises:
         ResultsError: the folder has no results.json of a run.
         CardError: it lacks what a card needs.
     """
-    table = folder / "choices.md"
-    results, choices = Results.read(folder), table.read_text(encoding="utf-8") if table.exists() else ""
+    results = Results.read(folder)
     try:
-        return wrapped(f"{build_card(results, folder.resolve().name, choices)}\n")
+        return wrapped(f"{build_card(results, folder.resolve().name, **notes(folder))}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{folder / RESULTS}: expected the results of a run ({error!r})") from error
+
+
+def notes(folder: Path) -> dict[str, str]:
+    """What is written beside a run's results for its card, as far as it is there: `choices.md` and `limits.md`."""
+    paths = {name: folder / f"{name}.md" for name in ("choices", "limits")}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
 
 
 def write_card(folder: Path) -> None:
@@ -315,6 +325,16 @@ def _relaxed(test: dict) -> str:
         for name in ([None, *report["per_type"]] if len(report["per_type"]) > 1 else [None])
     ]
     return markdown_table(["corpus", "type", "exact", *RELAXED], rows) if rows else ""
+
+
+def _calibration(measured: dict) -> str:
+    """The expected calibration errors, where the results have them, before a calibration only of runs that fitted one."""
+    rows = [
+        [corpus, f"{found['ece']:.3f}", f"{found['uncalibrated']['ece']:.3f}" if "uncalibrated" in found else "-"]
+        for corpus, report in measured.items()
+        if (found := report.get("calibration"))
+    ]
+    return markdown_table(["corpus", "ECE", "before calibration"], rows) if rows else ""
 
 
 def _training(trained: dict, settings: dict) -> str:

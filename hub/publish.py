@@ -31,13 +31,15 @@ from mosaic_ner.prediction.folders import load_config, trained_folder
 from mosaic_ner.prediction.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.training.results import RESULTS, Results, ResultsError, without_local_paths, write_json
+from safetensors.torch import load_file, save_file
 from transformers import (
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import SAFE_WEIGHTS_NAME
 
-from .card import build_card
+from .card import build_card, notes
 from .onnx_export import GRAPH
 from .privacy import check_content, without_paths
 from .staging import PublishError, staged
@@ -62,6 +64,8 @@ def build_folder(
     whole: bool = False,
     allowed: tuple[str, ...] = (),
     datasets: tuple[str, ...] = (),
+    half: bool = False,
+    measured: Path | None = None,
 ) -> Results:
     """Writes and checks the folder to be uploaded.
 
@@ -73,6 +77,8 @@ def build_folder(
         whole: keep what only training needs.
         allowed: names that may stay although they are those of this machine's user.
         datasets: Hub ids of datasets that the model was trained on, for the card's metadata.
+        half: weights in half precision (float16), which load as float32.
+        measured: the output folder of an evaluation of this model, whose figures stand beside the run's own or in their place.
     Returns:
         What is published as results.json.
     Raises:
@@ -87,12 +93,12 @@ def build_folder(
         )
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise PublishError(f"--output: {output} would be replaced, and {source} with it; take another folder")
-    results = _results(source)
+    results = _with_figures(_results(source), _results(measured)) if measured else _results(source)
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
     model, tokenizer = load_stock(source) if stock else load(str(source))
     _check_kind(model, results, source / RESULTS)
     with staged(output) as fresh:
-        write_model(model, tokenizer, fresh, whole)
+        write_model(model, tokenizer, fresh, whole, half)
         results.write(fresh)
         if results.export:
             _copy_comparison(source, fresh)
@@ -103,7 +109,7 @@ def build_folder(
     return results
 
 
-def write_model(model, tokenizer, output: Path, whole: bool = False) -> None:
+def write_model(model, tokenizer, output: Path, whole: bool = False, half: bool = False) -> None:
     """Writes model, tokenizer, code and the handler of Inference Endpoints; a folder that loads by itself.
 
     The handler cuts texts for a stock class where its tokenizer has a maximal length, and is left out where it has none.
@@ -112,6 +118,10 @@ def write_model(model, tokenizer, output: Path, whole: bool = False) -> None:
     stock = not isinstance(model, NERPreTrainedModel)
     smaller = not (stock or whole) and bool(model.training_modules)
     model.save_pretrained(output, **({"inference_only": True} if smaller else {}))
+    if half:  # only the file: config.json says float32, which is what transformers loads it as
+        path = output / SAFE_WEIGHTS_NAME
+        weights = load_file(path)
+        save_file({k: w.half() if w.is_floating_point() else w for k, w in weights.items()}, path, {"format": "pt"})
     tokenizer.save_pretrained(output)
     path = output / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -174,6 +184,18 @@ def _check_kind(model, results: Results, path: Path) -> None:
         )
 
 
+def _with_figures(run: Results, measured: Results) -> Results:
+    """The run's results with the figures of an evaluation of its model."""
+    return replace(
+        run,
+        test=run.test | measured.test,
+        validation=run.validation | measured.validation,
+        data={split: run.data.get(split, {}) | measured.data.get(split, {}) for split in (*run.data, *measured.data)},
+        coverage=run.coverage | measured.coverage,
+        overlap=run.overlap | {"evaluation": run.overlap["evaluation"] | measured.overlap["evaluation"]},
+    )
+
+
 def _copy_comparison(source: Path, output: Path) -> None:
     """An export's comparison with its original, without places on this machine."""
     path = source / "comparison.json"
@@ -188,10 +210,8 @@ def _copy_comparison(source: Path, output: Path) -> None:
 
 
 def _card(source: Path, results: Results, repo_id: str, datasets: tuple[str, ...]) -> str:
-    choices = source / "choices.md"
-    table = choices.read_text(encoding="utf-8") if choices.exists() else ""
     try:
-        return wrapped(f"{build_card(results, repo_id, table, datasets)}\n")
+        return wrapped(f"{build_card(results, repo_id, datasets, **notes(source))}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{source / RESULTS}: expected the results of a run ({error!r})") from error
 
@@ -248,6 +268,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--commit_message", help="default: 'NAME, trained with mosaic-ner VERSION'")
     parser.add_argument("--replace", action="store_true", help="remove other files that the repository has")
     parser.add_argument("--whole", action="store_true", help="keep the parts of the model that only training needs")
+    parser.add_argument("--half", action="store_true", help="write the weights in half precision; they load as float32")
+    parser.add_argument(
+        "--measured", type=Path, metavar="FOLDER", help="an evaluation of the model, whose figures the card has, too"
+    )
     parser.add_argument(
         "--allow", nargs="+", default=[], help="words that may stay although this machine's user is called so"
     )
@@ -274,7 +298,14 @@ def _run(options: argparse.Namespace) -> None:
         check_repo_id(dataset, "--datasets")
     output = options.output or Path("outputs", "hub", name)
     results = build_folder(
-        options.folder, output, options.repo_id, options.whole, tuple(options.allow), tuple(options.datasets)
+        options.folder,
+        output,
+        options.repo_id,
+        options.whole,
+        tuple(options.allow),
+        tuple(options.datasets),
+        options.half,
+        options.measured,
     )
     sys.stdout.write(f"{describe(output, results, options.repo_id)}written to {output}, and checked\n")
     if not options.upload:

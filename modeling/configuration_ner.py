@@ -66,6 +66,8 @@ class NERConfig(PreTrainedConfig):
         inference_only: the model lacks the parts that only training needs.
         tasks: the passes over a text that the model can be asked for, in order, as `Task` or its JSON form.
         default_tasks: names of the tasks that answer for a text of no training corpus; default: all.
+        calibration: [a, b]: a mention's score p becomes σ(a·logit(p) + b); None: it stays. Which mentions there are, the
+            scores before decide.
 
     Raises:
         ValueError: a keyword argument that is a near miss of one of these.
@@ -91,6 +93,7 @@ class NERConfig(PreTrainedConfig):
         inference_only: bool = False,
         tasks: list[Task] | list[dict] | None = None,
         default_tasks: list[str] | None = None,
+        calibration: list[float] | None = None,
         **kwargs,
     ):
         self._reject_misspelt(kwargs)
@@ -106,6 +109,9 @@ class NERConfig(PreTrainedConfig):
         self.inference_only = inference_only
         self.tasks = [task if isinstance(task, Task) else Task.from_dict(task) for task in tasks or []]
         self.default_tasks = list(default_tasks or (task.name for task in self.tasks))
+        if calibration is not None and not (len(calibration) == 2 and calibration[0] > 0):
+            raise ValueError(f"calibration is {calibration!r}; expected [a, b], a above 0")
+        self.calibration = calibration
         self.config_version = self.form
         super().__init__(**kwargs)
 

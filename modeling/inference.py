@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp, log
 
 import torch
 from torch import Tensor
@@ -13,6 +14,12 @@ from .batching import pad_batch
 from .configuration_ner import Task
 from .document import Document, Mention
 from .windowing import Window, Windower, keep_flat
+
+
+def calibrated(score: float, line: list[float]) -> float:
+    """σ(a·logit(score) + b) of a score (0..1), for `line` = [a, b]."""
+    kept = min(max(score, 1e-6), 1 - 1e-6)
+    return 1 / (1 + exp(-line[0] * log(kept / (1 - kept)) - line[1]))
 
 
 @dataclass(frozen=True)
@@ -119,10 +126,11 @@ class MentionPredictor:
                     best = found[window.document].setdefault(mention.key, mention)
                     if score > best.score:
                         found[window.document][mention.key] = mention
-        out = []
+        out, line = [], self.model.config.calibration
         for mentions in found:
             ordered = sorted(mentions.values(), key=lambda m: m.key)
-            out.append(keep_flat(ordered)[0] if self.model.config.flat else ordered)
+            kept = keep_flat(ordered)[0] if self.model.config.flat else ordered
+            out.append([replace(m, score=calibrated(m.score, line)) for m in kept] if line else kept)
         return out
 
     def _finish(self, texts: list[str | Document], requests: list[Request]) -> list[list[Mention]]:

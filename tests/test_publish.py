@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from helpers_hub import TOKEN, WITHOUT_PACKAGE, contents, fails, go_online, hub_stub
 from helpers_run import QUICK, run, shell
 from huggingface_hub import metadata_load
@@ -106,6 +107,28 @@ def test_it_predicts_as_the_run_does_without_what_only_training_needs(published,
     assert metadata_load(tmp_path / "whole" / "README.md")["datasets"] == ["lab/corpora"]
     whole, _ = load(str(tmp_path / "whole"))
     assert all(getattr(whole, name) is not None for name in whole.training_modules)
+
+
+def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_added(run_dir, tmp_path, demo_texts):
+    found = json.loads((run_dir / "results.json").read_text())
+    row = next(iter(found["test"].values()))
+    sizes = {"test": {"elsewhere": {"documents": 3, "mentions": 5}}}
+    measured = found | {"test": {"elsewhere": row}, "validation": {}, "data": sizes}
+    measured["overlap"] = found["overlap"] | {"evaluation": {}}
+    (tmp_path / "measured").mkdir()
+    (tmp_path / "measured" / "results.json").write_text(json.dumps(measured))
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    build_folder(run_dir, whole, "my-lab/x")
+    results = build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
+    assert list(results.test) == [*found["test"], "elsewhere"]
+    assert results.data["train"] == found["data"]["train"]
+    assert (half / "model.safetensors").stat().st_size < 0.6 * (whole / "model.safetensors").stat().st_size
+    assert "| elsewhere |" in (half / "README.md").read_text()
+    (model, tokenizer), (original, _) = load(str(half)), load(str(whole))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    rounded = {name: value.half().float() for name, value in original.state_dict().items() if value.is_floating_point()}
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in rounded.items())
+    assert MentionPredictor(model, tokenizer)(demo_texts[:3])
 
 
 def test_it_is_the_same_every_time(published, run_dir, tmp_path):

@@ -201,6 +201,9 @@ def consult(
     for name in teachers:
         folder = trained_folder(name, "--complete_with")
         model, tokenizer = load(str(folder))
+        model.config.calibration = (
+            None  # thresholds are of the scores that the figures in docs/completed_labels.md have
+        )
         _warn_of_leaks(name, folder, data)
         predictor = MentionPredictor(model.to(device), tokenizer, batch_size, shard_of(state))
         spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
