@@ -8,12 +8,12 @@ from __future__ import annotations
 import heapq
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from mosaic_ner.modeling.document import Mention
 
-SHEET = Path(__file__).with_name("highlight.css")
+SHEET, PAGE_SHEET = (Path(__file__).with_name(name) for name in ("highlight.css", "page.css"))
 COLOURS = 8
 """Colours of the style sheet (Okabe and Ito's, which colour-blind readers can tell apart)."""
 BORDERS = ("solid", "dashed", "dotted")
@@ -32,7 +32,13 @@ def style_of(kind: str, types: Sequence[str]) -> str:
     return f"mn-c{number % COLOURS} mn-{BORDERS[number // COLOURS % len(BORDERS)]}"
 
 
-def mark(text: str, mentions: Iterable[Mention], types: Sequence[str]) -> str:
+def mark(
+    text: str,
+    mentions: Iterable[Mention],
+    types: Sequence[str],
+    stretch: tuple[int, int] | None = None,
+    stressed: Container[tuple[int, int, str]] | None = None,
+) -> str:
     """The text with a box around each mention, boxes within boxes.
 
     Mentions that cross are cut where the one that began first ends: HTML can't cross. The pieces are open where they were
@@ -40,16 +46,19 @@ def mark(text: str, mentions: Iterable[Mention], types: Sequence[str]) -> str:
 
     Args:
         types: the order of the types' colours.
+        stretch: the characters to show, with the mentions inside them; None: all.
+        stressed: keys of the mentions that stand out; None: all of them.
     """
-    mentions = list(mentions)
+    first, last = stretch or (0, len(text))
+    mentions = [m for m in mentions if first <= m.start and m.end <= last]
     # An enclosing mention opens before those inside it.
     waiting = [(m.start, -m.end, number, False) for number, m in enumerate(mentions)]
     heapq.heapify(waiting)
     parts: list[str] = []
     ends: list[int] = []  # of the open boxes, innermost last
-    position = deepest = 0
+    position, deepest = first, 0
     while waiting or ends:
-        start = waiting[0][0] if waiting else len(text)
+        start = waiting[0][0] if waiting else last
         if ends and ends[-1] <= start:
             end = ends.pop()
             parts += [escape(text[position:end]), "</mark>"]
@@ -61,17 +70,18 @@ def mark(text: str, mentions: Iterable[Mention], types: Sequence[str]) -> str:
         if cut:
             heapq.heappush(waiting, (ends[-1], minus_end, number, True))
             end = ends[-1]
-        parts += [escape(text[position:start]), _open(mentions[number], types, continued, cut)]
+        parts += [escape(text[position:start]), _open(mentions[number], types, continued, cut, stressed)]
         position = start
         ends.append(end)
         deepest = max(deepest, len(ends))
-    parts.append(escape(text[position:]))
+    parts.append(escape(text[position:last]))
     return f'<div class="mn-text mn-depth{min(deepest, 6)}" dir="auto">{"".join(parts)}</div>'
 
 
-def _open(mention: Mention, types: Sequence[str], continued: bool, cut: bool) -> str:
+def _open(mention: Mention, types: Sequence[str], continued: bool, cut: bool, stressed) -> str:
     kind = escape(mention.type)
     classes = f"mn-m {style_of(mention.type, types)}" + " mn-continued" * continued + " mn-cut" * cut
+    classes += " mn-faint" * (stressed is not None and mention.key not in stressed)
     place = f'data-start="{mention.start}" data-end="{mention.end}"'
     tip = f"{kind}, characters {mention.start} to {mention.end}, score {_score(mention)}"
     return f'<mark class="{classes}" data-type="{kind}" {place} title="{tip}">'
@@ -106,7 +116,7 @@ def legend(mentions: Iterable[Mention], types: Sequence[str]) -> str:
 def table(text: str, mentions: Iterable[Mention], types: Sequence[str]) -> str:
     """A row per mention: its text, type, offsets in code points, score."""
     rows = [[*_cells(text, m, types), (_score(m), "mn-number")] for m in mentions]
-    return _table(["Mention", "Type", "Start", "End", "Score"], rows)
+    return grid(["Mention", "Type", "Start", "End", "Score"], rows)
 
 
 def _cells(text: str, mention: Mention, types: Sequence[str]) -> list[tuple[str, str]]:
@@ -117,12 +127,12 @@ def _cells(text: str, mention: Mention, types: Sequence[str]) -> list[tuple[str,
     ]  # fmt: skip
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
-    """Cells are (HTML, CSS class); nothing without rows."""
+def grid(header: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
+    """A table. Cells are (HTML, CSS class), and the header's are HTML; nothing without rows."""
     if not rows:
         return ""
-    numbers = ("Start", "End", "Score", "A", "B", "Number")
-    top = "".join(f'<th scope="col"{" class=mn-number" * (name in numbers)}>{name}</th>' for name in header)
+    styles = [style for _, style in rows[0]]
+    top = "".join(f'<th scope="col" class="{style}">{name}</th>' for name, style in zip(header, styles, strict=True))
     body = "".join(
         "<tr>" + "".join(f'<td class="{style}">{cell}</td>' for cell, style in row) + "</tr>" for row in rows
     )
@@ -162,7 +172,7 @@ def comparison(
     )
     parts = [
         f'<p class="mn-summary">{found}</p>', legend([*a, *b], types), f'<div class="mn-sides">{sides}</div>',
-        _table(["Found by", "Mention", "Type", "Start", "End", "A", "B"], rows),
+        grid(["Found by", "Mention", "Type", "Start", "End", "A", "B"], rows),
     ]  # fmt: skip
     return f'<section class="mn-result">{"".join(parts)}</section>'
 
@@ -173,7 +183,7 @@ def types_table(mentions: Iterable[Mention], types: Sequence[str]) -> str:
         [(f'<span class="mn-chip {style_of(kind, types)}">{escape(kind)}</span>', ""), (f"{number:,}", "mn-number")]
         for kind, number in Counter(m.type for m in mentions).most_common()
     ]
-    return _table(["Type", "Number"], rows)
+    return grid(["Type", "Number"], rows)
 
 
 def alert(message: str) -> str:
@@ -184,3 +194,18 @@ def alert(message: str) -> str:
 def note(message: str) -> str:
     """A quiet remark."""
     return f'<p class="mn-note">{escape(message)}</p>'
+
+
+def fragment(body: str) -> str:
+    """HTML with its style, as a notebook shows it among other things."""
+    style = "".join(sheet.read_text(encoding="utf-8") for sheet in (SHEET, PAGE_SHEET))
+    return f'<style>{style}</style><div class="mn-page">{body}</div>'
+
+
+def page(title: str, body: str) -> str:
+    """A whole page in one file, which asks nothing of other servers."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+    head += f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+    top = f'<header class="mn-head"><h1>{escape(title)}</h1></header>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body class="mn-body">{fragment(top + body)}</body></html>\n'

@@ -5,8 +5,8 @@ mosaic-ner tag abstracts.pubtator --types Disease Gene --output annotated.bioc.x
 zcat texts.jsonl.gz | mosaic-ner tag - --format jsonl > annotated.jsonl
 
 INPUT is a text, a file or folder of any format, or - for what comes through a pipe. Mentions are a table in a terminal and JSON
-lines in a pipe; --output writes any format that its ending tells. Annotations of the input are not read. A record that can't be
-read is left out, listed at the end, and makes exit code 3.
+lines in a pipe; --output writes any format that its ending tells, and --html one page to look at. Annotations of the input are
+not read. A record that can't be read is left out, listed at the end, and makes exit code 3.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from mosaic_ner.data_builders.console import log_progress, one_message
 from mosaic_ner.data_builders.options import FORMATS, ArgumentError
 from mosaic_ner.modeling.document import Document, Mention, replace_halves
 
+from . import highlight
+
 STDIN = "-"
 _WIDEST = 60  # characters of a mention in a table
 
@@ -33,15 +35,22 @@ _WIDEST = 60  # characters of a mention in a table
 class Tagged(list):
     """The mentions of a text, in reading order: `text[mention.start : mention.end]` is a mention's text.
 
-    `print` shows a table.
+    `print` shows a table, and a notebook the text with its mentions marked.
+
+    Args:
+        types: in the order of their colours; default: those of the mentions.
     """
 
-    def __init__(self, text: str, mentions: Iterable[Mention]):
+    def __init__(self, text: str, mentions: Iterable[Mention], types: Sequence[str] = ()):
         super().__init__(mentions)
         self.text = text
+        self.types = tuple(types) or tuple(sorted({m.type for m in self}))
 
     def __str__(self) -> str:
         return table(self.text, self)
+
+    def _repr_html_(self) -> str:
+        return highlight.fragment(highlight.result(self.text, self, self.types))
 
 
 def tag(
@@ -65,8 +74,9 @@ def tag(
     """
     texts = [text] if isinstance(text, str) else list(text)
     documents = [Document(str(n), "user", replace_halves(t, "a text")) for n, t in enumerate(texts, 1)]
-    parts = _tagger(model, corpus, tuple(types), threshold).stream(documents)
-    found = [Tagged(document.text, document.mentions) for document in itertools.chain.from_iterable(parts)]
+    tagger = _tagger(model, corpus, tuple(types), threshold)
+    stream = itertools.chain.from_iterable(tagger.stream(documents))
+    found = [Tagged(document.text, document.mentions, tagger.told) for document in stream]
     return found[0] if isinstance(text, str) else found
 
 
@@ -150,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     add_question(parser)
     parser.add_argument("--format", choices=FORMATS, help="of the input; default: what its content or ending says")
     parser.add_argument("--output", type=Path, help="file to write; its ending (before .gz) tells the format")
+    parser.add_argument("--html", type=Path, help="page to write, in one file: the texts with their mentions marked")
     options = parser.parse_args(argv)
     log_progress()
     with one_message("tag"), ExitStack() as stack:
@@ -175,11 +186,28 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     documents = read_input(options.input, options.format, report, stack)
     tagger = _tagger(options.model, options.corpus, options.types, options.threshold)
     tagged = itertools.chain.from_iterable(tagger.stream(documents))
+    if options.html:
+        tagged = list(tagged)
+        options.html.write_text(tagged_page(tagged, tagger.told), encoding="utf-8")
     if options.output:
         write_documents(tagged, options.output)
-    else:
+    elif not options.html:
         _show(tagged)
     return 3 if tell_bad(report) else 0
+
+
+def tagged_page(documents: Sequence[Document], types: Sequence[str]) -> str:
+    """One page with every document, its mentions marked and listed.
+
+    Args:
+        types: the order of the types' colours.
+    """
+    parts = []
+    for document in documents:
+        name = f"<h2>{highlight.escape(document.id)}</h2>" if len(documents) > 1 else ""
+        parts.append(name + highlight.result(document.text, document.mentions, types))
+    found = highlight.count(sum(len(d.mentions) for d in documents), "mention")
+    return highlight.page(f"{found} in {highlight.count(len(documents), 'document')}", "".join(parts))
 
 
 def _show(documents: Iterable[Document]) -> None:

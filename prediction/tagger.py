@@ -35,10 +35,10 @@ class Tagger:
     ):
         self.predictor, self.tasks = predictor, predictor.model.tasks_for() if tasks is None else tasks
         self.types, self.threshold = frozenset(types), threshold
-        known = types_of(predictor.model.config.labels, self.tasks) if types else []
+        self.told = types_of(predictor.model.config.labels, self.tasks)
         for name in types:
-            if name not in known:
-                raise LabelError(f"this model doesn't tell the type {name!r} here{nearest(name, known)}")
+            if name not in self.told:
+                raise LabelError(f"this model doesn't tell the type {name!r} here{nearest(name, self.told)}")
 
     def _kept(self, mentions: list[Mention]) -> list[Mention]:
         if self.types:

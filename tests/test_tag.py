@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from helpers_run import ROOT, environment, shell
+from helpers_space import Boxes
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
@@ -200,3 +201,30 @@ def test_every_package_of_the_installation_is_there():
     assert packages == list(places)
     assert places["mosaic_ner"] == "prediction/api"
     assert all((ROOT / place).is_dir() for place in places.values())
+
+
+def test_a_page_has_every_text_with_its_mentions_and_asks_nobody(model, documents, predictor, tmp_path, capsys):
+    nasty = "Velosis </style><script>alert(1)</script> & <img src=x>."
+    source, page = tmp_path / "in.jsonl", tmp_path / "page.html"
+    write_documents([*documents, Document("<b>", "user", nasty)], source)
+    assert main([str(source), "--model", model, "--html", str(page)]) == 0
+    html = page.read_text(encoding="utf-8")
+    body = html.split("</style>", 1)[1]
+    boxes = [
+        Boxes(f'<div class="mn-text{part.split("</div>")[0]}</div>') for part in body.split('<div class="mn-text')[1:]
+    ]
+    assert [b.text for b in boxes] == [d.text for d in documents] + [nasty]
+    assert [sorted(b.mentions()) for b in boxes[:-1]] == [keys(m) for m in predictor([d.text for d in documents])]
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_notebook_shows_the_marked_text():
+    found = Tagged("mouse p53 gene", [Mention(0, 14, "DNA"), Mention(0, 5, "Species")], ["Gene", "DNA", "Species"])
+    html = found._repr_html_()
+    assert html.startswith("<style>")
+    assert 'class="mn-page"' in html
+    assert "mn-c1 " in html  # DNA is the second of the model's types
+    assert "html>" not in html
