@@ -66,6 +66,8 @@ class NERConfig(PreTrainedConfig):
         inference_only: the model lacks the parts that only training needs.
         tasks: the passes over a text that the model can be asked for, in order, as `Task` or its JSON form.
         default_tasks: names of the tasks that answer for a text of no training corpus; default: all.
+        document_consistency: whether the answers for the same words are made to agree over a document (consistency.py); needs
+            `flat`.
         calibration: [a, b]: a mention's score p becomes σ(a·logit(p) + b); None: it stays. Which mentions there are, the
             scores before decide.
 
@@ -93,6 +95,7 @@ class NERConfig(PreTrainedConfig):
         inference_only: bool = False,
         tasks: list[Task] | list[dict] | None = None,
         default_tasks: list[str] | None = None,
+        document_consistency: bool = False,
         calibration: list[float] | None = None,
         **kwargs,
     ):
@@ -111,6 +114,11 @@ class NERConfig(PreTrainedConfig):
         self.default_tasks = list(default_tasks or (task.name for task in self.tasks))
         if calibration is not None and not (len(calibration) == 2 and calibration[0] > 0):
             raise ValueError(f"calibration is {calibration!r}; expected [a, b], a above 0")
+        if document_consistency and not flat:
+            raise ValueError(
+                "document_consistency is for models without overlapping mentions; expected flat=True beside it"
+            )
+        self.document_consistency = document_consistency
         self.calibration = calibration
         self.config_version = self.form
         super().__init__(**kwargs)

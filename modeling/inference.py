@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .batching import pad_batch
 from .configuration_ner import Task
+from .consistency import one_answer
 from .document import Document, Mention
 from .windowing import Window, Windower, keep_flat
 
@@ -126,10 +127,14 @@ class MentionPredictor:
                     best = found[window.document].setdefault(mention.key, mention)
                     if score > best.score:
                         found[window.document][mention.key] = mention
-        out, line = [], self.model.config.calibration
-        for mentions in found:
+        config = self.model.config
+        out, line = [], config.calibration
+        for text, mentions in zip(texts, found, strict=True):
             ordered = sorted(mentions.values(), key=lambda m: m.key)
-            kept = keep_flat(ordered)[0] if self.model.config.flat else ordered
+            kept = keep_flat(ordered)[0] if config.flat else ordered
+            if config.document_consistency:
+                passages = [(p.start, p.end) for p in getattr(text, "passages", ())]
+                kept = one_answer(getattr(text, "text", text), kept, passages)
             out.append([replace(m, score=calibrated(m.score, line)) for m in kept] if line else kept)
         return out
 
