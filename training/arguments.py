@@ -55,9 +55,7 @@ class ModelOptions(Options):
         None, "tokens shared by the windows of a sentence that is too long; default: 48"
     )
     packing: str = option("packed", "packed (several sentences a window) or single", choices=("packed", "single"))
-    document_consistency: bool = option(
-        False, "make the answers for the same words agree over a document, and abbreviations with their long forms"
-    )
+    document_consistency: bool = option(False, "make the answers for the same words agree over a document")
     scratch_layers: int = option(2, "layers of the encoder 'scratch'", least=1)
     scratch_hidden_size: int = option(128, "hidden size of the encoder 'scratch'", least=1)
     lora_rank: int | None = option(
