@@ -38,12 +38,8 @@ class ModelOptions(Options):
         "encoder: a Hub id, a folder, a model trained by this program (its encoder), or 'scratch'",
         fixed=True,
     )
-    encoder_name: str | None = option(
-        None, "what cards call an encoder that is a local folder; default: the folder's name", fixed=True
-    )
-    model_name_or_path: str | None = option(
-        None, "a trained model to evaluate or predict with (folder or Hub id)", fixed=True
-    )
+    encoder_name: str | None = option(None, "what cards call a local encoder; default: the folder's name", fixed=True)
+    model_name_or_path: str | None = option(None, "a trained model to evaluate or predict with", fixed=True)
     prediction_mode: str | None = option(
         None,
         "aioner: aio, ind or combined; others: shared, or native to get a corpus's own types; sruner and joint_ib also merged",
