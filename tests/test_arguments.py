@@ -247,7 +247,7 @@ def test_no_default_differs_between_command_line_and_config(family, build_bundle
 def test_the_shared_options_have_the_defaults_of_every_config():
     common = {n: default_in(NERConfig, n) for n in specs(ModelOptions)}
     common = {n: default for n, default in common.items() if default is not inspect.Parameter.empty}
-    assert common.keys() == {"dropout", "max_tokens", "window_overlap", "packing"}
+    assert common.keys() == {"dropout", "max_tokens", "window_overlap", "packing", "document_consistency"}
     assert common == {n: specs(ModelOptions)[n].default for n in common}
 
 
