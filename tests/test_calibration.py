@@ -11,12 +11,14 @@ from helpers_run import results, run
 from helpers_search import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
+from mosaic_ner.analysis import reliability as reliability_plot
 from mosaic_ner.modeling.configuration_aioner import AIONERConfig
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor, calibrated
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.training.calibration import BINS, LEAST, add_reliability, calibrate, fit, reliability
 from mosaic_ner.training.evaluator import Measured
+from mosaic_ner.training.results import Results, ResultsError
 
 probabilities = st.floats(0, 1)
 
@@ -106,3 +108,19 @@ def test_a_trained_model_says_calibrated_scores_for_the_same_mentions(tmp_path, 
     assert [m.score for d in told for m in d] == [calibrated(m.score, line) for d in plain for m in d]
     report = results(tmp_path)["validation"]["demo_gene"]["calibration"]
     assert report["ece"] < report["uncalibrated"]["ece"]
+
+
+def test_the_plot_shows_every_corpus_before_and_after(tmp_path, monkeypatch):
+    bins = {"ece": 0.1, "bins": [[5, 0.2, 0.3], [5, 0.8, 0.7]]}
+    found = Results(
+        {}, test={"a": {"calibration": bins | {"uncalibrated": bins}}, "b": {"calibration": bins}, "old": {}}
+    )
+    drawn = []
+    monkeypatch.setattr(reliability_plot, "save", lambda figure, path: drawn.append(figure))
+    reliability_plot.draw(found, tmp_path / "x.png")
+    (axes,) = drawn[0].axes
+    lines = axes.get_lines()[1:]
+    assert [line.get_label() for line in lines] == ["a, before: ECE 0.100", "a: ECE 0.100", "b: ECE 0.100"]
+    assert all([*line.get_xdata()] == [0.2, 0.8] and [*line.get_ydata()] == [0.3, 0.7] for line in lines)
+    with pytest.raises(ResultsError, match="evaluate the model again"):
+        reliability_plot.draw(Results({}, test={"old": {}}), tmp_path / "x.png")

@@ -14,6 +14,7 @@ COMMANDS = {
     "modes": ("analysis.modes", "a tagger's modes on a corpus, a row each"),
     "study": ("analysis.study", "the cells of a study: runs those that are missing, tables, plots"),
     "figures": ("analysis.figures", "F1 against the weight of the CVAE, of several runs"),
+    "reliability": ("analysis.reliability", "how often a mention with a given score is right"),
     "latents": ("analysis.latents", "the spaces of the joint information bottleneck"),
     "generation": ("analysis.generation", "what its decoders generate"),
     "data_card": ("data_builders.data_card", "the corpora's statistics, faults and licences"),
