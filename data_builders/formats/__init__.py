@@ -1,4 +1,4 @@
-"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines; readers: PubMed XML, JATS, plain text.
+"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines; readers: PubMed XML, JATS, Parquet, text.
 
     for document in read_documents("corpus.pubtator"): ...
     report = write_documents(documents, "predictions.bioc.xml")
@@ -75,6 +75,7 @@ from .detect import FORMATS, choice, detect_format, format_of_name, named_so, st
 from .iob2 import read_iob2
 from .jats import read_jats
 from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
+from .parquet import read_parquet
 from .pubmed import read_pubmed
 from .pubtator import read_pubtator
 from .report import CAUSES, FormatError, ReadReport
@@ -111,6 +112,7 @@ _READERS = {
     "genia_jsonl": read_genia_jsonl,
     "pubmed": read_pubmed,
     "jats": read_jats,
+    "parquet": read_parquet,
     "scai": read_scai,
 }
 

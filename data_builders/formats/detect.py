@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mosaic_ner.modeling.label_space import nearest
 
-from . import jats, pubmed
+from . import jats, parquet, pubmed
 from .iob2 import comment, is_header, is_tag, row_cells
 from .jsontext import first_line_is_a_value, looks_like_a_collection, parses_across_lines
 from .report import FormatError
@@ -29,11 +29,14 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "pubmed": ((".pubmed.xml", ".xml"), "PubMed XML: citations, baseline and update files (reading only)"),
     "jats": ((".nxml", ".jats.xml", ".xml"), "JATS full texts (reading only)"),
+    "parquet": ((".parquet",), "Parquet: a row a document, with the columns of a JSON line (reading only)"),
     "text": ((".txt",), "plain text: a file is one document; or a folder of .txt files (reading only)"),
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
     "scai": ((), "Fraunhofer SCAI's IOB with offsets, in Latin-1 (reading only; never guessed from the name)"),
 }
-WRITTEN_AS = {"brat": "jsonl", "text": "jsonl", "genia_jsonl": "jsonl", "pubmed": "bioc_xml", "jats": "bioc_xml"}
+WRITTEN_AS = dict.fromkeys(("brat", "text", "genia_jsonl", "parquet"), "jsonl") | dict.fromkeys(
+    ("pubmed", "jats"), "bioc_xml"
+)
 """Those that no single file is written in → the one that takes their documents."""
 OPTIONS = {
     "offset_unit": ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat"),
@@ -138,6 +141,8 @@ def head(path: Path) -> str:
 def format_of_content(path: Path) -> str | None:
     """What the file's first lines are, None where they could be anything."""
     text = head(path)
+    if text.startswith(parquet.MAGIC):
+        return "parquet"
     # The last line may be cut.
     lines = [line for line in re.split(r"\r\n|\n|\r", text)[: _LINES + 1] if line.strip()][:_LINES]
     if not lines:

@@ -146,7 +146,7 @@ def _from_lines(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
         if value is None:
             yield partial(_line, line, number, reading)
         else:
-            yield from (partial(_record, node, reading, number, number) for node in value)
+            yield from (partial(record_of, node, reading, number, number) for node in value)
 
 
 def _collection(line: str, reading: Reading, number: int) -> list | None:
@@ -166,7 +166,7 @@ def _collection(line: str, reading: Reading, number: int) -> list | None:
 
 def _line(line: str, number: int, reading: Reading) -> Document:
     value, _ = _parsed(line, number, reading)
-    return _record(value, reading, number, number)
+    return record_of(value, reading, number, number)
 
 
 def _from_stream(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
@@ -174,13 +174,13 @@ def _from_stream(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
     for number, value in enumerate(stream, 1):
         if stream.around and (reading.collection is None or reading.collection.tail is not stream.around[1]):
             reading.collection = BioCCollection(*stream.around)
-        yield partial(_record, value, reading, None, number)
+        yield partial(record_of, value, reading, None, number)
     if not number and not stream.collections:
         remedy = "give a BioC collection; one JSON object a line is the format jsonl"
         raise reading.error("a BioC collection with 'documents'", "JSON without that key", remedy)
 
 
-def _record(value, reading: Reading, line: int | None, number: int) -> Document:
+def record_of(value, reading: Reading, line: int | None, number: int) -> Document:
     """The document of a record of any of the known forms; `number` names it where it has no id."""
     if not_utf8(value):
         got, remedy = f"other bytes in record {number}", "convert the file to UTF-8 (iconv)"

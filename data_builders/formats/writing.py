@@ -97,7 +97,8 @@ class DocumentWriter:
         if lost:
             self.report.add("collection_not_written", document.name, ", ".join(found.head))
 
-    def _header(self) -> None:
+    def header(self) -> None:
+        """Write what stands before the first document, unless that is done."""
         if not self._header_done and self._codec.header:
             self._put(self._codec.header(self._collection, self.report))
         self._header_done = True
@@ -110,7 +111,7 @@ class DocumentWriter:
         """
         record = self._codec.record(document, self.report, self.documents_written)
         self.remember(document)
-        self._header()
+        self.header()
         self._put(record)
         self.documents_written += 1
         self.report.documents += 1
@@ -122,7 +123,7 @@ class DocumentWriter:
 
     def footer(self) -> None:
         """Write what closes the file; nothing can be appended afterwards."""
-        self._header()
+        self.header()
         if self._codec.footer:
             self._put(self._codec.footer(self._collection, self.report))
         self.flush()
