@@ -95,8 +95,6 @@ def _predictor(model: str | None):
 def _tagger(model: str | None, corpus: str | None, types: Sequence[str], threshold: float):
     from .tagger import Tagger, tasks_of
 
-    if not 0 <= threshold <= 1:
-        raise ArgumentError(f"--threshold is {threshold}; expected 0 to 1")
     predictor = _predictor(model)
     return Tagger(predictor, tasks_of(predictor.model, corpus), types, threshold)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from mosaic_ner.modeling.configuration_ner import Task
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.modeling.label_space import LabelError, nearest
+from mosaic_ner.modeling.label_space import LabelError, UserError, nearest
 
 CHUNK = 64
 """Documents whose windows are batched together."""
@@ -23,7 +24,7 @@ class Tagger:
         types: leave out mentions of other types; default: all are told.
         threshold: leave out mentions with a lower score (0..1).
     Raises:
-        LabelError: the tasks don't tell one of the types.
+        UserError: the tasks don't tell one of the types, or the threshold is none.
     """
 
     def __init__(
@@ -35,10 +36,16 @@ class Tagger:
     ):
         self.predictor, self.tasks = predictor, predictor.model.tasks_for() if tasks is None else tasks
         self.types, self.threshold = frozenset(types), threshold
-        self.told = types_of(predictor.model.config.labels, self.tasks)
+        if not 0 <= threshold <= 1:
+            raise UserError(f"the threshold is {threshold}; expected 0 to 1")
         for name in types:
             if name not in self.told:
                 raise LabelError(f"this model doesn't tell the type {name!r} here{nearest(name, self.told)}")
+
+    @cached_property
+    def told(self) -> list[str]:
+        """The types that the tasks can tell, in order."""
+        return types_of(self.predictor.model.config.labels, self.tasks)
 
     def _kept(self, mentions: list[Mention]) -> list[Mention]:
         if self.types:

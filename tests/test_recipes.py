@@ -76,6 +76,7 @@ IN_FULL |= {
     for text in (
         "--do_predict --model_name_or_path M --predict_input pubmed26n0001.xml.gz --predict_output annotated.bioc.xml.gz",
         "--do_predict --model_name_or_path M --predict_input updatefiles/ --predict_output annotated/",
+        "annotate updatefiles/ --model M --output tagged",
     )
 }
 """Commands with names that stand for something → what is run."""
@@ -92,6 +93,15 @@ CANNOT = {
     "study STUDY --results DIR --runs DIR": "the options of a command; docs/completed_labels.md has one in full",
     "study completed_labels": "it trains for hours; tests/test_study.py runs a small study",
     "publish_data": "the name of a command; docs/hub.md has it in full",
+    "tag": "the name of a command; README.md has one in full",
+    "annotate": "the name of a command; docs/scale.md has one in full",
+    "annotate pubmed/ --model M --output tagged --part $SLURM_ARRAY_TASK_ID/200": "a scheduler starts it; "
+    "tests/test_annotate.py has parts",
+    "annotate pubmed/ --model M --output /shared/tagged --engine ray --workers 64 --gpus 1 --batch_size 128 --address auto": (
+        "it needs a cluster; tests/test_annotate_ray.py has one"
+    ),
+    "annotate 'hf://datasets/OWNER/PUBMED/*.xml.gz' --model OWNER/MODEL --output tagged --part 0/4": "it reads from the Hub; "
+    "tests/test_annotate.py has addresses",
 }
 """Commands that can't be run here, and why."""
 

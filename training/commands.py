@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "tag": ("prediction.tag", "the mentions of a text, a file or a folder"),
+    "annotate": ("prediction.collection", "a collection of any size, on one computer or a Ray cluster"),
     "publish": ("hub.publish", "a trained model as the folder that goes to the Hub; --upload sends it"),
     "verify": ("hub.verify", "whether a folder is what it says, before anything in it runs"),
     "export": ("hub.export", "a model for programs without this package"),

@@ -1,0 +1,318 @@
+"""One input, one shard of the output: whole or not at all, in pieces so that an interrupted one goes on.
+
+A piece is a run of `PIECE` chunks of documents. It is written under another name and renamed when it is complete; so is the
+shard that is made of all pieces, and the receipt that says that the shard is there. So any number of workers, some of them
+killed, write the same files, byte for byte, and none of them waits for another.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, read_documents
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import UserError
+
+from .inputs import Source, local
+from .resumable_output import write_each
+from .tagger import CHUNK, Tagger, tasks_of
+
+PIECE = 16
+"""Chunks of documents in a piece."""
+TEXTS = {"pubtator": "pubtator", "bioc.xml": "bioc_xml", "jsonl": "jsonl"}
+"""Endings of single files → their formats; each may be packed (`.gz`)."""
+WRITTEN = ("parquet", *(ending + packed for ending in TEXTS for packed in ("", ".gz")))
+"""What a shard can be written as."""
+DONE, WORK = "_done", "_work"
+
+
+class DiskFullError(UserError):
+    """There is no room for the output."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the shards of a run have in common; plain values, so that another machine does the same.
+
+    Args:
+        output: the folder, which all workers see.
+        write: one of `WRITTEN`.
+        model: a folder or a Hub id; None: the default model.
+        corpus, types, threshold: as for `Tagger`.
+        batch_size: windows that go through the model at once.
+        chunk: documents whose windows are batched together.
+        strict: whether a record that can't be read, or written, ends its shard; else it is left out and counted.
+    """
+
+    output: str
+    write: str = "parquet"
+    model: str | None = None
+    corpus: str | None = None
+    types: tuple[str, ...] = ()
+    threshold: float = 0.0
+    batch_size: int = 16
+    chunk: int = CHUNK
+    strict: bool = False
+
+    def tagger(self) -> Tagger:
+        """The model, on a GPU if there is one."""
+        import torch
+        from mosaic_ner.modeling.inference import MentionPredictor
+        from transformers.utils.logging import disable_progress_bar
+
+        from .loading import load
+
+        disable_progress_bar()
+        network, tokenizer = load(self.model)
+        predictor = MentionPredictor(
+            network.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, self.batch_size
+        )
+        return Tagger(predictor, tasks_of(network, self.corpus), self.types, self.threshold)
+
+
+def receipt_of(source: Source, output: str | Path) -> dict | None:
+    """What a complete shard says of itself; None while it isn't complete."""
+    path = Path(output) / DONE / f"{source.name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def annotate_shard(
+    source: Source, job: Job, tagger: Tagger, tell: Callable[[int], None] = lambda count: None
+) -> dict | None:
+    """Writes the shard of a source, or those of its pieces that are missing and asked for.
+
+    Args:
+        tell: called with the number of documents after each chunk.
+    Returns:
+        The shard's receipt; None where other workers haven't written their pieces yet; `{"failed": …}` where the input
+        can't be read.
+    Raises:
+        DiskFullError: nothing more can be written; nothing incomplete is left under a shard's name.
+    """
+    if (receipt := receipt_of(source, job.output)) is not None:
+        return receipt
+    shard = _Shard(source, job)
+    with _room(job.output):
+        try:
+            content = source.content()
+            done = shard.annotate(tagger, tell)
+        except (FormatError, FileNotFoundError) as error:
+            if receipt := receipt_of(source, job.output):  # another worker was quicker, and took its pieces away
+                return receipt
+            return {"failed": str(error)}
+        return shard.finish(content) if done else None
+
+
+@contextmanager
+def _room(output: str) -> Iterator[None]:
+    """Says in the project's words that a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = (
+            f"{output}: no room is left ({error.strerror}); make room and start the same command again: it goes on"
+        )
+        raise DiskFullError(message) from error
+
+
+class _Shard:
+    """The places and the pieces of a shard."""
+
+    def __init__(self, source: Source, job: Job):
+        self.source, self.job, self.output = source, job, Path(job.output)
+        self.work = self.output / WORK / source.name
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.report, self.first, self.documents = ReadReport(), None, 0
+        self.around = ReadReport()
+        """What the format has no place for of the collection around the documents."""
+        self.piece = PIECE * job.chunk
+        self.packed = job.write.endswith(".gz")
+        self.format = TEXTS.get(job.write.removesuffix(".gz"))
+
+    def _read(self) -> Iterator[Document]:
+        strict = self.job.strict
+        for path in self.source.paths:
+            with local(path) as file:
+                yield from read_documents(
+                    file,
+                    self.source.format,
+                    policy="strict" if strict else "lenient",
+                    report=self.report,
+                    gold=False,
+                    skip_bad=not strict,
+                    keep_source=True,
+                    repeated_ids="index",
+                )
+
+    def annotate(self, tagger: Tagger, tell) -> bool:
+        """Writes the missing pieces that are asked for; returns whether all pieces are there then."""
+        numbers: deque[int] = deque()  # of the pieces that the chunks on their way belong to
+
+        def wanted() -> Iterator[Document]:
+            mine = False
+            for index, document in enumerate(self._read()):
+                self.first, self.documents = self.first or document, index + 1
+                number = index // self.piece
+                if not index % self.piece:
+                    mine = number % self.source.parts == self.source.part and not self._there(number)
+                if mine:
+                    if not index % self.job.chunk:
+                        numbers.append(number)
+                    yield document
+
+        piece, number = [], None
+        for chunk in tagger.stream(wanted(), self.job.chunk):
+            if (following := numbers.popleft()) != number:
+                self._write_piece(number, piece)
+                piece, number = [], following
+            piece += chunk
+            tell(len(chunk))
+        self._write_piece(number, piece)
+        return all(self._there(n) for n in range(-(-self.documents // self.piece)))
+
+    def _there(self, number: int) -> bool:
+        return (self.work / f"{number:06d}.json").exists()
+
+    def _write_piece(self, number: int | None, documents: list[Document]) -> None:
+        if number is None:
+            return
+        base = f"{number:06d}"
+        if self.format is None:
+            from . import tables
+
+            for kind, table in tables.rows(documents, number * self.piece).items():
+                with self._whole(self.work / f"{base}.{kind}") as new:
+                    tables.write_table(new, [table], tables.SCHEMAS[kind])
+            report = ReadReport()
+        else:
+            with self._whole(self.work / f"{base}.text") as new, new.open("wb") as handle:
+                buffer = io.BytesIO()
+                writer = DocumentWriter(buffer, self.format, documents_written=1)  # the header comes with the shard
+                writer.remember(self.first)
+                writer.report = ReadReport()  # what its collection loses is counted once, by `_text`
+                write_each(writer, documents, skip=not self.job.strict)
+                handle.write(self._pack(buffer.getvalue()))
+            report = writer.report
+        kinds = Counter(mention.type for document in documents for mention in document.mentions)
+        said = {
+            "types": kinds,
+            "lost": report.counts,
+            "bad": report.bad,
+            "without": sum(not d.mentions for d in documents),
+        }
+        with self._whole(self.work / f"{base}.json") as new:
+            new.write_text(json.dumps(said, sort_keys=True), encoding="utf-8")
+
+    def _pack(self, data: bytes) -> bytes:
+        return gzip.compress(data, mtime=0) if self.packed and data else data
+
+    @contextmanager
+    def _whole(self, path: Path) -> Iterator[Path]:
+        """A name to write to; what stands there in the end gets its own name, on the disk, or is gone after an error."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.work / f"{uuid.uuid4().hex}.partial"
+        try:
+            yield new
+            with new.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def finish(self, content: str) -> dict:
+        """Puts the pieces together, writes the receipt, and takes the pieces away."""
+        bases = [f"{number:06d}" for number in range(-(-self.documents // self.piece))]
+        try:
+            said = [json.loads((self.work / f"{base}.json").read_text(encoding="utf-8")) for base in bases]
+            files = self._tables(bases) if self.format is None else self._text(bases)
+        except FileNotFoundError:  # another worker put the shard together, and took the pieces away
+            if (receipt := receipt_of(self.source, self.output)) is not None:
+                return receipt
+            raise
+        kinds, lost = Counter(), self.report.counts + self.around.counts
+        for piece in said:
+            kinds.update(piece["types"])
+            lost.update(piece["lost"])
+        bad = [*self.report.bad, *(line for piece in said for line in piece["bad"])][: ReadReport.max_bad]
+        receipt = {
+            "input": [os.path.basename(path) for path in self.source.paths][:1] + ["…"] * (len(self.source.paths) > 1),
+            "content": content,
+            "documents": self.documents,
+            "without mentions": sum(piece["without"] for piece in said),
+            "mentions": sum(kinds.values()),
+            "types": dict(sorted(kinds.items())),
+            "deleted": len(self.report.deleted),
+            "missing": sum(lost[cause] for cause in ReadReport.BAD),
+            "causes": dict(sorted(lost.items())),
+            "bad": bad,
+            "files": {str(path.relative_to(self.output)): digest(path) for path in files},
+        }
+        with self._whole(self.output / DONE / f"{self.source.name}.json") as new:
+            new.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(self.work, ignore_errors=True)
+        return receipt
+
+    def _tables(self, bases: list[str]) -> list[Path]:
+        from . import tables
+
+        def parts(kind: str) -> Iterator:
+            if kind == "deleted":
+                yield tables.deleted_rows(self.report.deleted)
+            else:
+                yield from (tables.read_table(self.work / f"{base}.{kind}") for base in bases)
+
+        written = [self.output / kind / f"{self.source.name}.parquet" for kind in tables.SCHEMAS]
+        for path, (kind, schema) in zip(written, tables.SCHEMAS.items(), strict=True):
+            with self._whole(path) as new:
+                tables.write_table(new, parts(kind), schema)
+        return written
+
+    def _text(self, bases: list[str]) -> list[Path]:
+        written = []
+        if self.report.deleted:
+            path = self.output / f"{self.source.name}.deleted.tsv"
+            lines = ["pmid\tversion\tfile", *("\t".join(row) for row in self.report.deleted)]
+            with self._whole(path) as new:
+                new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            written.append(path)
+        path = self.output / f"{self.source.name}.{self.job.write}"
+        with self._whole(path) as new, new.open("wb") as handle:
+            buffer = io.BytesIO()
+            writer = DocumentWriter(buffer, self.format)
+            if self.first is not None:
+                writer.remember(self.first)
+            writer.header()
+            handle.write(self._pack(buffer.getvalue()))
+            for base in bases:
+                with (self.work / f"{base}.text").open("rb") as piece:
+                    shutil.copyfileobj(piece, handle)
+            begun = buffer.tell()
+            writer.footer()
+            handle.write(self._pack(buffer.getvalue()[begun:]))
+            self.around = writer.report
+            if self.packed and not handle.tell():
+                handle.write(gzip.compress(b"", mtime=0))
+        return [*written, path]
+
+
+def digest(path: Path) -> dict:
+    """A file's size and its SHA-256."""
+    found = hashlib.sha256()
+    with path.open("rb") as handle:
+        while piece := handle.read(1 << 20):
+            found.update(piece)
+    return {"bytes": path.stat().st_size, "sha256": found.hexdigest()}
