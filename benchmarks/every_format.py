@@ -85,14 +85,21 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def random_predictor(tokenizer: str | None = None) -> MentionPredictor:
-    """A tiny random model on the labels of the generated corpora, with O likely enough for a mention every few words.
+    """That of `random_bundle`."""
+    bundle = random_bundle(tokenizer)
+    return MentionPredictor(bundle.model, bundle.tokenizer, 64)
+
+
+def random_bundle(tokenizer: str | None = None, layers: int = 1, hidden_size: int = 32):
+    """A tiny random model, with its tokenizer, on the labels of the generated corpora; O is likely enough for a mention every
+    few words.
 
     Args:
         tokenizer: a folder with one; default: one learnt from the generated texts, which cuts real ones to pieces.
     """
     torch.manual_seed(0)
     documents = load_demo_corpora()["demo_all"]["train"]
-    parts = load_encoder_parts(SCRATCH, (d.text for d in documents), layers=1, hidden_size=32)
+    parts = load_encoder_parts(SCRATCH, (d.text for d in documents), layers=layers, hidden_size=hidden_size)
     if tokenizer:
         parts.tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(tokenizer))
         parts.encoder.resize_token_embeddings(len(parts.tokenizer), mean_resizing=False)
@@ -107,7 +114,8 @@ def random_predictor(tokenizer: str | None = None) -> MentionPredictor:
             if not name.startswith("encoder."):
                 parameter.copy_(torch.randn(parameter.shape) * 0.4)
         bundle.model.classifier.bias[[i for i, name in names.items() if name == "O-ALL"]] += 4
-    return MentionPredictor(bundle.model.eval(), bundle.tokenizer, 64)
+    bundle.model.eval()
+    return bundle
 
 
 def compared(path: Path, predictor: MentionPredictor, limit: int | None = None) -> dict:
