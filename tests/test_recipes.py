@@ -59,6 +59,7 @@ IN_FULL = {
     "--corpus bc5cdr_disease",
     "compare RUN --against RUN": "compare outputs/aioner/biored --against outputs/span_cvae/single",
     "figures RUN --output alpha.png": "figures outputs/span_cvae/single_cvae outputs/span_cvae/single --output alpha.png",
+    "reliability RUN --output reliability.png": "reliability outputs/aioner/biored --output reliability.png",
     "generation MODEL --corpora C": "generation outputs/joint_ib/all --corpora ncbi_disease --split test --data_dir D",
     "generation RUN --corpora ncbi_one_type --data_dir D": "generation outputs/joint_ib/all "
     "--corpora ncbi_one_type --data_dir D",
