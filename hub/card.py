@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from mosaic_ner.analysis.markdown import RELAXED, f1_cell, relaxed_cells
 from mosaic_ner.data_builders.console import one_message
-from mosaic_ner.data_builders.corpora import CORPORA
+from mosaic_ner.data_builders.corpora import CORPORA, NO_LICENCE
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training import families
@@ -130,6 +130,9 @@ def build_card(
         training=_training(trained, settings),
         declared=_declared(trained),
         ignored=_ignored(results.data.get(split, {}), measured),
+        unlicensed=", ".join(
+            _about(c, settings).get("title", c) for c in trained if _about(c, settings).get("licence") == NO_LICENCE
+        ),
         absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
         completion=_completion(results.completion) if results.completion else "",
         teachers=", ".join(results.completion["teachers"]) if results.completion else "",
@@ -159,6 +162,19 @@ def card_text(folder: Path) -> str:
         return wrapped(f"{build_card(results, folder.resolve().name, **notes(folder))}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{folder / RESULTS}: expected the results of a run ({error!r})") from error
+
+
+def notice(results: Results, name: str) -> str:
+    """What goes with the weights as NOTICE: of every corpus that they were learnt from, its licence and its paper."""
+    blocks = [
+        f"{name}: Apache License 2.0.\nThe weights were learnt from these corpora. No text of theirs is in this folder."
+    ]
+    for corpus in results.data.get("train", {}):
+        about = _about(corpus, results.settings)
+        titles = re.findall(r"\b(?:doi|title)\s*=\s*\{(.+)\},?", about.get("citation", ""))
+        papers = [re.sub(r"[{}]", "", title) for title in titles]
+        blocks.append("\n".join([f"{about.get('title', corpus)}: {about.get('licence', 'own files')}", *papers]))
+    return "\n\n".join(blocks) + "\n"
 
 
 def notes(folder: Path) -> dict[str, str]:

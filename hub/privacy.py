@@ -16,8 +16,8 @@ from mosaic_ner.prediction.integrity import own_file
 from .staging import PublishError
 
 CONTENT = re.compile(
-    r"README\.md|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums|comparison)\.json|"
-    r"comparison\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"README\.md|NOTICE|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums|comparison)\.json|"
+    r"(comparison|choices|limits)\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
 """What a published folder has, besides this package's code."""
 LOCAL_PATH = re.compile(

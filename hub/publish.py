@@ -39,7 +39,7 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from .card import build_card, notes
+from .card import build_card, notes, notice
 from .onnx_export import GRAPH
 from .privacy import check_content, without_paths
 from .staging import PublishError, staged
@@ -78,7 +78,7 @@ def build_folder(
         allowed: names that may stay although they are those of this machine's user.
         datasets: Hub ids of datasets that the model was trained on, for the card's metadata.
         half: weights in half precision (float16), which load as float32.
-        measured: the output folder of an evaluation of this model, whose figures stand beside the run's own or in their place.
+        measured: the output folder of an evaluation of this model, whose test figures of further corpora are added.
     Returns:
         What is published as results.json.
     Raises:
@@ -103,6 +103,9 @@ def build_folder(
         if results.export:
             _copy_comparison(source, fresh)
         (fresh / "README.md").write_text(_card(source, results, repo_id, datasets), encoding="utf-8")
+        (fresh / "NOTICE").write_text(notice(results, repo_id), encoding="utf-8")
+        for name, text in notes(source).items():
+            (fresh / f"{name}.md").write_text(text, encoding="utf-8")
         write_checksums(fresh)
         check_folder(fresh, strict=True)
         check_content(fresh, repo_id, allowed)
@@ -185,14 +188,14 @@ def _check_kind(model, results: Results, path: Path) -> None:
 
 
 def _with_figures(run: Results, measured: Results) -> Results:
-    """The run's results with the figures of an evaluation of its model."""
+    """The run's results with an evaluation's figures of what the run itself didn't measure."""
+    data = {split: measured.data.get(split, {}) | run.data.get(split, {}) for split in ("test", "validation")}
     return replace(
         run,
-        test=run.test | measured.test,
-        validation=run.validation | measured.validation,
-        data={split: run.data.get(split, {}) | measured.data.get(split, {}) for split in (*run.data, *measured.data)},
-        coverage=run.coverage | measured.coverage,
-        overlap=run.overlap | {"evaluation": run.overlap["evaluation"] | measured.overlap["evaluation"]},
+        test=run.test | {c: report for c, report in measured.test.items() if c not in run.test},
+        data=run.data | data,
+        coverage=measured.coverage | run.coverage,
+        overlap=run.overlap | {"evaluation": measured.overlap["evaluation"] | run.overlap["evaluation"]},
     )
 
 
@@ -270,7 +273,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--whole", action="store_true", help="keep the parts of the model that only training needs")
     parser.add_argument("--half", action="store_true", help="write the weights in half precision; they load as float32")
     parser.add_argument(
-        "--measured", type=Path, metavar="FOLDER", help="an evaluation of the model, whose figures the card has, too"
+        "--measured",
+        type=Path,
+        metavar="FOLDER",
+        help="an evaluation of the model on further test corpora, for the card",
     )
     parser.add_argument(
         "--allow", nargs="+", default=[], help="words that may stay although this machine's user is called so"

@@ -44,7 +44,7 @@ RESUMING = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth|t
 """What Trainer writes beside a checkpoint's weights; loading a model doesn't open it."""
 NOT_CONTENT = {".git", ".cache", ".gitattributes", CHECKSUMS}
 """Names that a repository or a download adds."""
-FOR_READERS = {"README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "CITATION.cff"}
+FOR_READERS = {"README.md", "NOTICE", "LICENSE", "LICENSE.md", "LICENSE.txt", "CITATION.cff"}
 """What an owner may change or add on the Hub's pages, and no program reads."""
 ADAPTER = ("adapter_model.safetensors", "head.safetensors")
 """Weights of an adapter, beside its adapter_config.json (see adapters.py)."""

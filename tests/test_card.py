@@ -314,7 +314,8 @@ def test_results_of_earlier_versions_still_make_a_card(trained_dir):
     assert "isjoint" not in text
     assert "\n## Training data\n" in text
     for folder in sorted((card_module.TEMPLATE.parents[1] / "model_cards").iterdir()):
-        if (folder / "results.json").exists():
+        # A published model is called by its repository.
+        if (folder / "results.json").exists() and not (folder / "checksums.json").exists():
             assert card_module.card_text(folder) == (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -13,11 +13,13 @@ from helpers_hub import TOKEN, WITHOUT_PACKAGE, contents, fails, go_online, hub_
 from helpers_run import QUICK, run, shell
 from huggingface_hub import metadata_load
 from mosaic_ner.hub import privacy, publish, verify
+from mosaic_ner.hub.card import notice
 from mosaic_ner.hub.privacy import check_content
 from mosaic_ner.hub.publish import PublishError, build_folder
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.integrity import check_folder
 from mosaic_ner.prediction.loading import load
+from mosaic_ner.training.results import Results
 
 import run_ner
 
@@ -65,13 +67,22 @@ def test_it_has_what_predicting_needs_and_nothing_else(published):
         "batching",
         "configuration_ner",
         "configuration_span_cvae",
+        "consistency",
         "document",
         "handler",
         "inference",
         "label_space",
     }
     code |= {"modeling_ner", "modeling_span_cvae", "pipeline_ner", "spans", "units", "windowing"}
-    others = {"README.md", "checksums.json", "config.json", "model.safetensors", "requirements.txt", "results.json"}
+    others = {
+        "NOTICE",
+        "README.md",
+        "checksums.json",
+        "config.json",
+        "model.safetensors",
+        "requirements.txt",
+        "results.json",
+    }
     others |= {"tokenizer.json", "tokenizer_config.json"}
     assert {*contents(published)} == {f"{name}.py" for name in code} | others
     check_folder(published, strict=True)
@@ -129,6 +140,23 @@ def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_ad
     rounded = {name: value.half().float() for name, value in original.state_dict().items() if value.is_floating_point()}
     assert all(torch.equal(model.state_dict()[name], value) for name, value in rounded.items())
     assert MentionPredictor(model, tokenizer)(demo_texts[:3])
+
+
+def test_notes_and_the_notice_go_with_the_model(run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "limits.md").write_text("- It can't count.\n")
+    build_folder(tmp_path / "run", tmp_path / "out", "my-lab/x")
+    assert (
+        "## What it cannot do\n\n- It can't count.\n\n## Training settings"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
+    assert (tmp_path / "out" / "limits.md").read_text() == "- It can't count.\n"
+    found = Results.from_dict(json.loads((run_dir / "results.json").read_text()))
+    found.data["train"] = {"biored": {}, "bc5cdr": {}}
+    told = notice(found, "my-lab/x").split("\n\n")
+    assert [block.split(":")[0] for block in told] == ["my-lab/x", "BioRED", "BC5CDR"]
+    assert all(len(block.splitlines()) >= 2 for block in told)
+    assert not set("{}") & set("".join(told))
 
 
 def test_it_is_the_same_every_time(published, run_dir, tmp_path):
