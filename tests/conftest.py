@@ -24,6 +24,9 @@ from mosaic_ner.training.trainer import NERTrainer, run_arguments
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
+torch.set_num_threads(1)
+"""Sums in one order, so that what must be equal to the last bit is; and two processes of tests don't share their cores."""
+
 
 @pytest.fixture(scope="session")
 def demo_corpora():
