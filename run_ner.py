@@ -69,6 +69,7 @@ def train(arguments: Arguments, args) -> None:
     """Data → model → Trainer → scores → saved model, results.json and card."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
+    from mosaic_ner.modeling.precision import resolve
     from mosaic_ner.training.bundle import TrainingData, build
     from mosaic_ner.training.completion import complete_run
     from mosaic_ner.training.evaluator import evaluator_for
@@ -86,7 +87,9 @@ def train(arguments: Arguments, args) -> None:
         run_figures.check(bundle.model)
     dataset = bundle.features.build(training.documents)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
+    mode, size = arguments.model.prediction_mode, args.per_device_eval_batch_size
+    precision = resolve(arguments.prediction.precision, args.device)
+    evaluator = evaluator_for(bundle, data.space, mode, size, precision)
     if not data.validation:
         without_validation(args, arguments.given)
     trainer = NERTrainer(bundle, args, evaluator, data.validation, train_dataset=dataset)
@@ -103,13 +106,14 @@ def train(arguments: Arguments, args) -> None:
         "coverage": coverage,
         "completion": completion,
     }
-    finish(arguments, args, evaluator, data, seconds, facts, bundle)
+    finish(arguments, args, evaluator, data, seconds, facts | {"precision": precision}, bundle)
 
 
 def evaluate(arguments: Arguments, args) -> None:
     """Measures a trained model on the run's validation and test splits."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
+    from mosaic_ner.prediction.precision import prepare
     from mosaic_ner.training.bundle import restore
     from mosaic_ner.training.evaluator import evaluator_for
 
@@ -118,10 +122,13 @@ def evaluate(arguments: Arguments, args) -> None:
     bundle = restore(arguments.model.model_name_or_path, data.space, arguments.model.given_encoder)
     if arguments.train.write_figures:
         run_figures.check(bundle.model)
-    bundle.model.to(args.device)
-    coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
+    precision = prepare(bundle.model.to(args.device), arguments.prediction.precision)
+    facts = {
+        "coverage": bundle.features.report([*data.validation.values(), *data.test.values()]),
+        "precision": precision,
+    }
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
-    finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, {"coverage": coverage})
+    finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, facts)
 
 
 def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: dict, bundle=None) -> None:
@@ -171,17 +178,17 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
 def predict(arguments: Arguments, args) -> int:
     """Annotates a file or folder of any supported format (see prediction/annotate.py)."""
     from accelerate import PartialState
-    from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.annotate import annotate_file
-    from mosaic_ner.prediction.loading import load
+    from mosaic_ner.prediction.precision import load_predictor
     from mosaic_ner.prediction.tagger import Tagger, tasks_of
     from mosaic_ner.training.evaluator import shard_of
 
     model, data, options = arguments.model, arguments.data, arguments.prediction
-    network, tokenizer = load(model.model_name_or_path, model.given_encoder)
-    size, shard = args.per_device_eval_batch_size, shard_of(PartialState())
-    predictor = MentionPredictor(network.to(args.device), tokenizer, size, shard)
-    tagger = Tagger(predictor, tasks_of(network, options.predict_corpus, model.prediction_mode))
+    predictor = load_predictor(
+        model.model_name_or_path, options.precision, encoder=model.given_encoder, device=args.device,
+        batch_size=args.per_device_eval_batch_size, shard=shard_of(PartialState()),
+    )  # fmt: skip
+    tagger = Tagger(predictor, tasks_of(predictor.model, options.predict_corpus, model.prediction_mode))
     return annotate_file(tagger, options, model.model_name_or_path, data)
 
 

@@ -181,15 +181,8 @@ _TRAINERS_HIDDEN = ("do_train", "do_eval", "do_predict", "remove_unused_columns"
 _TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
 """Options of the model and of training that have an effect on a trained model, or an error of their own."""
 _OF_FILES = {
-    "format",
-    "offset_unit",
-    "entity_type",
-    "type_infon",
-    "tag_column",
-    "policy",
-    "repeated_ids",
-    "article_ids",
-}
+    "format", "offset_unit", "entity_type", "type_infon", "tag_column", "policy", "repeated_ids", "article_ids",
+}  # fmt: skip
 """Options that say how files of the user's own are read."""
 
 
@@ -321,8 +314,12 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
             raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
     if prediction.do_predict and not (prediction.predict_input and prediction.predict_output):
         raise ArgumentError("--do_predict needs --predict_input and --predict_output")
-    for name in sorted(said & specs(PredictionOptions).keys()) if not prediction.do_predict else ():
+    for name in sorted((said & specs(PredictionOptions).keys()) - {"precision"}) if not prediction.do_predict else ():
         raise ArgumentError(f"--{name} has no effect without --do_predict")
+    if not trained and (prediction.precision == "int8" or (model.quantization and prediction.precision != "float32")):
+        raise ArgumentError(
+            f"--precision {prediction.precision} doesn't go with training, or its --quantization; leave it out"
+        )
     data = arguments.data
     if not (prediction.do_predict or data.train_file or data.validation_file or data.test_file):
         for name in sorted(said & _OF_FILES):
