@@ -38,7 +38,7 @@ from transformers import AutoTokenizer
 
 TARGETS = {
     "pubtator": "x.pubtator", "bioc_xml": "x.bioc.xml", "bioc_json": "x.bioc.json", "jsonl": "x.jsonl", "iob2": "x.iob2",
-    "brat": "brat",
+    "brat": "brat", "label_studio": "x.labelstudio.json", "xmi": "x.xmi",
 }  # fmt: skip
 # What a writer counts when a mention comes back changed, or not at all
 CHANGED = ("widened_to_token", "mention_trimmed")
@@ -161,7 +161,7 @@ def difference(documents: list[Document], target: str, path: Path) -> tuple[int,
     """Writes and reads; returns how many mentions differ beyond what was counted, examples, and what was counted."""
     written = write_documents(documents, path, target)
     again = list(read_documents(path, target, repeated_ids="index"))
-    if target == "brat":  # its files are read in the order of their names
+    if target in ("brat", "xmi"):  # its files are read in the order of their names
         order = {(d.id, d.index): number for number, d in enumerate(documents)}
         again.sort(key=lambda d: order.get((d.id, d.index), -1))
     if len(again) != len(documents):

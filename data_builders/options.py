@@ -107,7 +107,8 @@ class Options:
 
 
 FORMATS = (
-    "pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "iob2", "pubmed", "jats", "parquet", "text", "genia_jsonl", "scai"
+    "pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "label_studio", "xmi", "iob2", "pubmed", "jats", "parquet", "text",
+    "genia_jsonl", "scai",
 )  # fmt: skip
 """Those of data_builders/formats, which would take its time to import."""
 OFFSET_UNITS = (

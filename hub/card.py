@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -17,6 +17,7 @@ from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training import families
 from mosaic_ner.training.results import RESULTS, Results
 
+from .examples import EXAMPLES, examples_of, shown
 from .export_readme import comparison, fits, readings, stock_notes
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -32,26 +33,8 @@ SOFTWARE = """@software{mosaic_ner,
 STOCK = "token_classification"
 """The family of models of transformers' own classes, without code of this package."""
 
-EXAMPLES = (
-    ("Mutations of PAX6 cause aniridia in mice and humans.", ("Gene", "Disease", "Species")),
-    ("Cisplatin caused acute kidney injury in two of twelve patients.", ("Chemical", "Disease")),
-    ("Tumours with the BRAF variant V600E responded to vemurafenib.", ("Gene", "Variant", "Chemical")),
-    ("Doxorubicin slowed the growth of HeLa and MCF-7 cells.", ("Chemical", "CellLine")),
-    ("Plasmodium falciparum is transmitted by Anopheles mosquitoes.", ("Species",)),
-    ("Interleukin-2 activates T cells through the interleukin-2 receptor.", ("Gene", "CellType")),
-    ("NF-kappa B binds to the IL-8 promoter and raises IL-8 mRNA in monocytes.", ("Gene", "DNA", "RNA", "CellType")),
-    ("In Geneva, Ana Lopez of the Red Cross told Swiss reporters of the plan.", ("LOC", "PER", "ORG", "MISC")),
-)
-"""Sentences of our own, and the shared types of what is in them."""
-DEMO_EXAMPLES = (
-    ("Severe velosis in mice is reduced by nirlazole.", ("Disease", "Species", "Chemical")),
-    ("TOVB2 protein is lost in velosis patients.", ("Gene", "Disease")),
-)
-"""The same in the invented words of the generated corpora."""
 DEMO = "demo_"
 """How the names of these begin."""
-NATIVE = {"protein": "Gene", "gene": "Gene", "celltype": "CellType", "cellline": "CellLine"}
-"""Corpora's own names of types, in lower case without underscores, → the shared type that the examples have."""
 
 
 class CardError(UserError):
@@ -59,7 +42,12 @@ class CardError(UserError):
 
 
 def build_card(
-    results: Results, name: str, datasets: Iterable[str] = (), choices: str = "", limits: str = ""
+    results: Results,
+    name: str,
+    datasets: Iterable[str] = (),
+    choices: str = "",
+    limits: str = "",
+    answer: Callable[[str], list[dict]] | None = None,
 ) -> ModelCard:
     """The card of a run.
 
@@ -69,6 +57,7 @@ def build_card(
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
         choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
         limits: what the model gets wrong, with examples (Markdown).
+        answer: what the model finds in a text, for the outputs of the widget's examples; None: without them.
     """
     # A run without test documents is described by its validation figures, under that name.
     split, reports = results.measured
@@ -81,7 +70,7 @@ def build_card(
     encoder, family = settings["encoder"], settings["family"]
     trained = results.data.get("train", {})
     generated = all(corpus.startswith(DEMO) for corpus in trained or reports)
-    examples = _examples(types, generated)
+    examples = examples_of(types, generated)
     own = _own_figures(measured, split, results) if export else measured
     base_model = encoder if _HUB_ID.fullmatch(encoder) else None
     data = ModelCardData(
@@ -96,7 +85,7 @@ def build_card(
         model_name=name.rpartition("/")[2],
         eval_results=_model_index(own, split, settings) or None,
         **({"base_model_relation": "finetune"} if base_model else {}),
-        **({"widget": [{"text": text, "example_title": title} for text, title in examples]} if examples else {}),
+        **({"widget": [shown(text, title, answer) for text, title in examples]} if examples else {}),
     )
     about = families.family(family).FACTS if family in families.names() else families.Facts("", "")
     return ModelCard.from_template(
@@ -205,21 +194,6 @@ def _listed(names) -> dict[str, None]:
 
 def _types(measured: dict) -> list[str]:
     return sorted({name for report in measured.values() for name in report["per_type"]})
-
-
-def _examples(named: list[str], generated: bool) -> list[tuple[str, str]]:
-    """(sentence, the model's types in it): few sentences that together have all of the model's types, richest first."""
-    types = {NATIVE.get(t.lower().replace("_", ""), t) for t in named}
-    found = [
-        (text, [t for t in own if t in types], len(own)) for text, own in (DEMO_EXAMPLES if generated else EXAMPLES)
-    ]
-    found.sort(key=lambda row: (-len(row[1]), row[2]))
-    chosen, left = [], set(types)
-    for text, own, _ in found:
-        if left & set(own) or (own and len(chosen) < 2):
-            chosen.append((text, ", ".join(own)))
-            left -= set(own)
-    return chosen
 
 
 def _own_figures(measured: dict, split: str, results: Results) -> dict:

@@ -27,6 +27,7 @@ from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.configuration_ner import NERConfig
 from mosaic_ner.modeling.handler import UNLIMITED
 from mosaic_ner.modeling.modeling_ner import NERPreTrainedModel
+from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.prediction.folders import load_config, trained_folder
 from mosaic_ner.prediction.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
 from mosaic_ner.prediction.loading import load
@@ -36,10 +37,12 @@ from transformers import (
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification,
     PreTrainedTokenizerFast,
+    TokenClassificationPipeline,
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from .card import build_card, notes, notice
+from .eval_results import write_eval_results
 from .onnx_export import GRAPH
 from .privacy import check_content, without_paths
 from .staging import PublishError, staged
@@ -66,6 +69,7 @@ def build_folder(
     datasets: tuple[str, ...] = (),
     half: bool = False,
     measured: Path | None = None,
+    benchmarks: tuple[str, ...] = (),
 ) -> Results:
     """Writes and checks the folder to be uploaded.
 
@@ -79,6 +83,7 @@ def build_folder(
         datasets: Hub ids of datasets that the model was trained on, for the card's metadata.
         half: weights in half precision (float16), which load as float32.
         measured: the output folder of an evaluation of this model, whose test figures of further corpora are added.
+        benchmarks: which corpora are benchmarks of the Hub, `CORPUS=OWNER/DATASET:TASK` each (see eval_results.py).
     Returns:
         What is published as results.json.
     Raises:
@@ -102,10 +107,12 @@ def build_folder(
         results.write(fresh)
         if results.export:
             _copy_comparison(source, fresh)
-        (fresh / "README.md").write_text(_card(source, results, repo_id, datasets), encoding="utf-8")
+        card = _card(source, results, repo_id, datasets, _answer(model, tokenizer))
+        (fresh / "README.md").write_text(card, encoding="utf-8")
         (fresh / "NOTICE").write_text(notice(results, repo_id), encoding="utf-8")
         for name, text in notes(source).items():
             (fresh / f"{name}.md").write_text(text, encoding="utf-8")
+        write_eval_results(fresh, results, benchmarks, repo_id)
         write_checksums(fresh)
         check_folder(fresh, strict=True)
         check_content(fresh, repo_id, allowed)
@@ -212,9 +219,25 @@ def _copy_comparison(source: Path, output: Path) -> None:
         shutil.copyfile(source / "comparison.md", output / "comparison.md")
 
 
-def _card(source: Path, results: Results, repo_id: str, datasets: tuple[str, ...]) -> str:
+def _answer(model, tokenizer):
+    """Function: text → what the model finds in it, as outputs of the widget's examples."""
+    stock = not isinstance(model, NERPreTrainedModel)
+    kind = TokenClassificationPipeline if stock else NERPipeline
+    find = kind(model=model, tokenizer=tokenizer, device="cpu", aggregation_strategy="simple")
+
+    def answer(text: str) -> list[dict]:
+        return [
+            {"label": m["entity_group"], "score": round(float(m["score"]), 4), "word": text[m["start"] : m["end"]],
+             "start": int(m["start"]), "end": int(m["end"])}
+            for m in find(text)
+        ]  # fmt: skip
+
+    return answer
+
+
+def _card(source: Path, results: Results, repo_id: str, datasets: tuple[str, ...], answer) -> str:
     try:
-        return wrapped(f"{build_card(results, repo_id, datasets, **notes(source))}\n")
+        return wrapped(f"{build_card(results, repo_id, datasets, **notes(source), answer=answer)}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{source / RESULTS}: expected the results of a run ({error!r})") from error
 
@@ -288,6 +311,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="ID",
         help="Hub ids of datasets that it was trained on, for the card",
     )
+    parser.add_argument(
+        "--benchmarks",
+        nargs="+",
+        default=[],
+        metavar="CORPUS=ID:TASK",
+        help="Hub benchmarks whose test documents a corpus's are: their results go to .eval_results/",
+    )
     options = parser.parse_args(argv)
     log_progress()
     with one_message("publish"):
@@ -312,6 +342,7 @@ def _run(options: argparse.Namespace) -> None:
         tuple(options.datasets),
         options.half,
         options.measured,
+        tuple(options.benchmarks),
     )
     sys.stdout.write(f"{describe(output, results, options.repo_id)}written to {output}, and checked\n")
     if not options.upload:

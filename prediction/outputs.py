@@ -7,9 +7,10 @@ import shutil
 from collections import deque
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import BratWriter, DocumentWriter, ReadReport, detect_format, parts_of
+from mosaic_ner.data_builders.formats import DocumentWriter, ReadReport, detect_format, parts_of, write_beside
 from mosaic_ner.data_builders.formats.brat_write import brat_pair
 from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, format_of_name
+from mosaic_ner.data_builders.formats.writing import FOLDERS
 from mosaic_ner.modeling.document import Document
 
 from .resumable_output import Journal, JournalError, ResumableOutput, note_unwritable, open_at, write_each
@@ -18,7 +19,8 @@ from .resumable_output import Journal, JournalError, ResumableOutput, note_unwri
 def open_output(source: str, target: str, key: dict, resume: bool, format: str | None, skip: bool):
     """What takes the annotated documents of `source`, in their order, and puts them in their place at the end.
 
-    A target without an ending, or a folder, gets brat files, or, where the source is a folder, a file for each of its files.
+    A target without an ending, or a folder, gets brat files, or, where the source is a folder, a file for each of its files;
+    one that ends in .xmi becomes a folder of XMI files.
     Where the target's ending tells no format, it has the source's.
 
     Args:
@@ -30,14 +32,16 @@ def open_output(source: str, target: str, key: dict, resume: bool, format: str |
     if path.is_dir() or (not path.suffix and format_of_name(path) is None):
         if Path(source).is_dir():
             return FolderOutput(path, key, resume, Path(source), format, skip)
-        return BratOutput(path, key, resume, skip)
+        return FolderFormatOutput(path, key, resume, skip, "brat")
+    if format_of_name(path) == "xmi":
+        return FolderFormatOutput(path, key, resume, skip, "xmi")
     own = format_of_name(path)
     if own in (None, "text") and not Path(source).is_dir():
         found = format or detect_format(source)
         own = found if found not in WRITTEN_AS else None
     elif own in (None, "text"):
         own = None
-    return ResumableOutput(target, key, resume, own if own != "brat" else None, skip)
+    return ResumableOutput(target, key, resume, own if own not in FOLDERS else None, skip)
 
 
 def _free(path: Path) -> None:
@@ -45,10 +49,10 @@ def _free(path: Path) -> None:
         raise JournalError(f"{path}: exists and is not an empty folder; remove it or choose another name")
 
 
-class BratOutput:
-    """Writes a folder of .txt and .ann files, under another name until it is complete; as `ResumableOutput`."""
+class FolderFormatOutput:
+    """Writes a folder of files of each document, under another name until it is complete; as `ResumableOutput`."""
 
-    def __init__(self, path: Path, key: dict, resume: bool, skip: bool):
+    def __init__(self, path: Path, key: dict, resume: bool, skip: bool, format: str):
         _free(path)
         self.path, self.skip = path, skip
         self.journal = Journal(path, key, resume)
@@ -57,7 +61,7 @@ class BratOutput:
         partial = self.journal.partial
         if not state and partial.exists():
             shutil.rmtree(partial)
-        self.writer = BratWriter(partial)
+        self.writer = FOLDERS[format](partial)
         self._names = partial / ".names"  # of the files of the documents so far, one a line
         if state:
             self.journal.check(self._names, state["bytes"])
@@ -125,7 +129,7 @@ class FolderOutput:
         self._total = len(parts)
 
     def _format(self) -> str:
-        return WRITTEN_AS.get(self.file[2], self.file[2])
+        return self.file[2] if self.file[2] == "xmi" else WRITTEN_AS.get(self.file[2], self.file[2])
 
     def _next(self) -> None:
         """Ends the file that is being written and begins the next one."""
@@ -143,6 +147,7 @@ class FolderOutput:
             self.handle.flush()
             os.fsync(self.handle.fileno())
             self.handle.close()
+            write_beside(self.journal.partial / self.file[1], self._format())
             self.report.merge(self.writer.report)
         self.writer = self.handle = None
 

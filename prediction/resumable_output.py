@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, format_to_write
+from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, format_to_write, write_beside
 from mosaic_ner.data_builders.formats.detect import WRITTEN_AS
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
@@ -208,6 +208,7 @@ class ResumableOutput:
         os.fsync(self.handle.fileno())
         self.handle.close()
         os.replace(self.partial, self.path)
+        write_beside(self.path, self.format)
         self.journal.unlink(missing_ok=True)
         return self.report.summary() if self.report.counts else ""
 

@@ -15,6 +15,7 @@ from huggingface_hub import ModelCard
 from mosaic_ner.data_builders.corpora import CORPORA
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.hub import card as card_module
+from mosaic_ner.hub.examples import NATIVE
 from mosaic_ner.training import families
 from mosaic_ner.training.results import Results, versions, without_local_paths, write_json
 
@@ -120,7 +121,7 @@ def test_the_widget_fits_the_types_of_the_model(trained_dir):
     for types in (*([t] for t in shared), sorted(shared), ["Disease", "Chemical"], ["protein", "cell_line"]):
         made = build_card(measured_on(found, types), "name")
         titles = [set(w["example_title"].split(", ")) for w in made.data.widget]
-        named = {card_module.NATIVE.get(t.replace("_", ""), t) for t in types}
+        named = {NATIVE.get(t.replace("_", ""), t) for t in types}
         assert set().union(*titles) == named
         assert made.data.widget[0]["text"] in made.text.split("## Results")[0]
     unknown = build_card(measured_on(found, ["Instrument"]), "name")

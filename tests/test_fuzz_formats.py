@@ -18,7 +18,7 @@ from mosaic_ner.data_builders.formats import UNITS, DocumentWriter, FormatError,
 from mosaic_ner.modeling.document import Document, Mention, Passage
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-HANDLES = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "iob2", "genia_jsonl", "pubmed", "jats")
+HANDLES = ("pubtator", "bioc_xml", "bioc_json", "jsonl", "iob2", "genia_jsonl", "pubmed", "jats", "label_studio", "xmi")
 READERS = (*HANDLES, "brat", "text", "detected")
 MUTATIONS, ON_DISK, EXAMPLES = 2200, 600, 130  # inputs through files take most of the time
 LEAST = 20_000
@@ -77,7 +77,7 @@ def written(format: str) -> bytes:
     passages = (Passage(0, 13, "title", (("k", "v"),)), Passage(14, len(text), "abstract"))
     handle = io.BytesIO()
     with DocumentWriter(handle, format) as writer:
-        for number in range(3):
+        for number in range(1 if format == "xmi" else 3):
             writer.write(Document(f"d{number}", "user", text, mentions, passages=passages, infons=(("year", "2020"),)))
     return handle.getvalue()
 
@@ -120,6 +120,28 @@ JATS_XML = (
     "</table><table-wrap-foot><fn><p>k</p></fn></table-wrap-foot></table-wrap></body><back><ack><p>l</p></ack><ref-list><ref>m"
     "</ref></ref-list></back><sub-article><body><p>n</p></body></sub-article></article>"
 )
+TASKS = [
+    {"id": 7, "data": {"text": "BRCA1 in 𝛼 mice", "source": "x"}, "predictions": [{"model_version": "m", "result": []}],
+     "annotations": [
+         {"completed_by": {"id": 3}, "was_cancelled": False, "result": [
+             {"id": "r", "type": "labels", "from_name": "label", "to_name": "text", "score": 0.5, "meta": {"text": ["672"]},
+              "value": {"start": 0, "end": 5, "text": "BRCA1", "labels": ["Gene", "DNA"]}},
+             {"type": "relation", "from_id": "r", "to_id": "s"}, {"type": "choices", "value": {"choices": ["a"]}}]},
+         {"completed_by": 4, "result": [{"type": "labels", "value": {"start": 11, "end": 15, "labels": ["Species"]}}]},
+         {"was_cancelled": True, "result": []}]},
+    {"id": 8, "data": {"abstract": "mice"}, "annotations": [{"ground_truth": True, "result": []}], "drafts": []},
+    {"id": 9, "data": {"text": "unlabelled"}, "annotations": []},
+]  # fmt: skip
+DKPRO = "http:///de/tudarmstadt/ukp/dkpro/core/api"
+XMI = (
+    '<?xml version="1.0"?><xmi:XMI xmlns:xmi="http://www.omg.org/XMI" xmlns:cas="http:///uima/cas.ecore" '
+    f'xmlns:c="http:///c.ecore" xmlns:e="{DKPRO}/ner/type.ecore" xmlns:s="{DKPRO}/segmentation/type.ecore" xmi:version="2.0">'
+    '<cas:NULL xmi:id="0"/><e:NamedEntity xmi:id="2" sofa="1" begin="0" end="5" value="Gene" identifier="672;673"/>'
+    '<s:Token xmi:id="3" sofa="1" begin="0" end="5"/><e:Disease xmi:id="4" sofa="1" begin="6" end="8"/>'
+    '<e:NamedEntity xmi:id="5" sofa="1" begin="0" end="5"/><c:Span xmi:id="6" sofa="1" begin="0" end="5"/>'
+    '<cas:Sofa xmi:id="1" sofaNum="1" sofaID="_InitialView" mimeType="text" sofaString="BRCA1 &#x1D6FC;&#10;mice"/>'
+    '<cas:View sofa="1" members="2 3 4 5"/></xmi:XMI>'
+)
 SEEDS = {
     "pubtator": [
         written("pubtator"), b"1|t|a\xcc\x81b\r1|a|c d\r1\t0\t2\ta\xcc\x81\tG\r\r2|t|x\r",
@@ -141,12 +163,30 @@ SEEDS = {
     "genia_jsonl": ["\n".join([json.dumps(GENIA)] * 3).encode()],
     "pubmed": [PUBMED_XML.encode(), PUBMED_XML.replace("><", ">\n  <").encode()],
     "jats": [JATS_XML.encode(), f"<pmc-articleset>{JATS_XML[21:] * 2}</pmc-articleset>".encode()],
-    "brat": ["BRCA1 in\r\nmice β".encode() + b"\x00T1\tGene 0 5\tBRCA1\nT2\tS 6 8;10 14\tin mice\nN1\tReference T1 x:1\tB\n"],
+    "label_studio": [written("label_studio"), json.dumps(TASKS, indent=1).encode(), "\n".join(map(json.dumps, TASKS)).encode()],
+    "xmi": [written("xmi"), XMI.encode()],
+    "brat": [
+        "BRCA1 in\r\nmice β".encode() + b"\x00T1\tGene 0 5\tBRCA1\nT2\tS 6 8;10 14\tin mice\nN1\tReference T1 x:1\tB\n"
+        b"#1\tAnnotatorNotes T1\tscore 0.5\n",
+    ],
     "text": ["one\r\ntwo β".encode(), b"\xef\xbb\xbfx\x85"],
 }  # fmt: skip
 SEEDS["detected"] = [seed for format, seeds in SEEDS.items() if format != "brat" for seed in seeds]
 SEEDS["detected"].append(gzip.compress(SEEDS["jsonl"][0]))
-NAMES = ["x.txt", "x.nxml", "x.json", "x.jsonl", "x.xml", "x.tsv", "x.pubtator", "x.gz", "x.conll.gz", "x"]
+NAMES = [
+    "x.xmi",
+    "x.labelstudio.json",
+    "x.txt",
+    "x.nxml",
+    "x.json",
+    "x.jsonl",
+    "x.xml",
+    "x.tsv",
+    "x.pubtator",
+    "x.gz",
+    "x.conll.gz",
+    "x",
+]
 SPECIAL = [
     b"\x00", b"\xff", b"\xed\xa0\x80", b"\xed\xb0\x80", "\u2028".encode(), b"\r", b"\n", b"\n\n", b"\t", b"|t|", b"&x;",
     b"&#0;",
@@ -287,7 +327,7 @@ KEYS = re.findall(
     r"\w+",
     "id text mentions start end type passages offset infons sentences annotations locations length relations documents "
     "PubTator3 tokens ner_tags title abstract entity_mentions doc_id sent_id identifiers score index label corpus "
-    "annotated_types nodes",
+    "annotated_types nodes data predictions result value completed_by was_cancelled ground_truth meta",
 )
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["O", "B-G", "1"])),
@@ -313,7 +353,7 @@ def test_pieces_of_a_format_in_any_order(reader, tmp_path):
     check()
 
 
-@pytest.mark.parametrize("reader", ["jsonl", "bioc_json", "genia_jsonl"])
+@pytest.mark.parametrize("reader", ["jsonl", "bioc_json", "genia_jsonl", "label_studio"])
 def test_any_json(reader, tmp_path):
     @MADE
     @seed(1)
@@ -340,7 +380,8 @@ def test_the_limits_hold(tmp_path):
     for reader, data in {
         "bioc_json": deep, "jsonl": b'{"id": "1", "text": "a", "x": ' + deep, "genia_jsonl": deep,
         "bioc_xml": b"<collection>" + b"<a>" * 100_000, "pubmed": b"<PubmedArticleSet>" + b"<i>" * 100_000,
-        "jats": b"<article>" + b"<sec>" * 100_000,
+        "jats": b"<article>" + b"<sec>" * 100_000, "label_studio": b'[{"data": ' + deep,
+        "xmi": b'<xmi:XMI xmlns:xmi="http://www.omg.org/XMI">' + b"<a>" * 100_000,
     }.items():  # fmt: skip
         with pytest.raises(FormatError):
             list(read_documents(io.BytesIO(data), reader))
@@ -351,6 +392,9 @@ def test_the_limits_hold(tmp_path):
     for parts in ((0, "&e9;", ""), (0, "a", place), ("&e9;", "a", "")):
         with pytest.raises(FormatError):
             list(read_documents(io.BytesIO(bomb.format(*parts).encode()), "bioc_xml"))
+    bomb = f'<!DOCTYPE x [<!ENTITY e0 "xxxxxxxxxx">{entities}]>' + XMI.partition("?>")[2].replace("BRCA1 ", "&e9;", 1)
+    with pytest.raises(FormatError):
+        list(read_documents(io.BytesIO(bomb.encode()), "xmi"))
     title = "<title-group><article-title>{}</article-title></title-group>"
     wholes = {
         "pubmed": "<PubmedArticle><MedlineCitation><PMID>1</PMID><Article><ArticleTitle>{}</ArticleTitle></Article>"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from helpers_hub import TOKEN, WITHOUT_PACKAGE, contents, fails, go_online, hub_stub
 from helpers_run import QUICK, run, shell
-from huggingface_hub import metadata_load
+from huggingface_hub import metadata_load, parse_eval_result_entries
 from mosaic_ner.hub import privacy, publish, verify
 from mosaic_ner.hub.card import notice
 from mosaic_ner.hub.privacy import check_content
@@ -157,6 +158,31 @@ def test_notes_and_the_notice_go_with_the_model(run_dir, tmp_path):
     assert [block.split(":")[0] for block in told] == ["my-lab/x", "BioRED", "BC5CDR"]
     assert all(len(block.splitlines()) >= 2 for block in told)
     assert not set("{}") & set("".join(told))
+
+
+def test_examples_carry_what_the_model_finds(published, run_dir):
+    examples = metadata_load(published / "README.md")["widget"]
+    assert examples
+    model, tokenizer = load(str(run_dir))
+    for example in examples:
+        text, found = example["text"], MentionPredictor(model, tokenizer)([example["text"]])[0]
+        assert [(m["start"], m["end"], m["label"]) for m in example["output"]] == [m.key for m in found]
+        assert all(text[m["start"] : m["end"]] == m["word"] for m in example["output"])
+        assert all(abs(m["score"] - one.score) < 1e-3 for m, one in zip(example["output"], found, strict=True))
+
+
+def test_results_of_named_benchmarks_stand_where_the_hub_reads_them(published, run_dir, tmp_path):
+    assert not (published / ".eval_results").exists()
+    corpus, report = next(iter(Results.read(run_dir).test.items()))
+    build_folder(run_dir, tmp_path / "b", REPO, benchmarks=(f"{corpus}=lab/bench:ner", f"{corpus}=lab/bench:all"))
+    content = yaml.safe_load((tmp_path / "b" / ".eval_results" / "lab__bench.yaml").read_text())
+    entries = parse_eval_result_entries(content)
+    assert [(e.dataset_id, e.task_id) for e in entries] == [("lab/bench", "ner"), ("lab/bench", "all")]
+    assert {e.value for e in entries} == {round(100 * report["overall"]["f1"], 2)}
+    assert all(e.source_url == f"https://huggingface.co/{REPO}" and "F1 in percent" in e.notes for e in entries)
+    for wrong, message in ((f"{corpus}=lab", "expected CORPUS="), ("other=lab/bench:ner", "no test figures")):
+        with pytest.raises(PublishError, match=message):
+            build_folder(run_dir, tmp_path / "c", REPO, benchmarks=(wrong,))
 
 
 def test_it_is_the_same_every_time(published, run_dir, tmp_path):

@@ -14,12 +14,14 @@ from helpers_run import ROOT, shell
 from helpers_space import BIOC_JSON, BIOC_XML, NASTY, PUBTATOR, SPACE, TEXT, body, save_models
 from huggingface_hub import metadata_load
 from mosaic_ner.data_builders.formats import FormatError, read_documents
+from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.hub.space import app
 from mosaic_ner.hub.space.build import build_space
 from mosaic_ner.hub.space.files import annotate_file
 from mosaic_ner.hub.space.taggers import SpaceError, Tagger, Taggers
 from mosaic_ner.modeling.document import Document, Mention, Passage
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction import options
 from mosaic_ner.prediction.loading import load
 
 
@@ -121,7 +123,7 @@ def test_only_the_operators_models_are_loaded(taggers, models, caplog):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "at least one model"),
+        ([], "no model is named"),
         (["no such folder"], "neither"),
         (["a/b/c"], "neither"),
         (["org/x", "org/x"], "two models are called 'org/x'"),
@@ -295,7 +297,11 @@ def test_models_come_from_the_first_place_that_names_any(monkeypatch, tmp_path):
     assert app.named_models(["x"]) == ["x"]
     assert app.named_models([]) == ["org/a", "org/b"]
     monkeypatch.delenv("MOSAIC_MODELS")
-    assert app.named_models([]) == []
+    monkeypatch.setattr(options, "IN_THE_BOX", tmp_path)
+    with pytest.raises(ArgumentError, match="no model is named"):
+        app.named_models([])
+    (tmp_path / "model.safetensors").touch()
+    assert app.named_models([]) == [str(tmp_path)]
     monkeypatch.setattr(app, "HERE", build_space(tmp_path / "s", ["org/c"]))
     assert app.named_models([]) == ["org/c"]
 
@@ -303,9 +309,9 @@ def test_models_come_from_the_first_place_that_names_any(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "at least one model"),
+        ([], "no model is named"),
         (["a b"], "neither"),
-        (["--build", "{new}"], "at least one model"),
+        (["--build", "{new}"], "no model is named"),
         (["{full}", "--build", "{new}"], "publish the model first"),
         (["org/x", "--build", "{full}"], "new or empty folder"),
         (["org/x", "--max_characters", "0"], "expected more than 0"),
@@ -313,6 +319,7 @@ def test_models_come_from_the_first_place_that_names_any(monkeypatch, tmp_path):
 )
 def test_wrong_command_lines(capsys, monkeypatch, tmp_path, argv, message):
     monkeypatch.delenv("MOSAIC_MODELS", raising=False)
+    monkeypatch.setattr(options, "IN_THE_BOX", tmp_path / "nothing")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     argv = [a.format(new=tmp_path / "new", full=tmp_path / "full") for a in argv]

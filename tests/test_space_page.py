@@ -215,6 +215,36 @@ def test_two_models_are_compared(visit, taggers):
     assert {row[0] for row in visit.rows("#compared")} == {"Both"}
 
 
+def test_guidelines_stand_side_by_side(visit, taggers):
+    visit.tab("Guidelines")
+    visit.choose("Model", "flat")
+    visit.write(TEXT)
+    chosen = [value for _, value in taggers.get("flat").guidelines if value][: app.MOST_GUIDELINES]
+    html = visit.press("Answer under each", "#answers")
+    found = [taggers.get("flat").mentions(TEXT, how) for how in chosen]
+    places = sorted({(m.start, m.end) for mentions in found for m in mentions})
+    assert [(int(row[2]), int(row[3])) for row in visit.rows("#answers")] == places
+    assert html.count("mn-side") >= len(chosen)
+
+
+def test_a_link_opens_what_it_was_made_of(visit, taggers):
+    visit.tab("Text")
+    visit.choose("Model", "flat")
+    visit.choose("Annotation guideline", "Corpus demo_gene")
+    visit.write(TEXT)
+    visit.page.get_by_role("button", name="Copy link").locator("visible=true").click()
+    visit.page.wait_for_url("**#tab=text*")
+    other = visit.page.context.new_page()
+    other.set_default_timeout(PATIENCE)
+    other.goto(visit.page.url)
+    other.locator("#found .mn-text").wait_for()
+    expect(other.locator(".mn-input textarea:visible")).to_have_value(TEXT)
+    read = body(other.locator("#found").inner_html())
+    assert sorted(read.mentions()) == [m.key for m in taggers.get("flat").mentions(TEXT, "corpus:demo_gene")]
+    other.close()
+    assert not any("velosis" in address.partition("#")[0] for address in visit.requests)
+
+
 def test_narrow_windows_do_not_scroll_sideways(visit):
     visit.tab("Compare")
     visit.page.set_viewport_size({"width": 400, "height": 800})

@@ -1,4 +1,5 @@
-"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines; readers: PubMed XML, JATS, Parquet, text.
+"""Readers and writers: PubTator, BioC XML and JSON, brat standoff, IOB, JSON lines, Label Studio, UIMA CAS XMI; readers: PubMed
+XML, JATS, Parquet, text.
 
     for document in read_documents("corpus.pubtator"): ...
     report = write_documents(documents, "predictions.bioc.xml")
@@ -19,7 +20,7 @@ corpora of this package. "cause" is the key in `ReadReport.counts`.
 | PubTator record without a blank line before it    | error              | read                   | missing_blank_line  |
 | PubTator mention with a seventh cell              | error              | cell dropped           | extra_field         |
 | PubTator line of three cells                      | error              | dropped                | short_row           |
-| annotation without a type (BioC)                  | error              | dropped                | no_type             |
+| annotation without a type                         | error              | dropped                | no_type             |
 | IOB line with an empty token                      | error              | line dropped           | empty_token         |
 | brat .txt without .ann                            | error              | no mentions            | no_annotation_file  |
 | annotation without a location (BioC)              | dropped            | dropped                | no_location         |
@@ -33,7 +34,13 @@ corpora of this package. "cause" is the key in `ReadReport.counts`.
 | relation                                          | dropped            | dropped                | relation            |
 | annotation's infon without a place in `Mention`   | dropped            | dropped                | infon_not_kept      |
 | key of a JSON record without a place              | dropped            | dropped                | key_not_kept        |
-| brat line other than T and N                      | dropped            | dropped                | not_kept            |
+| brat line other than T, N and a score             | dropped            | dropped                | not_kept            |
+| annotation of another layer (XMI)                 | dropped            | dropped                | annotation_not_kept |
+| region that is no label of characters (L. Studio) | dropped            | dropped                | region_not_kept     |
+| several annotations of a task (Label Studio)      | a document each    | a document each        | several_annotators  |
+| version of a task beside those read               | dropped            | dropped                | other_version       |
+| task with predictions alone                       | they are read      | they are read          | prediction_read     |
+| task with neither                                 | no types annotated | no types annotated     | not_annotated       |
 | comment line, header of an IOB file               | dropped            | dropped                | comment, header     |
 | CR LF or CR line ends                             | accepted           | accepted               | crlf, cr            |
 | byte order mark                                   | stripped           | stripped               | bom                 |
@@ -71,10 +78,11 @@ from .base import POLICIES, REPEATED_IDS, Reading, SourcedDocument, UnitError
 from .bioc import read_bioc_xml
 from .brat import brat_files, files_of, read_brat
 from .brat_write import BratWriter
-from .detect import FORMATS, choice, detect_format, format_of_name, named_so, stem_of
+from .detect import FORMATS, choice, detect_format, format_of_name, is_beside, named_so, stem_of
 from .iob2 import read_iob2
 from .jats import read_jats
 from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
+from .label_studio import read_label_studio
 from .parquet import read_parquet
 from .pubmed import read_pubmed
 from .pubtator import read_pubtator
@@ -82,7 +90,8 @@ from .report import CAUSES, FormatError, ReadReport
 from .scai import read_scai
 from .streams import GzipBomb, open_binary
 from .units import CODE_POINTS, UNITS
-from .writing import DocumentWriter, format_to_write, open_writer, write_documents
+from .writing import DocumentWriter, format_to_write, open_writer, write_beside, write_documents
+from .xmi import XmiWriter, read_xmi
 
 __all__ = [
     "CAUSES",
@@ -93,6 +102,7 @@ __all__ = [
     "FormatError",
     "ReadReport",
     "SourcedDocument",
+    "XmiWriter",
     "detect_format",
     "format_of_name",
     "format_to_write",
@@ -100,6 +110,7 @@ __all__ = [
     "open_writer",
     "parts_of",
     "read_documents",
+    "write_beside",
     "write_documents",
 ]
 
@@ -114,6 +125,8 @@ _READERS = {
     "jats": read_jats,
     "parquet": read_parquet,
     "scai": read_scai,
+    "label_studio": read_label_studio,
+    "xmi": read_xmi,
 }
 
 
@@ -211,12 +224,14 @@ def _parts(folder: Path, format: str | None, report: ReadReport) -> list[tuple[P
         else set()
     )
     for file in files:
+        if is_beside(file):
+            continue
         if file.with_suffix(".txt") in pairs and file.suffix in (".txt", ".ann"):
             if file.suffix == ".ann":
                 parts.append((file.with_suffix(".txt"), "brat"))
             continue
         if format is not None:
-            if format not in ("brat", "text") or file.suffix == ".txt":
+            if file.suffix == {"brat": ".txt", "text": ".txt", "xmi": ".xmi"}.get(format, file.suffix):
                 parts.append((file, format))
             continue
         try:

@@ -30,7 +30,7 @@ from .bioc import ARTICLE, BETWEEN, BioCCollection, BioCSource, pairs_of
 from .report import ReadReport
 from .streams import SURROGATES
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # What a collection of ours says. The date stays empty: the same documents give the same bytes.
 _OWN = BioCCollection({"source": "mosaic-ner", "date": "", "key": "", "version": "1.0", "infons": {}})
@@ -61,11 +61,11 @@ def _around_xml(node: dict, report: ReadReport) -> str:
     root = etree.Element("collection")
     for key, value in node.items():
         if isinstance(value, str) and key != "version" and re.fullmatch("[A-Za-z_][A-Za-z0-9_.-]*", key):
-            etree.SubElement(root, key).text = _NOT_XML.sub(" ", value)
+            etree.SubElement(root, key).text = NOT_XML.sub(" ", value)
         elif key not in ("version", "infons"):  # BioC's version is that of the XML
             report.add("collection_not_written", "the collection", key)
     for key, value in pairs_of(node.get("infons")):
-        etree.SubElement(root, "infon", {"key": _NOT_XML.sub(" ", key)}).text = _NOT_XML.sub(" ", value)
+        etree.SubElement(root, "infon", {"key": NOT_XML.sub(" ", key)}).text = NOT_XML.sub(" ", value)
     return "".join(etree.tostring(child, encoding="unicode") + "\n" for child in root)
 
 
@@ -95,13 +95,13 @@ def bioc_xml_record(document: Document, report: ReadReport, number: int) -> str:
         FormatError: the id, a type, an identifier or an infon holds a character that XML cannot.
     """
     if (source := _source(document)) is not None:
-        node = _with_mentions(document, source, "bioc_xml", _NOT_XML.pattern, report)
+        node = _with_mentions(document, source, "bioc_xml", NOT_XML.pattern, report)
         for key in _keys_without_place(node):
             report.add("key_not_written", document.name, key)
         tree = encode_document(_objects(_replaced(node, report, document)))
         return etree.tostring(tree, pretty_print=True, encoding="unicode")
-    text = replace_characters(document.text, _NOT_XML, " ", "character_replaced", report, document)
-    tree = encode_document(_encode(document, text, "bioc_xml", _NOT_XML.pattern, report))
+    text = replace_characters(document.text, NOT_XML, " ", "character_replaced", report, document)
+    tree = encode_document(_encode(document, text, "bioc_xml", NOT_XML.pattern, report))
     return etree.tostring(tree, pretty_print=True, encoding="unicode")
 
 
@@ -287,7 +287,7 @@ def _innermost(node: dict, mention: Mention) -> dict:
 def _replaced(value, report: ReadReport, document: Document):
     """The node with characters that XML lacks replaced, one by one."""
     if isinstance(value, str):
-        return replace_characters(value, _NOT_XML, " ", "character_replaced", report, document)
+        return replace_characters(value, NOT_XML, " ", "character_replaced", report, document)
     if isinstance(value, list):
         return [_replaced(item, report, document) for item in value]
     if isinstance(value, dict):

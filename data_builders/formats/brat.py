@@ -15,6 +15,7 @@ from .streams import Undecodable, open_binary, read_lines, read_text
 
 _SPAN = re.compile(r"(.+?) (-?[0-9]+ -?[0-9]+(?:;-?[0-9]+ -?[0-9]+)*)", re.DOTALL)
 _NORMALISATION = re.compile(r"\S+ (\S+) (.*)", re.DOTALL)
+_SCORE = re.compile(r"#[^\t]*\tAnnotatorNotes (T[^\t]*)\tscore ([01]\.[0-9]{1,6})")  # as we write it
 _LINE_START = re.compile(r"[A-Z#*][A-Za-z0-9]*\t|\s*$")  # after a lone carriage return
 _REPEATED = re.compile(r"(.+)\+record([1-9][0-9]*)", re.DOTALL)  # a "+" of the id itself is written %2B
 
@@ -52,7 +53,7 @@ def read_brat(path: Path, reading: Reading, root: Path | None = None) -> Iterato
 
 
 def _read_pair(txt: Path, root: Path, reading: Reading) -> Document:
-    id, index = _id_of(txt)
+    id, index = id_of_stem(txt.stem)
     id = "/".join([*txt.relative_to(root).parts[:-1], id])
     ann = txt.with_name(f"{txt.stem}.ann")
     if not txt.exists():
@@ -70,7 +71,7 @@ def _read_pair(txt: Path, root: Path, reading: Reading) -> Document:
 
 def _mentions(ann: Path, text: str, id: str, reading: Reading) -> list[Mention]:
     """The mentions of an .ann file."""
-    rows, identifiers = {}, {}
+    rows, identifiers, scores = {}, {}, {}
     with open_binary(ann) as handle:
         for number, line in read_lines(handle, reading, _LINE_START):
             if isinstance(line, Undecodable):
@@ -85,13 +86,15 @@ def _mentions(ann: Path, text: str, id: str, reading: Reading) -> list[Mention]:
                 target, identifier = _normalisation(line, number, id, reading)
                 # of the mention before it, where several have the id
                 identifiers.setdefault((target, max(len(rows.get(target, ())), 1)), []).append(identifier)
+            elif score := _SCORE.fullmatch(line):
+                scores[score[1], max(len(rows.get(score[1], ())), 1)] = float(score[2])
             elif line.strip():
                 reading.note("not_kept", line[:80], line=number, document=id)
     mentions = []
     for key, same in rows.items():
         for place, (span, type, surface, number) in enumerate(same, 1):
-            ids = identifiers.get((key, place), ())
-            mentions.append(reading.mention(text, span, type, surface, ids, line=number, id=id))
+            ids, score = identifiers.get((key, place), ()), scores.get((key, place))
+            mentions.append(reading.mention(text, span, type, surface, ids, score, line=number, id=id))
     return [mention for mention in mentions if mention is not None]
 
 
@@ -126,13 +129,13 @@ def _normalisation(line: str, number: int, id: str, reading: Reading) -> tuple[s
     return match[1], match[2]
 
 
-def _id_of(txt: Path) -> tuple[str, int | None]:
+def id_of_stem(stem: str) -> tuple[str, int | None]:
     """Id and index that a file name stands for: those `file_stem` wrote, else the name itself."""
-    match = _REPEATED.fullmatch(txt.stem)
+    match = _REPEATED.fullmatch(stem)
     if match and _unquoted(match[1]) is not None:
         return _unquoted(match[1]), int(match[2])
-    plain = _unquoted(txt.stem)
-    return (txt.stem if plain is None else plain), None
+    plain = _unquoted(stem)
+    return (stem if plain is None else plain), None
 
 
 def _unquoted(stem: str) -> str | None:

@@ -35,11 +35,11 @@ def brat_pair(document: Document, report: ReadReport) -> tuple[str, str]:
     Raises:
         FormatError: a type holds white space, which brat's lines cannot express.
     """
-    count_losses(document, report, "identifiers")
+    count_losses(document, report, "identifiers", "score")
     if document.passages:
         report.add("passages_not_written", document.name, f"{len(document.passages)} passages")
     text = replace_characters(document.text, SURROGATES, "\ufffd", "character_replaced", report, document)
-    lines, normalisations = [], 0
+    lines, normalisations, notes = [], 0, 0
     for number, mention in enumerate(document.mentions, 1):
         type = require(document, "brat", "entity type", mention.type, r"[\s;\ud800-\udfff]")
         surface = _LINE_ENDS.sub(" ", text[mention.start : mention.end])
@@ -48,11 +48,14 @@ def brat_pair(document: Document, report: ReadReport) -> tuple[str, str]:
             normalisations += 1
             require(document, "brat", "identifier", f"={identifier}", r"[\t\n\r\ud800-\udfff]")
             lines.append(f"N{normalisations}\tReference T{number} {identifier}\t{surface}\n")
+        if mention.score is not None:
+            notes += 1
+            lines.append(f"#{notes}\tAnnotatorNotes T{number}\tscore {mention.score:.4f}\n")
     return text, "".join(lines)
 
 
-class BratWriter:
-    """Writes one .txt/.ann pair a document into a folder; the same interface as `DocumentWriter`.
+class FolderWriter:
+    """Writes the files of each document into a folder; the same interface as `DocumentWriter`.
 
     Names depend on id and index alone, so writing a document again after an interruption replaces its own files.
     """
@@ -62,6 +65,10 @@ class BratWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names: set[str] = set()
         self._new: list[str] = []
+
+    def contents(self, document: Document) -> dict[str, str]:
+        """The content of each of the document's files by its ending; the format's own."""
+        raise NotImplementedError
 
     def taken(self, names: list[str]) -> None:
         """Files that an earlier writer of the same folder wrote: no other document gets their names."""
@@ -84,26 +91,34 @@ class BratWriter:
     footer = flush = close = header
 
     def write(self, document: Document) -> None:
-        """Write the document's two files.
+        """Write the document's files.
 
         Raises:
             FormatError: the document cannot be expressed.
         """
         self.report.documents += 1
         self.report.mentions += len(document.mentions)
-        text, annotations = brat_pair(document, self.report)
+        contents = self.contents(document)
         index = document.index
         # Documents of several files may share id and index. Names are compared as file systems that ignore case do.
         while (name := file_stem(document, index)).lower() in self._names:
             index += 1
         self._names.add(name.lower())
         self._new.append(name)
-        for suffix, content in ((".txt", text), (".ann", annotations)):
+        for suffix, content in contents.items():
             (self.folder / (name + suffix)).write_bytes(content.encode("utf-8"))
         self.documents_written += 1
 
-    def __enter__(self) -> BratWriter:
+    def __enter__(self) -> FolderWriter:
         return self
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+class BratWriter(FolderWriter):
+    """Writes one .txt/.ann pair a document into a folder."""
+
+    def contents(self, document: Document) -> dict[str, str]:
+        """The content of each of the document's files by its ending."""
+        return dict(zip((".txt", ".ann"), brat_pair(document, self.report), strict=True))

@@ -13,6 +13,7 @@ from mosaic_ner.modeling.label_space import nearest
 from . import jats, parquet, pubmed
 from .iob2 import comment, is_header, is_tag, row_cells
 from .jsontext import first_line_is_a_value, looks_like_a_collection, parses_across_lines
+from .label_studio import looks_like_tasks
 from .report import FormatError
 from .streams import BOM, GzipBomb, open_binary
 
@@ -23,6 +24,8 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "bioc_json": ((".bioc.json", ".json"), "BioC JSON: a collection, a document, a list of them, PubTator 3's reply"),
     "jsonl": ((".jsonl", ".ndjson"), "one JSON document a line; holds all that a Document holds"),
     "brat": ((".ann",), "brat standoff: a folder of .txt and .ann files, or one of them"),
+    "label_studio": ((".labelstudio.json", ".json"), "Label Studio's tasks: its export, or pre-annotations for it"),
+    "xmi": ((".xmi",), "UIMA CAS XMI (INCEpTION): a folder of .xmi files with their TypeSystem.xml, or one of them"),
     "iob2": (
         (".iob2", ".iob", ".bio", ".conll", ".tsv", ".iobes", ".bilou"),
         "IOB2 (IOB1, IOBES, BILOU are read): token and tag a line, a blank line after a sentence",
@@ -34,12 +37,12 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "genia_jsonl": ((), "GENIA's JSON lines with token offsets (reading only; never guessed from the name)"),
     "scai": ((), "Fraunhofer SCAI's IOB with offsets, in Latin-1 (reading only; never guessed from the name)"),
 }
-WRITTEN_AS = dict.fromkeys(("brat", "text", "genia_jsonl", "parquet"), "jsonl") | dict.fromkeys(
+WRITTEN_AS = dict.fromkeys(("brat", "xmi", "text", "genia_jsonl", "parquet"), "jsonl") | dict.fromkeys(
     ("pubmed", "jats"), "bioc_xml"
 )
 """Those that no single file is written in → the one that takes their documents."""
 OPTIONS = {
-    "offset_unit": ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat"),
+    "offset_unit": ("pubtator", "bioc_xml", "bioc_json", "jsonl", "brat", "label_studio"),
     "entity_type": ("iob2", "jsonl", "bioc_json"),
     "type_infon": ("bioc_xml", "bioc_json", "jsonl"),
     "tag_column": ("iob2",),
@@ -160,21 +163,38 @@ def format_of_content(path: Path) -> str | None:
     return None
 
 
-def _xml_format(text: str) -> str | None:
+def _after_prolog(text: str) -> str:
     rest = text.lstrip()
     while before := _PROLOG.match(rest):
         rest = rest[before.end() :].lstrip()
-    root = _ROOT.match(rest)
-    name = root[1] if root else ""
+    return rest
+
+
+def _root(text: str) -> str:
+    root = _ROOT.match(_after_prolog(text))
+    return root[1] if root else ""
+
+
+def _xml_format(text: str) -> str | None:
+    rest, name = _after_prolog(text), _root(text)
     if name in pubmed.ROOTS:
         return "pubmed"
+    if name == "XMI":
+        return "xmi"
     if name in jats.ROOTS and _JATS.search(rest):
         return "jats"
     return "bioc_xml" if _BIOC.search(text) else None
 
 
+def is_beside(path: Path) -> bool:
+    """Whether a file is what a format has beside its documents: INCEpTION's types, Label Studio's interface."""
+    return path.suffix.lower() == ".xml" and _root(head(path)) in ("typeSystemDescription", "View")
+
+
 def _json_format(text: str, named: str | None) -> str:
     """The reader of lines for one value a line, else that of any JSON."""
+    if looks_like_tasks(text):
+        return "label_studio"
     if looks_like_a_collection(text):
         return "bioc_json"
     if first_line_is_a_value(text):

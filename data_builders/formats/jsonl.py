@@ -22,7 +22,7 @@ from .streams import Undecodable, read_lines, read_text, replaced
 from .units import CODE_POINTS
 
 # key → (type of its value, whether it must be there)
-_RECORD = {
+RECORD = {
     "id": ((str, int), False),
     "text": (str, True),
     "mentions": (list, False),
@@ -194,11 +194,11 @@ def record_of(value, reading: Reading, line: int | None, number: int) -> Documen
             return decode_document(value, reading, line, number)
         if isinstance(value.get("tokens"), list) and not value.keys() & {"text", "title"}:
             return _genia(value, reading, line) if "entity_mentions" in value else _tokens(value, reading, line, number)
-        if line is None and not value.keys() & set(_RECORD) - {"id"} and "title" not in value:
+        if line is None and not value.keys() & set(RECORD) - {"id"} and "title" not in value:
             got = f"JSON without that key (there are {', '.join(map(str, value)) or 'none'})"[:200]
             remedy = "give a BioC collection; one JSON object a line is the format jsonl"
             raise reading.error("a BioC collection with 'documents', or records with 'text'", got, remedy)
-    return _own(value, reading, line, number)
+    return own_record(value, reading, line, number)
 
 
 def _own_passages(passages: list) -> bool:
@@ -210,8 +210,9 @@ def _is_spacy(value) -> bool:
 
 
 def _other(what: str, reading: Reading, line, id):
+    remedy = "name the format: format='label_studio' (--format label_studio)" if "Label Studio" in what else _CONVERT
     return reading.error(
-        "records with 'text' and 'mentions'", f"what looks like {what}", _CONVERT, line=line, document=id
+        "records with 'text' and 'mentions'", f"what looks like {what}", remedy, line=line, document=id
     )
 
 
@@ -237,9 +238,10 @@ def _named(
     return str(number), None
 
 
-def _own(value, reading: Reading, line: int | None, number: int) -> Document:
+def own_record(value, reading: Reading, line: int | None, number: int) -> Document:
+    """The document of a record with the keys of `RECORD`; `number` names it where it has no id."""
     if not isinstance(value, dict):
-        raise reading.error("a record as a JSON object", f"{value!r:.80}", f"give {sorted(_RECORD)}", line=line)
+        raise reading.error("a record as a JSON object", f"{value!r:.80}", f"give {sorted(RECORD)}", line=line)
     id, key = _named(value, _IDS, reading, line, number)
     value = {name: item for name, item in value.items() if name != key}
     if (
@@ -260,7 +262,7 @@ def _own(value, reading: Reading, line: int | None, number: int) -> Document:
         passages = [Passage(0, len(title), "title")]
         if abstract:
             passages.append(Passage(len(title) + 1, len(value["text"]), "abstract"))
-    record = _checked(value, _RECORD, "a record", reading, line, id)
+    record = _checked(value, RECORD, "a record", reading, line, id)
     text = record["text"]
     mentions = _mentions(record.get("mentions", ()), text, reading, line, id)
     unclear = _mentions(record.get("unclear", ()), text, reading, line, id)

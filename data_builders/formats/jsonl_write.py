@@ -15,7 +15,12 @@ _LINE_SEPARATORS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\
 
 
 def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
-    """One line. Whatever has its default value is left out; scores have 4 decimals."""
+    """One line."""
+    return encoded(record_of(document, report)) + "\n"
+
+
+def record_of(document: Document, report: ReadReport) -> dict:
+    """A document as a JSON object. Whatever has its default value is left out; scores have 4 decimals."""
     record = {"id": document.id, "text": document.text, "mentions": [_mention_object(m) for m in document.mentions]}
     if not document.id:
         raise write_error(document, "jsonl", "a document id", "an empty one", "give every document an id")
@@ -34,10 +39,15 @@ def jsonl_record(document: Document, report: ReadReport, number: int) -> str:
         record["infons"] = _infons_object(document.infons)
     if document.unclear:
         record["unclear"] = [_mention_object(m) for m in document.unclear]
+    return record
+
+
+def encoded(record: dict) -> str:
+    """The object as JSON on one line."""
     line = json.dumps(record, ensure_ascii=False).translate(_LINE_SEPARATORS)
     if not line.isascii() and not _is_encodable(line):
         line = json.dumps(record)  # a lone surrogate has no UTF-8, only an escape
-    return line + "\n"
+    return line
 
 
 def _is_encodable(line: str) -> bool:

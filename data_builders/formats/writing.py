@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from mosaic_ner.modeling.document import Document
 
+from .base import Reading
 from .bioc_write import (
     bioc_json_footer,
     bioc_json_header,
@@ -24,12 +25,15 @@ from .bioc_write import (
     bioc_xml_record,
     collection_of,
 )
-from .brat_write import BratWriter
-from .detect import FORMATS, choice, format_of_name, unknown_ending
+from .brat_write import BratWriter, FolderWriter
+from .detect import FORMATS, choice, format_of_name, stem_of, unknown_ending
 from .iob2_write import iob2_record
 from .jsonl_write import jsonl_record
+from .label_studio import label_studio_footer, label_studio_header, label_studio_record, labelling_config, types_of
 from .pubtator import pubtator_record
 from .report import FormatError, ReadReport
+from .streams import open_binary
+from .xmi import TYPE_SYSTEM, XmiWriter, type_system, xmi_record
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +54,11 @@ _CODECS = {
     "bioc_json": _Codec(bioc_json_record, bioc_json_header, bioc_json_footer),
     "jsonl": _Codec(jsonl_record),
     "iob2": _Codec(iob2_record),
+    "label_studio": _Codec(label_studio_record, label_studio_header, label_studio_footer),
+    "xmi": _Codec(xmi_record),
 }
+FOLDERS: dict[str, type[FolderWriter]] = {"brat": BratWriter, "xmi": XmiWriter}
+"""Formats of a folder of files, one or two a document. (A file of XMI holds one document.)"""
 
 
 class DocumentWriter:
@@ -159,7 +167,7 @@ def _codec(format: str, path) -> _Codec:
 
 def open_writer(
     path_or_handle, format: str | None = None, *, documents_written: int = 0, position: int | None = None
-) -> DocumentWriter | BratWriter:
+) -> DocumentWriter | FolderWriter:
     """A writer for a path or an open handle.
 
     A path is created, or, with `documents_written` above 0, cut to `position` bytes and continued.
@@ -176,8 +184,8 @@ def open_writer(
         return DocumentWriter(path_or_handle, format, documents_written)
     path = Path(path_or_handle)
     format = format_to_write(path, format)
-    if format == "brat":
-        return BratWriter(path, documents_written)
+    if format in FOLDERS:
+        return FOLDERS[format](path, documents_written)
     _codec(format, path)
     packed = path.name.lower().endswith(".gz")
     if not documents_written:
@@ -212,29 +220,30 @@ class _Packed(gzip.GzipFile):
 
 
 def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None) -> ReadReport:
-    """Write all documents; the file (or, for brat, the folder) appears under its name only when it is complete.
+    """Write all documents; the file (or, for brat and XMI, the folder) appears under its name only when it is complete.
 
     Returns:
         what the format could not hold.
 
     Raises:
         FormatError: a document cannot be written; an existing file stays as it was.
-        FileExistsError: a brat folder exists and is not empty.
+        FileExistsError: the folder exists and is not empty.
     """
     path = Path(path)
     format = format_to_write(path, format)
     partial = _free_name(path)
-    if format == "brat" and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if format in FOLDERS and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path}: exists and is not an empty folder; remove it or choose another name")
     try:
-        if format == "brat":
-            writer = BratWriter(partial)
+        if format in FOLDERS:
+            writer = FOLDERS[format](partial)
         else:
             writer = DocumentWriter(create(partial, path.name.lower().endswith(".gz")), format, owned=True)
         with writer:
             for document in documents:
                 writer.write(document)
         os.replace(partial, path)
+        write_beside(path, format)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
@@ -243,6 +252,16 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
     if lost:
         logger.warning("%s: %s", path, writer.report.summary())
     return writer.report
+
+
+def write_beside(path: Path, format: str) -> None:
+    """Writes what a program needs beside a finished file: Label Studio's labelling interface, INCEpTION's type system."""
+    if format == "label_studio":
+        with open_binary(path) as handle:
+            types = types_of(handle, Reading(str(path), path.name))
+        path.with_name(f"{stem_of(path)}.labels.xml").write_text(labelling_config(types), encoding="utf-8")
+    elif format == "xmi" and path.is_file():
+        path.with_name(TYPE_SYSTEM).write_text(type_system(), encoding="utf-8")
 
 
 def format_to_write(path: str | Path, format: str | None = None) -> str:
@@ -257,7 +276,7 @@ def format_to_write(path: str | Path, format: str | None = None) -> str:
         format = "brat" if not path.suffix or path.is_dir() else format_of_name(path)
     if format is None:
         raise unknown_ending(path)
-    if format != "brat":
+    if format not in FOLDERS:
         _codec(format, path)
     return format
 

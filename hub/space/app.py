@@ -1,13 +1,15 @@
-"""The demo page: mentions of a text or a file, nested ones included, and two models compared.
+"""The demo page: mentions of a text or a file, nested ones included, under the guidelines of several corpora, of two models.
 
 mosaic-ner space MODEL …                  shows it on this computer
 mosaic-ner space MODEL … --build FOLDER   writes the folder of a Space instead, to be pushed to the Hub
 
 A MODEL is a folder or a Hub id: one of the families, or a stock token classification model. Without any, those of the
-environment variable MOSAIC_MODELS (with commas between them) are taken, or those under `models:` in the README.md beside
-this file. Their own code is run: name only models that you trust. Needs gradio: `pip install 'mosaic-ner[space]'`.
+environment variable MOSAIC_MODELS (with commas between them) are taken, those under `models:` in the README.md beside this
+file, or the model that comes with the package. Their own code is run: name only models that you trust. Needs gradio: `pip
+install 'mosaic-ner[space]'`.
 
-Visitors' texts are not logged. Their files are in a temporary folder for 15 to 20 minutes, and no longer than the page runs.
+Visitors' texts are not logged; the link to a text holds it behind its #, which browsers don't send. Their files are in a
+temporary folder for 15 to 20 minutes, and no longer than the page runs.
 The same as `mosaic-ner space`, and in the folder of a Space as `python app.py`.
 """
 
@@ -19,8 +21,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
@@ -30,10 +30,10 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the demo page needs gradio: pip install 'mosaic-ner[space]'", name="gradio") from error
 from huggingface_hub import metadata_load
+from mosaic_ner.hub.space.actions import MOST_GUIDELINES, Actions, Limits, on_page
 from mosaic_ner.hub.space.build import SHEET, build_space
-from mosaic_ner.hub.space.files import annotate_file, size_of
+from mosaic_ner.hub.space.links import read_link, write_link
 from mosaic_ner.hub.space.taggers import UNKNOWN_ORIGIN, SpaceError, Taggers
-from mosaic_ner.modeling.document import replace_halves
 from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.prediction import highlight
 
@@ -51,125 +51,6 @@ EXAMPLES = [
 INTRODUCTION = """<div class="mn-head"><h1>mosaic-ner</h1><p>Biomedical named entity recognition. Nested and overlapping
 mentions are shown, nothing is truncated, offsets are characters of your text.</p></div>"""
 WAITING = highlight.note("The mentions will appear here.")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a visitor may give.
-
-    Args:
-        characters: of a text. megabytes: of a file (10⁶ bytes each).
-    """
-
-    characters: int = 20_000
-    megabytes: float = 1.0
-
-    @property
-    def bytes(self) -> int:
-        return int(self.megabytes * 1_000_000)
-
-    def check_text(self, text: str | None) -> str:
-        """
-        Raises:
-            SpaceError: no text, or too long a text.
-        """
-        text = text or ""
-        if not text.strip():
-            raise SpaceError("The text is empty. Type or paste one, or choose an example.")
-        if len(text) > self.characters:
-            raise SpaceError(
-                f"The text has {len(text):,} characters; at most {self.characters:,} fit here. Shorten it, or give a file."
-            )
-        return replace_halves(text, "a text of the page")
-
-
-# ---- what the buttons do: plain functions, from settings to HTML
-
-
-class Actions:
-    """What the page does, without the page.
-
-    Args:
-        taggers: the models. limits: what a visitor may give.
-    """
-
-    def __init__(self, taggers: Taggers, limits: Limits):
-        self.taggers = taggers
-        self.limits = limits
-
-    def find(self, text: str, model: str, guideline: str, threshold: float) -> str:
-        """A text's mentions, as HTML."""
-        text = self.limits.check_text(text)
-        tagger = self.taggers.get(model)
-        return highlight.result(text, tagger.mentions(text, guideline, threshold), tagger.types)
-
-    def compare(
-        self, text: str, model_a: str, guideline_a: str, model_b: str, guideline_b: str, threshold: float
-    ) -> str:
-        """What two models, or one under two guidelines, find in a text, as HTML."""
-        text = self.limits.check_text(text)
-        a, b = self.taggers.get(model_a), self.taggers.get(model_b)
-        found = [tagger.mentions(text, how, threshold) for tagger, how in ((a, guideline_a), (b, guideline_b))]
-        types = list(dict.fromkeys([*a.types, *b.types]))
-        return highlight.comparison(text, *found, types, [a.describe(guideline_a), b.describe(guideline_b)])
-
-    def annotate(
-        self, file: str | None, folder: Path, model: str, guideline: str, threshold: float, progress=None
-    ) -> tuple[str, Path]:
-        """A file, annotated: what was found, as HTML, and the file to download.
-
-        Args:
-            file: the uploaded file. folder: gets the annotated one.
-        """
-        path = self._checked(file)
-        tagger = self.taggers.get(model)
-        done = annotate_file(
-            path,
-            folder,
-            lambda document: tagger.mentions(document, guideline, threshold),
-            progress or (lambda done, total: None),
-        )
-        found = [m for d in done.documents for m in d.mentions]
-        first, documents = done.documents[0], highlight.count(len(done.documents), "document")
-        parts = [f'<p class="mn-summary"><b>{highlight.count(len(found), "mention")}</b> in {documents}</p>']
-        parts += [*map(highlight.note, done.remarks), highlight.types_table(found, tagger.types)]
-        if len(first.text) <= self.limits.characters:
-            title = f"Document {first.id}" + (", the first" if len(done.documents) > 1 else "")
-            parts.append(f'<h4 class="mn-first">{highlight.escape(title)}</h4>')
-            parts.append(highlight.mark(first.text, first.mentions, tagger.types))
-        else:
-            parts.append(highlight.note(f"The first document is not shown: it has {len(first.text):,} characters."))
-        return f'<section class="mn-result">{"".join(parts)}</section>', done.path
-
-    def _checked(self, file: str | None) -> Path:
-        if file is None:
-            raise SpaceError(
-                "There is no file. Choose one: PubTator, BioC, PubMed XML, JATS, JSON lines, IOB, plain text."
-            )
-        path = Path(file)
-        try:
-            size = max(path.stat().st_size, size_of(path, self.limits.bytes))
-        except FileNotFoundError as error:
-            raise SpaceError("The file has been removed in the meantime. Choose it again.") from error
-        if size > self.limits.bytes:
-            raise SpaceError(
-                f"{path.name} has {size / 1e6:.1f} MB; at most {self.limits.megabytes:g} MB fit here. Split it, or use "
-                "mosaic-ner --do_predict on a computer of your own."
-            )
-        return path
-
-
-def on_page(action: Callable[..., str]) -> Callable[..., str]:
-    """The action; a visitor's mistake is told where the result would be."""
-
-    @wraps(action)
-    def told(*args, **kwargs):
-        try:
-            return action(*args, **kwargs)
-        except UserError as error:
-            return highlight.alert(str(error))
-
-    return told
 
 
 # ---- the page
@@ -195,8 +76,9 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                 text = _text(limits, lines=6)
                 with gr.Row():
                     clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=80)
+                    link = gr.Button("Copy link", elem_id="link", scale=1, min_width=80)
                     find = gr.Button("Find mentions", variant="primary", elem_id="find", scale=2, min_width=80)
-                settings = _settings(actions, page, one)
+                model, guideline, threshold = settings = _settings(actions)
                 gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
             with gr.Column(scale=7, min_width=320):
                 found = gr.HTML(WAITING, elem_id="found")
@@ -209,9 +91,63 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                 **one,
             )
             clear.click(lambda: ("", WAITING), None, [text, found], api_visibility="private")
+            link.click(None, [text, *settings], None, js=write_link("text"), api_visibility="private")
+        with gr.Tab("Guidelines", id="guidelines"):
+            with gr.Row():
+                with gr.Column(scale=5, min_width=320):
+                    disputed = _text(limits, lines=6)
+                    with gr.Row():
+                        link = gr.Button("Copy link", elem_id="link_guidelines", scale=1, min_width=80)
+                        ask = gr.Button("Answer under each", variant="primary", elem_id="ask", scale=2, min_width=80)
+                with gr.Column(scale=7, min_width=320):
+                    with gr.Group():
+                        asked = _model(actions, "Model", actions.taggers.labels[0])
+                        chosen = gr.Dropdown(
+                            [],
+                            multiselect=True,
+                            max_choices=MOST_GUIDELINES,
+                            allow_custom_value=True,  # of a link, before the list is there; `Tagger.mentions` checks it
+                            label=f"As annotated in (2 to {MOST_GUIDELINES})",
+                            elem_id="chosen",
+                        )
+                        least = _threshold()
+                    gr.Examples(EXAMPLES, disputed, label="Examples", cache_examples=False, api_visibility="private")
+            answers = gr.HTML(
+                highlight.note("What each guideline makes of the text will appear here."), elem_id="answers"
+            )
+            several = [disputed, asked, chosen, least]
+            gr.on(
+                [ask.click, disputed.submit],
+                on_page(actions.guidelines),
+                several,
+                answers,
+                api_name="guidelines",
+                **one,
+            )
+            link.click(None, several, None, js=write_link("guidelines"), api_visibility="private")
+        # First what the link says, then the lists, which depend on the model, then the answer.
+        linked = [text, *settings, *several]
+        opened = page.load(None, linked, linked, js=read_link(actions.taggers.labels), api_visibility="private")
+        quiet = {"api_visibility": "private", "show_progress": "hidden", **one}
+
+        def offer_several(name: str, chosen: list[str]) -> gr.Dropdown:
+            choices = [(title, value) for title, value in _choices(actions, name) if value != UNKNOWN_ORIGIN]
+            known = [value for _, value in choices]
+            kept = [value for value in chosen or () if value in known] or known[:MOST_GUIDELINES]
+            return gr.Dropdown(choices=choices, value=kept)
+
+        def answer(action: Callable[..., str], waiting: str) -> Callable[..., str]:
+            return lambda text, *rest: on_page(action)(text, *rest) if text else waiting
+
+        offered = _keep_offering(actions, opened, model, guideline, one)
+        offered.then(answer(actions.find, WAITING), [text, *settings], found, **quiet)
+        asked.change(offer_several, [asked, chosen], chosen, **quiet)
+        offered = opened.then(offer_several, [asked, chosen], chosen, **quiet)
+        offered.then(answer(actions.guidelines, answers.value), several, answers, **quiet)
         with gr.Tab("File", id="file"), gr.Row():
             with gr.Column(scale=5, min_width=320):
-                settings = _settings(actions, page, one)
+                settings = _settings(actions)
+                _keep_offering(actions, opened, *settings[:2], one)
                 label = (
                     f"PubTator, BioC, PubMed XML, JATS, JSON lines, IOB or plain text, at most {limits.megabytes:g} MB"
                 )
@@ -254,8 +190,10 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                     compare = gr.Button("Compare", variant="primary", elem_id="compare")
                 with gr.Column(scale=7, min_width=320):
                     labels = actions.taggers.labels
-                    first = _choose(actions, page, one, "Model A", labels[0])
-                    second = _choose(actions, page, one, "Model B", labels[min(1, len(labels) - 1)])
+                    first = _choose(actions, "Model A", labels[0])
+                    second = _choose(actions, "Model B", labels[min(1, len(labels) - 1)])
+                    for pair in (first, second):
+                        _keep_offering(actions, opened, *pair, one)
                     gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
             both = gr.HTML(
                 highlight.note("Which mentions both find, or only one of them, will appear here."), elem_id="compared"
@@ -280,39 +218,50 @@ def _threshold() -> gr.Slider:
     return gr.Slider(0, 1, 0, step=0.01, label="Least score", elem_classes="mn-threshold")
 
 
-def _settings(actions: Actions, page: gr.Blocks, one: dict) -> list:
+def _settings(actions: Actions) -> list:
     """Model, guideline and threshold."""
     with gr.Group():
-        return [*_choose(actions, page, one, "Model", actions.taggers.labels[0]), _threshold()]
+        return [*_choose(actions, "Model", actions.taggers.labels[0]), _threshold()]
 
 
-def _choose(actions: Actions, page: gr.Blocks, one: dict, label: str, value: str) -> list:
-    """A model, and a guideline of its own, kept in step."""
+def _model(actions: Actions, label: str, value: str) -> gr.Dropdown:
+    return gr.Dropdown(actions.taggers.labels, value=value, label=label, min_width=200, elem_classes="mn-model")
+
+
+def _choose(actions: Actions, label: str, value: str) -> list:
+    """A model, and a guideline of its own; `_keep_offering` keeps them in step."""
     with gr.Row():
-        model = gr.Dropdown(actions.taggers.labels, value=value, label=label, min_width=200, elem_classes="mn-model")
-        guideline = gr.Dropdown(
-            [("Text of unknown origin", UNKNOWN_ORIGIN)],
-            value=UNKNOWN_ORIGIN,
-            allow_custom_value=True,  # for programs, which never get the list; `Tagger.mentions` checks it
-            label="Annotation guideline",
-            min_width=200,
-            elem_classes="mn-guideline",
-        )
+        guideline = {
+            "choices": [("Text of unknown origin", UNKNOWN_ORIGIN)],
+            "value": UNKNOWN_ORIGIN,
+            "allow_custom_value": True,  # for programs, which never get the list; `Tagger.mentions` checks it
+            "label": "Annotation guideline",
+        }
+        model = _model(actions, label, value)
+        return [model, gr.Dropdown(**guideline, min_width=200, elem_classes="mn-guideline")]
+
+
+def _choices(actions: Actions, name: str) -> list[tuple[str, str]]:
+    """(title, value) of a model's guidelines; a model that can't be loaded is told, and has one."""
+    try:
+        return actions.taggers.get(name).guidelines
+    except SpaceError as error:
+        gr.Warning(highlight.escape(str(error)))
+        return [("Text of unknown origin", UNKNOWN_ORIGIN)]
+
+
+def _keep_offering(actions: Actions, opened, model: gr.Dropdown, guideline: gr.Dropdown, one: dict):
+    """Offers a model's guidelines when the page is open and whenever another model is chosen. Two events, as one would pass
+    over a change that comes while the page still loads."""
 
     def offer(name: str, chosen: str) -> gr.Dropdown:
-        try:
-            choices = actions.taggers.get(name).guidelines
-        except SpaceError as error:
-            gr.Warning(highlight.escape(str(error)))
-            choices = [("Text of unknown origin", UNKNOWN_ORIGIN)]
+        choices = _choices(actions, name)
         known = [value for _, value in choices]
         return gr.Dropdown(choices=choices, value=chosen if chosen in known else UNKNOWN_ORIGIN)
 
-    # Also when the page opens: the list depends on the model, which is loaded then. Two events, as one would pass over a change
-    # that comes while the page still loads.
-    for event in (page.load, model.change):
-        event(offer, [model, guideline], guideline, api_visibility="private", show_progress="hidden", **one)
-    return [model, guideline]
+    how = {"api_visibility": "private", "show_progress": "hidden", **one}
+    model.change(offer, [model, guideline], guideline, **how)
+    return opened.then(offer, [model, guideline], guideline, **how)
 
 
 def _made(folder: Path) -> Path:
@@ -347,10 +296,16 @@ def serve(page: gr.Blocks, limits: Limits | None = None, **options):
 
 
 def named_models(argv: list[str]) -> list[str]:
-    """The models of the command line, else those of MOSAIC_MODELS, else those of the README.md beside this file."""
+    """The models of the command line, else those of MOSAIC_MODELS, else those of the README.md beside this file, else the one
+    that comes with the package."""
     variable = [name.strip() for name in os.environ.get("MOSAIC_MODELS", "").split(",") if name.strip()]
     card = HERE / "README.md"
-    return argv or variable or list((metadata_load(card) or {}).get("models") or [] if card.exists() else [])
+    listed = list((metadata_load(card) or {}).get("models") or [] if card.exists() else [])
+    if not (argv or variable or listed):
+        from mosaic_ner.prediction.options import default_model  # not in the folder of a Space, which names its models
+
+        return [default_model()]
+    return argv or variable or listed
 
 
 def main(argv: list[str] | None = None) -> None:

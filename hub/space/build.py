@@ -14,6 +14,7 @@ PACKAGE = HERE.parents[1]
 SHEET = HERE / "style.css"
 SOURCES = (
     "data_builders/__init__.py",
+    "data_builders/extras.py",
     "data_builders/formats/*.py",
     "hub/__init__.py",
     "hub/stride.py",

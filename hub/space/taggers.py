@@ -60,6 +60,7 @@ class Tagger:
         tasks = [task.name for task in model.config.tasks]
         others = [name for name in tasks if name not in space.corpora and [name] != list(model.config.default_tasks)]
         self.guidelines: list[tuple[str, str]] = [("Text of unknown origin", UNKNOWN_ORIGIN)]
+        self._annotated = {CORPUS + c: frozenset(space.shared_types_of(c) or space.native_types(c)) for c in known}
         for corpus in known:
             types = ", ".join(space.shared_types_of(corpus) or space.native_types(corpus))
             self.guidelines.append((f"Corpus {corpus} ({shorten(types, 60, placeholder=' …')})", CORPUS + corpus))
@@ -74,6 +75,7 @@ class Tagger:
         if not self.types or any(re.fullmatch(r"LABEL_\d+", label) for label in labels):
             raise ValueError(f"labels without a meaning: {', '.join(labels[:5])}; set id2label in its config.json")
         self.guidelines = [("The model's own", UNKNOWN_ORIGIN)]
+        self._annotated = {}
         # The pipeline cuts off what the tokenizer calls too long, or reads it whole where it says nothing: windows need a size.
         positions = config.to_dict().get("max_position_embeddings", 512)
         if tokenizer.model_max_length > positions:
@@ -131,6 +133,14 @@ class Tagger:
     def label(self) -> str:
         """How the page calls it."""
         return label_of(self.name)
+
+    def annotated(self, guideline: str) -> frozenset[str]:
+        """The types that are annotated under a guideline; all, where it is no corpus's."""
+        return self._annotated.get(guideline, frozenset(self.types))
+
+    def title(self, guideline: str) -> str:
+        """The guideline, for a heading."""
+        return "unknown origin" if guideline == UNKNOWN_ORIGIN else guideline.partition(":")[2]
 
     def describe(self, guideline: str) -> str:
         """The model and the guideline, for a heading."""
