@@ -91,7 +91,7 @@ def test_every_program_reads_the_tables(tables, tmp_path):
     for name, schema in SCHEMAS.items():
         pattern, count = str(tables / name / "*.parquet"), len(rows(tables, name))
         assert count
-        assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchone() == (count,)
+        assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchall() == [(count,)]
         assert polars.read_parquet(pattern).shape == (count, len(schema))
         read = datasets.load_dataset("parquet", data_files=pattern, split="train", cache_dir=str(tmp_path))
         assert (len(read), read.column_names) == (count, schema.names)
