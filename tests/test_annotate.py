@@ -18,7 +18,7 @@ from mosaic_ner.data_builders.formats import read_documents
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction import shards
 from mosaic_ner.prediction.collection import main
-from mosaic_ner.prediction.inputs import Source, sources
+from mosaic_ner.prediction.inputs import Source, sources, split
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.shards import Job, annotate_shard
 from mosaic_ner.prediction.tagger import Tagger
@@ -330,3 +330,10 @@ def test_mistakes(capsys, collection, demo_texts, model, tmp_path):
 def test_what_says_where_a_source_is_travels(collection):
     (first, *_) = sources([str(collection)])
     assert first == Source("pubmed26n0000", (str(collection / "pubmed26n0000.xml.gz"),), "pubmed")
+
+
+def test_parts_of_parts_are_all_pieces_once():
+    twice = [part for half in split([Source("a", ("a",))], 2) for part in split([half], 3)]
+    owners = [[n for n in range(60) if n % part.parts == part.part] for part in twice]
+    assert sorted(n for own in owners for n in own) == list(range(60))
+    assert len(twice) == 6
