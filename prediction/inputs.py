@@ -105,8 +105,12 @@ def sources(inputs: list[str], format: str | None = None) -> list[Source]:
 
 def split(found: list[Source], count: int) -> list[Source]:
     """At least `count` sources, if need be parts of those given."""
-    parts = -(-count // len(found)) if found else 1
-    return [replace(source, part=part, parts=parts) for source in found for part in range(parts)]
+    times = -(-count // len(found)) if found else 1
+    return [
+        replace(source, part=source.part + source.parts * n, parts=source.parts * times)
+        for source in found
+        for n in range(times)
+    ]
 
 
 def _of(given: str, format: str | None) -> list[Source]:

@@ -171,48 +171,35 @@ class _Shard:
                         numbers.append(number)
                     yield document
 
-        piece, number = [], None
+        piece = None
         for chunk in tagger.stream(wanted(), self.job.chunk):
-            if (following := numbers.popleft()) != number:
-                self._write_piece(number, piece)
-                piece, number = [], following
-            piece += chunk
+            number = numbers.popleft()
+            if piece is None or piece.number != number:
+                self._write_piece(piece)
+                piece = _Piece(self, number)
+            piece.add(chunk)
             tell(len(chunk))
-        self._write_piece(number, piece)
+        self._write_piece(piece)
         return all(self._there(n) for n in range(-(-self.documents // self.piece)))
 
     def _there(self, number: int) -> bool:
         return (self.work / f"{number:06d}.json").exists()
 
-    def _write_piece(self, number: int | None, documents: list[Document]) -> None:
-        if number is None:
+    def _write_piece(self, piece: _Piece | None) -> None:
+        if piece is None:
             return
-        base = f"{number:06d}"
+        base = self.work / f"{piece.number:06d}"
         if self.format is None:
             from . import tables
 
-            for kind, table in tables.rows(documents, number * self.piece).items():
-                with self._whole(self.work / f"{base}.{kind}") as new:
-                    tables.write_table(new, [table], tables.SCHEMAS[kind])
-            report = ReadReport()
+            for kind in piece.tables[0]:
+                with self._whole(base.with_suffix(f".{kind}")) as new:
+                    tables.write_table(new, [tables.joined(part[kind] for part in piece.tables)], tables.SCHEMAS[kind])
         else:
-            with self._whole(self.work / f"{base}.text") as new, new.open("wb") as handle:
-                buffer = io.BytesIO()
-                writer = DocumentWriter(buffer, self.format, documents_written=1)  # the header comes with the shard
-                writer.remember(self.first)
-                writer.report = ReadReport()  # what its collection loses is counted once, by `_text`
-                write_each(writer, documents, skip=not self.job.strict)
-                handle.write(self._pack(buffer.getvalue()))
-            report = writer.report
-        kinds = Counter(mention.type for document in documents for mention in document.mentions)
-        said = {
-            "types": kinds,
-            "lost": report.counts,
-            "bad": report.bad,
-            "without": sum(not d.mentions for d in documents),
-        }
-        with self._whole(self.work / f"{base}.json") as new:
-            new.write_text(json.dumps(said, sort_keys=True), encoding="utf-8")
+            with self._whole(base.with_suffix(".text")) as new:
+                new.write_bytes(self._pack(piece.buffer.getvalue()))
+        with self._whole(base.with_suffix(".json")) as new:
+            new.write_text(json.dumps(piece.said(), sort_keys=True), encoding="utf-8")
 
     def _pack(self, data: bytes) -> bytes:
         return gzip.compress(data, mtime=0) if self.packed and data else data
@@ -304,6 +291,38 @@ class _Shard:
             if self.packed and not handle.tell():
                 handle.write(gzip.compress(b"", mtime=0))
         return [*written, path]
+
+
+class _Piece:
+    """What a piece will hold, chunk by chunk: documents themselves would take many times the memory."""
+
+    def __init__(self, shard: _Shard, number: int):
+        self.shard, self.number, self.count, self.without = shard, number, 0, 0
+        self.kinds: Counter[str] = Counter()
+        self.tables: list[dict] = []
+        if shard.format is not None:
+            self.buffer = io.BytesIO()
+            # The header comes with the shard, and so does what the format has no place for of the collection.
+            self.writer = DocumentWriter(self.buffer, shard.format, documents_written=1)
+            self.writer.remember(shard.first)
+            self.writer.report = ReadReport()
+
+    def add(self, documents: list[Document]) -> None:
+        """Takes a chunk."""
+        if self.shard.format is None:
+            from . import tables
+
+            self.tables.append(tables.rows(documents, self.number * self.shard.piece + self.count))
+        else:
+            write_each(self.writer, documents, skip=not self.shard.job.strict)
+        self.count += len(documents)
+        self.without += sum(not document.mentions for document in documents)
+        self.kinds.update(mention.type for document in documents for mention in document.mentions)
+
+    def said(self) -> dict:
+        """Its part of the shard's receipt."""
+        report = ReadReport() if self.shard.format is None else self.writer.report
+        return {"types": self.kinds, "lost": report.counts, "bad": report.bad, "without": self.without}
 
 
 def digest(path: Path) -> dict:

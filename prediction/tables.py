@@ -68,7 +68,9 @@ def rows(documents: Iterable[SourcedDocument], first: int) -> dict[str, pa.Table
     for number, document in enumerate(documents, first):
         infons = dict(document.infons)
         name = (document.id, _version(infons.get("version")), os.path.basename(document.path), number)
-        own = [infons.get(key) for key in ("pmid", "pmcid", "doi")]
+        ids = {"pmid": document.id} if "version" in infons else {}
+        ids |= {"pmcid": document.id} if document.id.startswith("PMC") else {}
+        own = [infons.get(key, ids.get(key)) for key in ("pmid", "pmcid", "doi")]
         records.append((*name, len(document.text), len(document.mentions), *own))
         passages = iter(sorted(document.passages, key=lambda p: p.start))
         passage = next(passages, None)
@@ -83,6 +85,11 @@ def rows(documents: Iterable[SourcedDocument], first: int) -> dict[str, pa.Table
                  passage.kind if inside else None, section)
             )  # fmt: skip
     return {"mentions": _table(mentions, MENTIONS), "documents": _table(records, DOCUMENTS)}
+
+
+def joined(parts: Iterable[pa.Table]) -> pa.Table:
+    """Tables of consecutive rows as one."""
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def deleted_rows(deleted: Iterable[tuple[str, str, str]]) -> pa.Table:

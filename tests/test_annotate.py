@@ -18,13 +18,14 @@ from mosaic_ner.data_builders.formats import read_documents
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction import shards
 from mosaic_ner.prediction.collection import main
-from mosaic_ner.prediction.inputs import Source, sources
+from mosaic_ner.prediction.inputs import Source, sources, split
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.shards import Job, annotate_shard
 from mosaic_ner.prediction.tagger import Tagger
 
 CHUNK = 1  # so that a piece is of 16 documents
 FILES = 4
+TESTED = ("pubtator", "bioc.xml", "bioc.xml.gz", "jsonl.gz")
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +61,12 @@ def annotate(model, capsys):
 
 @pytest.fixture(scope="module")
 def references(collection, model, tmp_path_factory):
-    """Function: format → the folder of an uninterrupted run."""
-    made = {}
-
-    def get(write):
-        if write not in made:
-            made[write] = tmp_path_factory.mktemp("reference") / "out"
-            argv = [collection, "--output", made[write], "--model", model, "--chunk", CHUNK, "--write", write]
-            assert main(list(map(str, argv))) == 0
-        return made[write]
-
-    return get
+    """Format → the folder of an uninterrupted run; made before a test that interrupts runs begins."""
+    made = {write: tmp_path_factory.mktemp("reference") / "out" for write in ("parquet", *TESTED)}
+    for write, folder in made.items():
+        argv = [collection, "--output", folder, "--model", model, "--chunk", CHUNK, "--write", write]
+        assert main(list(map(str, argv))) == 0
+    return made
 
 
 def error(capsys, *argv) -> str:
@@ -87,9 +83,9 @@ def manifest(folder) -> dict:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("write", ["pubtator", "bioc.xml", "bioc.xml.gz", "jsonl.gz"])
+@pytest.mark.parametrize("write", TESTED)
 def test_files_hold_what_the_engine_finds(references, collection, predictor, write):
-    folder = references(write)
+    folder = references[write]
     for file in sorted(collection.iterdir()):
         name = file.name.removesuffix(".xml.gz")
         read = list(read_documents(file))
@@ -103,7 +99,7 @@ def test_files_hold_what_the_engine_finds(references, collection, predictor, wri
 
 
 def test_the_manifest_says_what_was_asked_and_what_is_there(references):
-    folder = references("parquet")
+    folder = references["parquet"]
     said = manifest(folder)
     assert {"model", "content of the model", "threshold", "write"} <= set(said["run"])
     assert [said["shards"][name]["documents"] for name in sorted(said["shards"])] == [40, 3, 1, 0]
@@ -141,7 +137,7 @@ def test_a_run_that_ends_anywhere_goes_on(annotate, references, collection, tmp_
     target = tmp_path / "out"
     with pytest.raises(Killed):
         annotate(collection, "--output", target, "--write", write)
-    before, reference = tree(target), tree(references(write))
+    before, reference = tree(target), tree(references[write])
     # What has its own name is whole.
     assert all(
         reference[name] == data for name, data in before.items() if name != "manifest.json" and name[:5] != "_work"
@@ -169,7 +165,7 @@ def test_a_kill_between_two_files_of_a_shard(annotate, references, collection, t
         annotate(collection, "--output", tmp_path / "out")
     monkeypatch.setattr(os, "replace", replace)
     annotate(collection, "--output", tmp_path / "out")
-    assert tree(tmp_path / "out") == tree(references("parquet"))
+    assert tree(tmp_path / "out") == tree(references["parquet"])
 
 
 def test_a_process_that_is_killed_goes_on(annotate, references, collection, model, tmp_path):
@@ -188,7 +184,7 @@ def test_a_process_that_is_killed_goes_on(annotate, references, collection, mode
     assert sorted(p.name for p in (target / "_done").iterdir()) == ["pubmed26n0000.json", "pubmed26n0001.json"]
     stopper.release()
     annotate(folder, "--output", target)
-    assert tree(target) == tree(references("parquet"))
+    assert tree(target) == tree(references["parquet"])
     stopper.close()
 
 
@@ -201,7 +197,7 @@ def test_two_workers_at_the_same_shard(references, collection, predictor, model,
     assert two.annotate(Tagger(predictor), lambda count: None)
     receipt = two.finish(source.content())
     assert one.finish(source.content()) == receipt == annotate_shard(source, job, Tagger(predictor))
-    reference = tree(references("parquet"))
+    reference = tree(references["parquet"])
     assert {name: data for name, data in tree(tmp_path).items() if data != reference[name]} == {}
 
 
@@ -213,7 +209,7 @@ def test_parts_make_the_whole(annotate, references, collection, tmp_path, parts)
     for part in reversed(range(parts)):
         assert "shards" not in (manifest(tmp_path / "out") if part < parts - 1 else {})
         annotate(collection, "--output", tmp_path / "out", "--part", f"{part}/{parts}")
-    assert tree(tmp_path / "out") == tree(references("parquet"))
+    assert tree(tmp_path / "out") == tree(references["parquet"])
 
 
 def test_files_together_and_apart(annotate, demo_texts, tmp_path):
@@ -238,7 +234,7 @@ def test_inputs_by_address(annotate, collection, references, tmp_path):
     annotate("memory://pubmed", "--output", tmp_path / "folder")
     for name in ("pattern", "folder"):
         for table in ("mentions", "documents", "deleted"):
-            assert tree(tmp_path / name / table) == tree(references("parquet") / table)
+            assert tree(tmp_path / name / table) == tree(references["parquet"] / table)
 
 
 # --- what can't be done -----------------------------------------------------------------------------------------------
@@ -254,7 +250,7 @@ def test_what_can_not_be_read_is_said_and_the_rest_is_done(annotate, references,
     assert len(manifest(tmp_path / "out")["shards"]) == FILES - 1
     (folder / "pubmed26n0001.xml.gz").write_bytes(good)
     annotate(folder, "--output", tmp_path / "out")
-    assert tree(tmp_path / "out") == tree(references("parquet"))
+    assert tree(tmp_path / "out") == tree(references["parquet"])
 
 
 def test_a_file_that_breaks_in_the_middle_keeps_what_was_before(annotate, demo_texts, tmp_path, caplog):
@@ -288,11 +284,11 @@ def test_a_full_disk_leaves_no_part_of_a_shard(annotate, references, collection,
     assert not list(tmp_path.rglob("*.partial")) + list(tmp_path.rglob("*.parquet"))
     monkeypatch.setattr(os, "fsync", fsync)
     annotate(collection, "--output", tmp_path / "out")
-    assert tree(tmp_path / "out") == tree(references("parquet"))
+    assert tree(tmp_path / "out") == tree(references["parquet"])
 
 
 def test_another_run_s_folder_is_refused(capsys, references, collection, model, tmp_path):
-    folder = references("parquet")
+    folder = references["parquet"]
     same = [collection, "--output", folder, "--model", model, "--chunk", CHUNK]
     assert "threshold was 0.0, is 0.5" in error(capsys, *same, "--threshold", "0.5")
     message = error(capsys, *same, "--write", "jsonl", "--types", "Disease")
@@ -334,3 +330,10 @@ def test_mistakes(capsys, collection, demo_texts, model, tmp_path):
 def test_what_says_where_a_source_is_travels(collection):
     (first, *_) = sources([str(collection)])
     assert first == Source("pubmed26n0000", (str(collection / "pubmed26n0000.xml.gz"),), "pubmed")
+
+
+def test_parts_of_parts_are_all_pieces_once():
+    twice = [part for half in split([Source("a", ("a",))], 2) for part in split([half], 3)]
+    owners = [[n for n in range(60) if n % part.parts == part.part] for part in twice]
+    assert sorted(n for own in owners for n in own) == list(range(60))
+    assert len(twice) == 6

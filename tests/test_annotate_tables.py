@@ -67,6 +67,7 @@ def test_mentions_are_the_texts_of_their_documents(pubmed_folder, tables):
         assert (row["document_id"], row["identifiers"]) == (document.id, [])
         assert str(row["version"]) == dict(document.infons)["version"]
     documents = rows(tables, "documents")
+    assert all(row["pmid"] == row["document_id"] and row["pmcid"] is None for row in documents)
     assert {(r["file"], r["record"]): (r["document_id"], r["characters"], r["mentions"]) for r in documents} == {
         key: (d.id, len(d.text), 3) for key, d in texts.items()
     }
@@ -84,14 +85,19 @@ def test_full_texts_say_where_a_mention_stands(tmp_path):
         ("velosis", "fig_caption", "FIG"),
     ]
     (document,) = rows(out, "documents")
-    assert (document["document_id"], document["pmid"], document["file"]) == ("PMC5", "77", "a.nxml")
+    assert (document["document_id"], document["file"], document["pmid"], document["pmcid"]) == (
+        "PMC5",
+        "a.nxml",
+        "77",
+        "PMC5",
+    )
 
 
 def test_every_program_reads_the_tables(tables, tmp_path):
     for name, schema in SCHEMAS.items():
         pattern, count = str(tables / name / "*.parquet"), len(rows(tables, name))
         assert count
-        assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchone() == (count,)
+        assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchall() == [(count,)]
         assert polars.read_parquet(pattern).shape == (count, len(schema))
         read = datasets.load_dataset("parquet", data_files=pattern, split="train", cache_dir=str(tmp_path))
         assert (len(read), read.column_names) == (count, schema.names)
