@@ -63,7 +63,8 @@ def _versions(task: dict) -> list[dict]:
 
 
 def _all(task: dict, *keys: str) -> list[dict]:
-    return [version for key in keys for version in task.get(key) or () if isinstance(version, dict)]
+    lists = [found for key in keys if isinstance(found := task.get(key), list)]  # another kind is `_document`'s error
+    return [version for found in lists for version in found if isinstance(version, dict)]
 
 
 def _document(task, versions: list[dict], place: int, reading: Reading, number: int) -> Document:
