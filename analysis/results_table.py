@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mosaic_ner.data_builders.console import one_message
-from mosaic_ner.data_builders.markdown import markdown_table, wrapped
+from mosaic_ner.data_builders.markdown import between, markdown_table, wrapped
 from mosaic_ner.data_builders.options import specs
 from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training.arguments import RECIPES, Arguments, parse
@@ -133,8 +133,7 @@ def put(page: str, folders: list[Path]) -> str:
         marks = " or ".join(f"<!-- {name} --> and <!-- /{name} -->" for name in TABLES)
         raise UserError(f"expected the marks {marks} once each in the page; put them where the table is to stand")
     for name in found:
-        before, rest = page.split(f"<!-- {name} -->")
-        page = f"{before}<!-- {name} -->\n{TABLES[name](folders)}\n<!-- /{name} -->{rest.split(f'<!-- /{name} -->')[1]}"
+        page = between(page, name, TABLES[name](folders))
     return page
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mosaic_ner.modeling.label_space import UserError
+
 WIDTH = 128
 """Characters of a line that is no row of a table."""
 
@@ -10,6 +12,21 @@ def markdown_table(header: list[str], rows: list[list]) -> str:
     """A Markdown table; cells are printed as they are."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def between(page: str, name: str, text: str) -> str:
+    """The page with the text between its marks `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        UserError: the page doesn't have each mark once.
+    """
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if not page.count(first) == page.count(last) == 1:
+        raise UserError(
+            f"expected the marks {first} and {last} once each in the page; put them where the text is to stand"
+        )
+    before, rest = page.split(first)
+    return f"{before}{first}\n{text}\n{last}{rest.split(last)[1]}"
 
 
 def wrapped(text: str) -> str:

@@ -193,7 +193,7 @@ def part_overlap(
     """
     modes = {name: (modes or {}).get(name, "remove") for name in evaluation}
     report = OverlapReport()
-    index = _Index(evaluation, min_characters)
+    index = TextIndex(evaluation, min_characters)
     right: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     copied: dict[str, set[tuple[int, tuple]]] = {name: set() for name in evaluation}
     covered: dict[str, set[int]] = {name: set() for name in evaluation}
@@ -237,7 +237,7 @@ def _warn(report: OverlapReport) -> None:
         )
 
 
-def _sift(documents: list[Document], index: _Index, modes: Mapping[str, str], report: OverlapReport, corpus: str):
+def _sift(documents: list[Document], index: TextIndex, modes: Mapping[str, str], report: OverlapReport, corpus: str):
     """The documents to keep, and (document, place, whether the document stays) for each match."""
     overlap = report.training[corpus] = TrainingOverlap(
         documents=len(documents), mentions=sum(len(document.mentions) for document in documents)
@@ -295,8 +295,8 @@ def _same_article(one: tuple[str, str], other: tuple[str, str]) -> bool:
     return one == other and bool(namespace) and (namespace in NAMESPACES or not bare.isdecimal())
 
 
-class _Index:
-    """The evaluation documents by article id, by text and by the words that records without an id start with."""
+class TextIndex:
+    """Documents, in sets, by article id, by text and by the words that records without an id start with."""
 
     def __init__(self, evaluation: dict[str, list[Document]], min_characters: int):
         self.min_characters = min_characters

@@ -57,6 +57,11 @@ IN_FULL = {
     "--corpus ncbi_one_type --split validation",
     "compare RUN --against RUN --corpus bc5cdr_disease": "compare outputs/aioner/paper/external --against outputs/alone "
     "--corpus bc5cdr_disease",
+    "errors RUN --output errors.html": "errors outputs/aioner/biored --data_dir D --output errors.html",
+    "conflicts C C --output conflicts.html": "conflicts biored bc5cdr --data_dir D --output conflicts.html",
+    "conflicts biored bc5cdr bioid gnormplus linnaeus ncbi_disease nlm_chem nlm_gene s800 tmvar3 --data_dir D --output "
+    "conflicts.html --page docs/conflicts.md": "conflicts biored bc5cdr bioid gnormplus linnaeus ncbi_disease nlm_chem "
+    "nlm_gene s800 tmvar3 --data_dir D --output conflicts.html",
     "compare RUN --against RUN": "compare outputs/aioner/biored --against outputs/span_cvae/single",
     "figures RUN --output alpha.png": "figures outputs/span_cvae/single_cvae outputs/span_cvae/single --output alpha.png",
     "reliability RUN --output reliability.png": "reliability outputs/aioner/biored --output reliability.png",

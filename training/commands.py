@@ -12,6 +12,8 @@ COMMANDS = {
     "results": ("analysis.results_table", "the README's table of results, from the cards"),
     "table": ("analysis.table", "several runs in one table"),
     "compare": ("analysis.compare", "runs against runs, with significance"),
+    "conflicts": ("analysis.conflicts", "how corpora disagree on the texts that they share"),
+    "errors": ("analysis.errors", "a run's errors, or those of two side by side, each in its sentence"),
     "modes": ("analysis.modes", "a tagger's modes on a corpus, a row each"),
     "study": ("analysis.study", "the cells of a study: runs those that are missing, tables, plots"),
     "figures": ("analysis.figures", "F1 against the weight of the CVAE, of several runs"),

@@ -138,6 +138,11 @@ class Seen:
             self.mentions |= {normalise_name(document.surface(m)) for m in document.mentions}
             self.words |= _words(document.text)
 
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Seen) and (self.mentions, self.words) == (other.mentions, other.words)
+
+    __hash__ = None
+
     def without(self, what: str, document: Document) -> Document:
         """The document with the mentions of one of `UNSEEN` only."""
         return document.with_mentions(m for m in document.mentions if self.unseen(what, document.surface(m)))

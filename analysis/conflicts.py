@@ -1,0 +1,132 @@
+"""How corpora disagree: on texts that they share, at the borders of mentions, and in a model's answers under each guideline.
+
+mosaic-ner conflicts biored bc5cdr nlm_gene tmvar3 --data_dir D --output conflicts.html
+mosaic-ner conflicts biored bc5cdr --data_dir D --page docs/conflicts.md
+mosaic-ner conflicts biored s800 linnaeus --data_dir D --output conflicts.html --model outputs/multi
+
+--output writes a page to look at, --page the tables between the marks `<!-- conflicts -->` and `<!-- /conflicts -->` of a
+Markdown file; without both the tables are printed. Corpora share texts by article id or normalised text. --model compares its
+answers to the same documents under the guideline of each corpus that it knows; these corpora need not share a text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
+from mosaic_ner.data_builders.mapping import load_label_mapping
+from mosaic_ner.data_builders.markdown import between, wrapped
+from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import LabelSpace, UserError, nearest
+
+from .agreement import Agreement, Answer, agree, agreement_of_corpora, habits
+from .conflicts_page import Conflicts, html, markdown
+
+
+class ConflictError(UserError):
+    """Corpora that can't be compared."""
+
+
+def read_corpora(names: list[str], data_dir: str | None, scheme: str) -> tuple[dict[str, dict], LabelSpace]:
+    """Corpus → split → documents, and the types that they share.
+
+    Raises:
+        ConflictError: fewer than two corpora, or an unknown one.
+    """
+    from mosaic_ner.data_builders.builder import load_corpus
+
+    space = load_label_mapping(scheme=scheme)
+    space = LabelSpace(space.corpora | DEMO_LABEL_SPACE.corpora)
+    for name in names:
+        if name not in space.corpora:
+            raise ConflictError(f"unknown corpus {name!r}{nearest(name, space.corpora)}")
+    if len(set(names)) < 2:
+        raise ConflictError("expected at least two corpora, whose annotations can be compared; name another one")
+    demo = load_demo_corpora() if set(names) & set(DEMO_LABEL_SPACE.corpora) else {}
+    corpora = {n: demo[n] if n in demo else load_corpus(n, data_dir=data_dir) for n in dict.fromkeys(names)}
+    return corpora, space.restricted_to(corpora)
+
+
+def agreement_of_model(
+    model: str, documents: list[Document], corpora: list[str], batch_size: int = 16
+) -> tuple[Agreement, ...]:
+    """A model's answers to the same documents under the guidelines of each two corpora, where they aren't one question.
+
+    Args:
+        model: folder or Hub id. documents: their own mentions are not read. corpora: those that it doesn't know are left out.
+    Raises:
+        ConflictError: it knows fewer than two of the corpora, or asks one question for all.
+    """
+    from mosaic_ner.modeling.inference import MentionPredictor
+    from mosaic_ner.prediction.loading import load
+
+    predictor = MentionPredictor(*load(model), batch_size)
+    network = predictor.model
+    space, asked, found = network.config.labels, {}, {}
+    known = [corpus for corpus in corpora if network.knows(corpus)]
+    for corpus in known:
+        tasks = tuple(network.tasks_for(corpus))
+        if tasks not in asked:
+            asked[tasks] = predictor(documents, list(tasks))
+        found[corpus] = tasks
+    pairs = [(a, b) for a, b in combinations(known, 2) if found[a] != found[b]]
+    if not pairs:
+        raise ConflictError(
+            f"{model} has no two guidelines for {', '.join(corpora)}: it knows {', '.join(space.corpora) or 'no corpus'}; "
+            "expected a model that was trained on at least two of these corpora and tells their guidelines apart"
+        )
+
+    def answered(corpus: str) -> list[Answer]:
+        types = frozenset(space.shared_types_of(corpus))
+        rows = zip(documents, asked[found[corpus]], strict=True)
+        return [Answer(replace(d.with_mentions(m), corpus=corpus), types) for d, m in rows]
+
+    compared = (((a, b), [*zip(answered(a), answered(b), strict=True)]) for a, b in pairs)
+    return tuple(agree(names, sides) for names, sides in compared if sides[0][0].types & sides[0][1].types)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: writes the page, the tables, or prints them."""
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner conflicts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpora", nargs="+", help="by name, in the order in which they are compared")
+    parser.add_argument("--data_dir", help="folder with the corpora's files; without it they are downloaded")
+    parser.add_argument("--mapping", default="shared", help="column of the label mapping (default: shared)")
+    parser.add_argument("--output", type=Path, help="page to write (HTML, one file)")
+    parser.add_argument("--page", type=Path, help="Markdown file with the marks; gets the tables")
+    parser.add_argument("--model", help="folder or Hub id: compare its answers under the guidelines, too")
+    parser.add_argument(
+        "--documents",
+        type=int,
+        default=100,
+        help="with --model: so many of the first corpus's last split (default: 100)",
+    )
+    options = parser.parse_args(argv)
+    log_progress()
+    with one_message("conflicts"):
+        corpora, space = read_corpora(options.corpora, options.data_dir, options.mapping)
+        whole = {name: [d for part in splits.values() for d in part] for name, splits in corpora.items()}
+        answered: tuple[Agreement, ...] = ()
+        if options.model:
+            last = [*corpora[options.corpora[0]].values()][-1]
+            answered = agreement_of_model(options.model, last[: options.documents], list(corpora))
+        name = Path(options.model).name if options.model else ""
+        found = Conflicts(tuple(corpora), agreement_of_corpora(whole, space), habits(whole, space), name, answered)
+        tables = wrapped(markdown(found))
+        if options.output:
+            options.output.write_text(html(found), encoding="utf-8")
+        if options.page:
+            text = options.page.read_text(encoding="utf-8")
+            options.page.write_text(between(text, "conflicts", tables), encoding="utf-8")
+        if not (options.output or options.page):
+            sys.stdout.write(tables + "\n")
+
+
+if __name__ == "__main__":
+    main()
