@@ -80,6 +80,10 @@ def markdown(conflicts: Conflicts) -> str:
         parts += ["### Borders in all texts", HABIT, markdown_table(["type", "word", *own], rows)]
     if conflicts.answered:
         parts += [f"### The answers of {conflicts.model}", ANSWERED, _agreement_table(conflicts.answered)]
+        rows = [(a, *row) for a in conflicts.answered for row in _frequent(a)]
+        rows.sort(key=lambda row: -abs(row[2][0] - row[2][1]))
+        cells = [[" – ".join(a.names), name, f"*{text}*", *counts] for a, (name, text), counts in rows[:SHOWN]]
+        parts += [FREQUENT, markdown_table(["corpora", "type", "text", "first", "second"], cells)] if cells else []
     return "\n\n".join(part for part in parts if part)
 
 
@@ -91,6 +95,7 @@ EXTRAS = (
 EXTRA_HEADER = ["corpora", "type", "takes in", "where", "what", "mentions"]
 HABIT = """Of the mentions that have the word at their border or right beside it, the share that takes it in, in percent, and
 their number. All documents count, shared or not. A type in angle brackets is any word that a corpus here often marks so."""
+FREQUENT = "The most frequent disagreements: how many mentions of the text there are under either guideline."
 ANSWERED = """The same documents under each corpus's guideline, as the model has learnt it."""
 
 

@@ -60,8 +60,9 @@ IN_FULL = {
     "errors RUN --output errors.html": "errors outputs/aioner/biored --data_dir D --output errors.html",
     "conflicts C C --output conflicts.html": "conflicts biored bc5cdr --data_dir D --output conflicts.html",
     "conflicts biored bc5cdr bioid gnormplus linnaeus ncbi_disease nlm_chem nlm_gene s800 tmvar3 --data_dir D --output "
-    "conflicts.html --page docs/conflicts.md": "conflicts biored bc5cdr bioid gnormplus linnaeus ncbi_disease nlm_chem "
-    "nlm_gene s800 tmvar3 --data_dir D --output conflicts.html",
+    "conflicts.html --page docs/conflicts.md --model outputs/aioner/biored_all --documents 40": "conflicts biored bc5cdr bioid "
+    "gnormplus linnaeus ncbi_disease nlm_chem nlm_gene s800 tmvar3 --data_dir D --output conflicts.html --model "
+    "outputs/aioner/biored_all --documents 4",
     "compare RUN --against RUN": "compare outputs/aioner/biored --against outputs/span_cvae/single",
     "figures RUN --output alpha.png": "figures outputs/span_cvae/single_cvae outputs/span_cvae/single --output alpha.png",
     "reliability RUN --output reliability.png": "reliability outputs/aioner/biored --output reliability.png",
