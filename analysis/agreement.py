@@ -140,12 +140,16 @@ def _left_out(shared: SharedTexts) -> list[str]:
     lines = []
     if shared.moved:
         what = "texts that differ in white space, punctuation, case or length, so that offsets were moved"
-        lines.append(f"{what}: {len(shared.moved)} ({', '.join(shared.moved[:10])})")
+        lines.append(f"{what}: {len(shared.moved)} ({_some(shared.moved)})")
     if shared.different:
         what = "texts of one article id that differ in more and were left out"
-        lines.append(f"{what}: {len(shared.different)} ({', '.join(shared.different[:10])})")
+        lines.append(f"{what}: {len(shared.different)} ({_some(shared.different)})")
     lines += [f"mentions of {name} without a place in the other text: {n}" for name, n in shared.outside.items() if n]
     return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
 
 
 # ---- what the differences have in common

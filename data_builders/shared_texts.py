@@ -20,7 +20,7 @@ class SharedTexts:
         moved: names of the other's documents whose text differs in white space, punctuation or case, or is part of the one's,
             or the reverse: their offsets were moved.
         different: names of those with the one's article id and a text that differs in more, which can't be compared.
-        outside: corpus → mentions that have no place in what the pair shares.
+        outside: corpus → mentions that are partly in what a pair shares, or without a letter, so that they have no place.
     """
 
     pairs: list[tuple[Document, Document]] = field(default_factory=list)
@@ -50,23 +50,25 @@ def shared_texts(
 
 
 def _add(found: SharedTexts, one: Document, other: Document) -> None:
-    aligned = align(one, other)
+    aligned = align(one, other, found.outside)
     if aligned is None:
         found.different.append(other.name)
         return
     if one.text != other.text:
         found.moved.append(other.name)
-    for source, part in zip((one, other), aligned, strict=True):
-        found.outside[source.corpus] += len(source.mentions) - len(part.mentions)
     found.pairs.append(aligned)
 
 
-def align(one: Document, other: Document) -> tuple[Document, Document] | None:
+def align(one: Document, other: Document, outside: Counter | None = None) -> tuple[Document, Document] | None:
     """Both documents with the one's text, with the mentions inside what they share; None: neither text is part of the other.
 
     Letters and digits decide what is shared; white space, punctuation and case may differ. A mention that begins or ends with
     punctuation keeps it where the other text has it, too.
+
+    Args:
+        outside: gets the numbers of mentions that have no place, as `SharedTexts.outside`.
     """
+    outside = Counter() if outside is None else outside
     if one.text == other.text:
         return one, other
     (left, ours), (right, theirs) = _letters(one.text), _letters(other.text)
@@ -79,24 +81,31 @@ def align(one: Document, other: Document) -> tuple[Document, Document] | None:
     else:
         return None
     start, end = ours[first], ours[last - 1] + 1
+    # Punctuation at its ends belongs to what is shared.
     while end < len(one.text) and not one.text[end].isalnum() and not one.text[end].isspace():
         end += 1
+    while start and not one.text[start - 1].isalnum() and not one.text[start - 1].isspace():
+        start -= 1
     place = {position: number + shift for number, position in reversed([*enumerate(theirs)])}
-    moved = [_moved(m, one.text, other.text, place, ours, (first, last)) for m in other.mentions]
-    inside = [m for m in one.mentions if start <= m.start and m.end <= end]
-    return one.with_mentions(inside), replace(
-        other.with_mentions(()), text=one.text, passages=(), unclear=(), mentions=tuple(sorted(filter(None, moved)))
+    kept, moved = [], []
+    for mention in one.mentions:
+        if start <= mention.start and mention.end <= end:
+            kept.append(mention)
+        elif mention.start < end and start < mention.end:
+            outside[one.corpus] += 1
+    for mention in other.mentions:
+        letters = [place[i] for i in range(mention.start, mention.end) if i in place]
+        if letters and first <= letters[0] and letters[-1] < last:
+            moved.append(_moved(mention, one.text, other.text, ours[letters[0]], ours[letters[-1]] + 1))
+        elif not letters or (letters[0] < last and first <= letters[-1]):
+            outside[other.corpus] += 1
+    return one.with_mentions(kept), replace(
+        other.with_mentions(()), text=one.text, passages=(), unclear=(), mentions=tuple(sorted(moved))
     )
 
 
-def _moved(
-    mention: Mention, ours: str, theirs: str, place: dict[int, int], positions: list[int], shared: tuple[int, int]
-) -> Mention | None:
-    """The mention of their text in ours; None: it has no letter, or isn't in what is shared."""
-    inside = [place[i] for i in range(mention.start, mention.end) if i in place]
-    if not inside or inside[0] < shared[0] or inside[-1] >= shared[1]:
-        return None
-    start, end = positions[inside[0]], positions[inside[-1]] + 1
+def _moved(mention: Mention, ours: str, theirs: str, start: int, end: int) -> Mention:
+    """The mention of their text in ours, where its letters are from `start` to `end`."""
     before, after = _edges(theirs[mention.start : mention.end])
     while before and start and ours[start - 1] == before[-1]:
         start, before = start - 1, before[:-1]

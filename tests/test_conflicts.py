@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,13 @@ def test_texts_that_are_part_of_each_other_share_that_part():
         "1", "a", "A title. The p53 gene (TP53). More of it.", (Mention(13, 16, "X"), Mention(35, 37, "X"))
     )
     part = Document("9", "b", "The p53  gene ( TP53 ) .", (Mention(4, 7, "X"), Mention(16, 20, "X")))
-    one, other = align(whole, part)
+    lost = Counter()
+    one, other = align(whole, part, lost)
+    assert lost == {}  # the mention of the last sentence is elsewhere, and isn't lost
+    crossing = whole.with_mentions([Mention(2, 12, "X"), Mention(16, 27, "X")])
+    align(crossing, part, lost)
+    align(whole, part.with_mentions([Mention(15, 16, "X"), Mention(21, 22, "X")]), lost)
+    assert lost == {"a": 1, "b": 2}  # one begins before the part, two have no letter
     assert [one.surface(m) for m in one.mentions] == ["p53"]
     assert [other.surface(m) for m in other.mentions] == ["p53", "TP53"]
     turned, inside = align(part, whole)
