@@ -86,7 +86,13 @@ def train(arguments: Arguments, args) -> None:
         run_figures.check(bundle.model)
     dataset = bundle.features.build(training.documents)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
+    evaluator = evaluator_for(
+        bundle,
+        data.space,
+        arguments.model.prediction_mode,
+        args.per_device_eval_batch_size,
+        arguments.prediction.precision,
+    )
     if not data.validation:
         without_validation(args, arguments.given)
     trainer = NERTrainer(bundle, args, evaluator, data.validation, train_dataset=dataset)
@@ -110,6 +116,7 @@ def evaluate(arguments: Arguments, args) -> None:
     """Measures a trained model on the run's validation and test splits."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
+    from mosaic_ner.prediction.precision import prepare
     from mosaic_ner.training.bundle import restore
     from mosaic_ner.training.evaluator import evaluator_for
 
@@ -118,7 +125,7 @@ def evaluate(arguments: Arguments, args) -> None:
     bundle = restore(arguments.model.model_name_or_path, data.space, arguments.model.given_encoder)
     if arguments.train.write_figures:
         run_figures.check(bundle.model)
-    bundle.model.to(args.device)
+    prepare(bundle.model.to(args.device), arguments.prediction.precision)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
     finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, {"coverage": coverage})
@@ -129,6 +136,7 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
+    from mosaic_ner.modeling.precision import resolve
     from mosaic_ner.training.calibration import add_reliability, calibrate
     from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.results import Results, versions, without_local_paths
@@ -137,7 +145,7 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     out = Path(args.output_dir)
     results = Results(without_local_paths(arguments.settings()), **facts, data=data.sizes(), versions=versions())
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
-    results.device = str(args.device)
+    results.device, results.precision = str(args.device), resolve(arguments.prediction.precision, args.device)
     seen = Seen(d for part in data.train.values() for d in part) if data.train else None
     found: dict = {"test": {}, "validation": {}}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
@@ -171,17 +179,17 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
 def predict(arguments: Arguments, args) -> int:
     """Annotates a file or folder of any supported format (see prediction/annotate.py)."""
     from accelerate import PartialState
-    from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.annotate import annotate_file
-    from mosaic_ner.prediction.loading import load
+    from mosaic_ner.prediction.precision import load_predictor
     from mosaic_ner.prediction.tagger import Tagger, tasks_of
     from mosaic_ner.training.evaluator import shard_of
 
     model, data, options = arguments.model, arguments.data, arguments.prediction
-    network, tokenizer = load(model.model_name_or_path, model.given_encoder)
-    size, shard = args.per_device_eval_batch_size, shard_of(PartialState())
-    predictor = MentionPredictor(network.to(args.device), tokenizer, size, shard)
-    tagger = Tagger(predictor, tasks_of(network, options.predict_corpus, model.prediction_mode))
+    predictor = load_predictor(
+        model.model_name_or_path, options.precision, encoder=model.given_encoder, device=args.device,
+        batch_size=args.per_device_eval_batch_size, shard=shard_of(PartialState()),
+    )  # fmt: skip
+    tagger = Tagger(predictor, tasks_of(predictor.model, options.predict_corpus, model.prediction_mode))
     return annotate_file(tagger, options, model.model_name_or_path, data)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from reprlib import repr  # short, whatever a request holds
 from threading import Lock
 
+import torch
 from transformers import pipeline
 
 PARAMETERS = ("corpus", "tasks", "types", "threshold", "window_batch_size")
@@ -55,11 +57,13 @@ class EndpointHandler:
     tokens say, not between sentences, so that near the cuts it may find other mentions than the model that was exported.
     "options" beside "inputs" is the server's and is not read.
 
-    The model has the precision that it was saved in, on the first accelerator if there is one. Requests of several threads wait
-    for one another.
+    The model is on the first accelerator if there is one. Requests of several threads wait for one another.
 
     Args:
         path: the folder; default: the one that this file is in.
+        precision: of the encoder, or of all of a stock export: float32, bfloat16, float16, or auto: bfloat16 on GPUs and on
+            CPUs that have instructions for it, else float32. Default: the environment's MOSAIC_PRECISION, or float32. What the
+            model was saved in has no say.
     Raises:
         FolderError: it has no config or a malformed one, names code that is not in it, or is a stock export without a maximal
             length.
@@ -71,10 +75,12 @@ class EndpointHandler:
     """Characters of one request, over all its texts: about 300,000 words."""
     max_window_batch_size = 256
 
-    def __init__(self, path: str | Path = ""):
+    def __init__(self, path: str | Path = "", precision: str | None = None):
         folder = Path(path) if path else Path(__file__).resolve().parent
         own_code = _has_own_code(folder)
-        self.pipeline = pipeline("token-classification", model=str(folder), trust_remote_code=own_code, dtype="auto")
+        precision = precision or os.environ.get("MOSAIC_PRECISION", "float32")
+        own = {"dtype": "auto", "precision": precision} if own_code else {"dtype": _dtype(precision)}
+        self.pipeline = pipeline("token-classification", model=str(folder), trust_remote_code=own_code, **own)
         self.lock = Lock()  # fast tokenizers may not be set up by two threads at once ("Already borrowed")
         self.stride = None if own_code else _stride(self.pipeline.tokenizer, folder)
 
@@ -170,6 +176,19 @@ class EndpointHandler:
         if "tasks" in given:  # here, because a text without words goes through no task
             self.pipeline.model.tasks_named(given["tasks"], given.get("types"))
         return given
+
+
+def _dtype(precision: str) -> torch.dtype:
+    """What a stock export is loaded in. The same as precision.py chooses; this file ships alone."""
+    expected = ("auto", "float32", "bfloat16", "float16")
+    if precision not in expected:
+        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(expected)}")
+    if precision == "auto":
+        native = torch.cpu.get_capabilities()
+        able = native.get("avx512_bf16") or native.get("amx_bf16") or native.get("bf16")
+        able = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else able
+        precision = "bfloat16" if able else "float32"
+    return getattr(torch, precision)
 
 
 def _has_own_code(folder: Path) -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from math import exp, log
 
 import torch
 from torch import Tensor
 
-from .batching import pad_batch
+from .batching import pad_batch, rounded_up
 from .configuration_ner import Task
 from .consistency import one_answer
 from .document import Document, Mention
+from .precision import predicting_in
 from .windowing import Window, Windower, keep_flat
+
+MULTIPLE = 16
+"""Of it, in tokens, are the lengths that windows are padded to on the CPU."""
 
 
 def calibrated(score: float, line: list[float]) -> float:
@@ -45,7 +50,9 @@ class MentionPredictor:
     """Predicts whole documents of any length: texts, or `Document`s, whose passages no mention crosses.
 
     Batches are made of windows of like length within one call, so their composition depends on the texts alone: the same
-    texts give the same batches on one process or many.
+    texts give the same batches on one process or many. On the CPU a window is padded to a length of its own, whatever its
+    companions are: there PyTorch and OpenVINO compute each row of a batch alike, so it gets the same scores in any batch, in
+    any precision.
 
     Args:
         model: one of the families, or any object with their `config`, `padding`, `features`, `best_labels`, `decode` and
@@ -53,12 +60,17 @@ class MentionPredictor:
         tokenizer: the fast tokenizer saved with it.
         batch_size: windows per batch.
         shard: this process's part of the batches, where several predict together; all get all the results.
+        precision: the encoder's while it predicts, of a model in training; by default the model stays as it is.
     """
 
-    def __init__(self, model, tokenizer, batch_size: int = 16, shard: Shard | None = None):
+    def __init__(
+        self, model, tokenizer, batch_size: int = 16, shard: Shard | None = None, precision: str | None = None
+    ):
         config = model.config
         self.model = model
         self.batch_size = batch_size
+        self.precision = precision
+        self.rounding = MULTIPLE, config.max_tokens
         self.shard = shard or Shard()
         self.padding = {"input_ids": tokenizer.pad_token_id or 0, **model.padding}
         self.windower = Windower(
@@ -75,10 +87,18 @@ class MentionPredictor:
             for task in tasks
         ]
 
+    @property
+    def _exact(self) -> bool:
+        # A GPU's products differ with the batch's shape anyway, and it wants large batches.
+        return self.model.device.type == "cpu"
+
     def batches(self, requests: list[Request]) -> list[list[int]]:
-        """Numbers of the requests that go through the model together: longest first, of like length."""
+        """Numbers of the requests that go through the model together: longest first, of like length; on the CPU of one length
+        in tokens rounded up, so that what a window is padded to doesn't depend on its companions."""
+        lengths = [rounded_up(len(request.features["input_ids"]), *self.rounding) for request in requests]
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].features["input_ids"]), i))
-        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        groups = [list(group) for _, group in groupby(order, lambda i: lengths[i])] if self._exact else [order]
+        return [group[i : i + self.batch_size] for group in groups for i in range(0, len(group), self.batch_size)]
 
     @torch.inference_mode()
     def run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
@@ -86,14 +106,21 @@ class MentionPredictor:
 
         The device works on the next batch while this one is read off on the CPU.
         """
+        if self.precision:
+            with predicting_in(self.model, self.precision):
+                return self._run(requests, batches)
+        return self._run(requests, batches)
+
+    def _run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
         results: dict[int, list] = {}
         waiting = None
+        rounding = self.rounding if self._exact else ()
         device = self.model.device
         training = self.model.training
         self.model.eval()
         for numbers in batches:
             asked = [requests[i] for i in numbers]
-            batch = pad_batch([request.features for request in asked], self.padding)
+            batch = pad_batch([request.features for request in asked], self.padding, *rounding)
             batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
             best = self.model.best_labels(self.model(**batch), batch)
             best = {k: v.to("cpu", non_blocking=True) for k, v in best.items()}

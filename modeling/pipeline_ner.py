@@ -8,6 +8,7 @@ from .configuration_ner import Task
 from .document import Document, Passage, replace_halves
 from .inference import MentionPredictor
 from .label_space import LabelError
+from .precision import set_precision
 
 TEXTS_AT_ONCE = 32
 """Texts of a list whose windows are batched together, unless `batch_size` says otherwise."""
@@ -42,7 +43,14 @@ class NERPipeline(Pipeline):
         threshold: leave out mentions with a lower score (0..1).
         ignore_labels: types whose mentions are left out.
         window_batch_size: windows that go through the model at once.
+
+    Args:
+        precision: the encoder's, one of `precision.PRECISIONS`; what the model was saved or loaded in has no say.
     """
+
+    def __init__(self, *args, precision: str = "float32", **kwargs):
+        super().__init__(*args, **kwargs)
+        set_precision(self.model, precision)
 
     def _sanitize_parameters(
         self, corpus=None, tasks=None, types=None, threshold=None, window_batch_size=None, **kwargs

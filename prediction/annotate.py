@@ -41,7 +41,7 @@ def annotate_file(tagger: Tagger, options: PredictionOptions, model: str, data: 
     source, strict = options.predict_input, data.policy == "strict"
     reading = data.reading(source)
     key = {"predict_input": source, "predict_corpus": options.predict_corpus, "predict_chunk": options.predict_chunk}
-    key |= {"policy": data.policy, "keep_mentions": options.keep_mentions, **reading}
+    key |= {"precision": options.precision, "policy": data.policy, "keep_mentions": options.keep_mentions, **reading}
     key |= {"model": model, "tasks": [task.to_dict() for task in tagger.tasks]}
     key |= {"content of the input": fingerprint(source), "batch size": tagger.predictor.batch_size}
     key |= {"content of the model": fingerprint(model)}

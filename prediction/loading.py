@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from .adapters import is_adapter, load_merged
@@ -11,7 +12,7 @@ from .options import default_model
 
 
 def load(name_or_path: str | None = None, encoder: str | None = None):
-    """A trained model of any family and its tokenizer, from a folder or a Hub id.
+    """A trained model of any family and its tokenizer, from a folder or a Hub id; in float32, or what is more exact.
 
     Args:
         name_or_path: a model, or the adapter and head of one; None: the model in the box.
@@ -32,4 +33,6 @@ def load(name_or_path: str | None = None, encoder: str | None = None):
     folder = trained_folder(name_or_path, "--model_name_or_path")
     if is_adapter(folder):
         return load_merged(str(folder), config, kind, encoder)
-    return AutoModel.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder)
+    model.to(torch.promote_types(model.dtype, torch.float32))
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)

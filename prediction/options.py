@@ -39,6 +39,12 @@ class PredictionOptions(Options):
     predict_corpus: str | None = option(None, "annotate under this corpus's guideline")
     predict_chunk: int = option(64, "documents read and predicted together", least=1, published=False)
     resume: bool = option(False, "continue an interrupted --do_predict", published=False)
+    precision: str = option(
+        "float32",
+        "of the encoder in prediction and evaluation: float32, bfloat16, float16, or auto: bfloat16 on GPUs and on CPUs that "
+        "have instructions for it, else float32",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
 
     def check(self) -> None:
         super().check()

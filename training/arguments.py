@@ -321,7 +321,7 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
             raise ArgumentError(f"--{name} has no effect: {model.model_name_or_path} is trained already; leave it out")
     if prediction.do_predict and not (prediction.predict_input and prediction.predict_output):
         raise ArgumentError("--do_predict needs --predict_input and --predict_output")
-    for name in sorted(said & specs(PredictionOptions).keys()) if not prediction.do_predict else ():
+    for name in sorted((said & specs(PredictionOptions).keys()) - {"precision"}) if not prediction.do_predict else ():
         raise ArgumentError(f"--{name} has no effect without --do_predict")
     data = arguments.data
     if not (prediction.do_predict or data.train_file or data.validation_file or data.test_file):

@@ -179,7 +179,9 @@ def _of_types(documents: list[Document], scored: list[set[str]]) -> tuple[list[D
     return kept, count[0] - count[1]
 
 
-def evaluator_for(bundle: Bundle, space: LabelSpace, mode: str | None, batch_size: int) -> Evaluator:
+def evaluator_for(
+    bundle: Bundle, space: LabelSpace, mode: str | None, batch_size: int, precision: str | None = None
+) -> Evaluator:
     """Whole documents through the model of a `bundle.Bundle`, on all processes together.
 
     Args:
@@ -187,6 +189,7 @@ def evaluator_for(bundle: Bundle, space: LabelSpace, mode: str | None, batch_siz
         space: the run's label space.
         mode: the family's prediction mode, if it has several.
         batch_size: windows per device.
+        precision: of a model in training, see `MentionPredictor`.
     """
-    predictor = MentionPredictor(bundle.model, bundle.tokenizer, batch_size, shard_of(PartialState()))
+    predictor = MentionPredictor(bundle.model, bundle.tokenizer, batch_size, shard_of(PartialState()), precision)
     return Evaluator(predictor, space, mode, bundle.features.tag_level)

@@ -31,7 +31,8 @@ class Results:
         coverage: corpus → what could be represented (`CoverageReport.to_dict`).
         overlap: which training documents are in an evaluation split, and what was done (`OverlapReport.to_dict`).
         faults: what was wrong with the files, by cause.
-        versions: package → version. device: of the run. seconds: phase → duration.
+        versions: package → version. device: of the run. precision: of the encoder when it was measured. seconds: phase →
+            duration.
         history: the validation figures of each evaluation in training.
         padding: share of the training tokens that are padding, 0..1; None: nothing was trained.
         completion: of a run with teachers, what they labelled (`Completed.to_dict`).
@@ -51,6 +52,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = ""
+    precision: str = "float32"
     completion: dict | None = None
     export: dict | None = None
     document_f1: dict[str, list[float]] = field(default_factory=dict)

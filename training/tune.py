@@ -98,7 +98,8 @@ class Search:
 
     def evaluator(self, batch_size: int) -> Evaluator:
         """Of the model at hand."""
-        return evaluator_for(self.bundle, self.data.space, self.arguments.model.prediction_mode, batch_size)
+        mode, precision = self.arguments.model.prediction_mode, self.arguments.prediction.precision
+        return evaluator_for(self.bundle, self.data.space, mode, batch_size, precision)
 
     def features(self, trial) -> FeatureDataset:
         """The training windows as the model at hand reads them; built anew where a model option has another value."""

@@ -1,0 +1,134 @@
+"""The precision of prediction: which, of what, and that a document gives the same mentions alone and in any batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mosaic_ner.modeling.inference import MULTIPLE, MentionPredictor
+from mosaic_ner.modeling.pipeline_ner import NERPipeline
+from mosaic_ner.modeling.precision import best_precision, predicting_in, set_precision
+from mosaic_ner.prediction.precision import load_predictor
+from transformers import pipeline
+
+FAMILIES = {
+    "aioner": {},
+    "span_cvae": {"family": "span_cvae"},
+    "joint_ib": {"family": "joint_ib"},
+    "sruner": {"family": "sruner", "trained": ["demo_all"]},
+}
+NATIVE = {"avx512_bf16": True}
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def saved(build_bundle, request, tmp_path_factory):
+    """A folder with a model of each family."""
+    folder = tmp_path_factory.mktemp(request.param)
+    build_bundle(lively=True, **FAMILIES[request.param]).save(folder)
+    return folder
+
+
+@pytest.fixture
+def texts(demo_texts):
+    return [*demo_texts[:5], "", "p53", " ".join(demo_texts[5:9]), *demo_texts[5:7]]
+
+
+def dtypes(model, own: str) -> set[torch.dtype]:
+    """Of the weights whose names begin with `encoder.`, or of all others."""
+    return {p.dtype for n, p in model.named_parameters() if n.startswith("encoder.") == (own == "encoder")}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_the_encoder_is_converted_and_scores_stay_float32(saved, texts, precision):
+    predictor, exact = load_predictor(str(saved), precision, device="cpu"), load_predictor(str(saved), device="cpu")
+    assert dtypes(predictor.model, "encoder") == {getattr(torch, precision)}
+    assert dtypes(predictor.model, "head") == dtypes(exact.model, "encoder") == {torch.float32}
+    batch = {k: torch.tensor([v]) for k, v in predictor.requests(texts[:1])[0].features.items()}
+    batch = {k: v.bool() if k.endswith("_mask") else v for k, v in batch.items()}
+    with torch.inference_mode():
+        half, whole = predictor.model.eval()(**batch).logits, exact.model.eval()(**batch).logits
+    assert half.dtype == whole.dtype == torch.float32
+    if half.shape == whole.shape:  # SRU-NER may take another number of actions
+        finite = whole.isfinite()
+        assert 0 < (half - whole)[finite].abs().max() < 0.1 * whole[finite].abs().max()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(saved, texts, precision):
+    predictor = load_predictor(str(saved), precision, device="cpu", batch_size=1)
+    alone = [[(m.key, m.score) for m in predictor([text])[0]] for text in texts]
+    assert sum(map(len, alone)) > 50
+    for size in (2, 5, 64):
+        predictor.batch_size = size
+        for order in (range(len(texts)), range(len(texts) - 1, -1, -1)):
+            found = predictor([texts[i] for i in order])
+            for i, mentions in zip(order, found, strict=True):
+                assert [m.key for m in mentions] == [key for key, _ in alone[i]]
+                # Sums over a memory or a chain that is padded may be rounded otherwise; the encoder's are not.
+                assert [m.score for m in mentions] == pytest.approx([score for _, score in alone[i]], abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(saved, texts, precision):
+    predictor = load_predictor(str(saved), precision, device="cpu", batch_size=64)
+    seen = {}
+    predictor.model.encoder.register_forward_hook(lambda _, args, kwargs, out: rows(kwargs, out), with_kwargs=True)
+
+    def rows(inputs, out):
+        assert inputs["input_ids"].shape[1] % MULTIPLE == 0 or inputs["input_ids"].shape[1] == 64
+        for ids, mask, hidden in zip(inputs["input_ids"], inputs["attention_mask"], out.last_hidden_state, strict=True):
+            own = hidden[mask.bool()]
+            assert seen.setdefault(tuple(ids[mask.bool()].tolist()), own).equal(own)
+
+    predictor(texts)
+    windows = len(seen)
+    predictor.batch_size = 1
+    predictor(texts)
+    assert len(seen) == windows > 5
+
+
+def test_a_model_saved_in_half_precision_is_loaded_in_single(build_bundle, tmp_path, texts):
+    bundle = build_bundle(lively=True)
+    bundle.model.bfloat16()
+    bundle.save(tmp_path)
+    assert dtypes(load_predictor(str(tmp_path)).model, "encoder") == {torch.float32}
+    ner = pipeline("token-classification", model=str(tmp_path), trust_remote_code=True, device="cpu")
+    assert dtypes(ner.model, "encoder") == dtypes(ner.model, "head") == {torch.float32}
+    half = pipeline(
+        "token-classification", model=str(tmp_path), trust_remote_code=True, device="cpu", precision="bfloat16"
+    )
+    assert (dtypes(half.model, "encoder"), dtypes(half.model, "head")) == ({torch.bfloat16}, {torch.float32})
+    expected = load_predictor(str(tmp_path), "bfloat16", device="cpu")(texts)
+    assert [[(m["start"], m["end"]) for m in row] for row in half(texts)] == [
+        [(m.start, m.end) for m in row] for row in expected
+    ]
+
+
+def test_auto_is_bfloat16_where_the_cpu_has_it(monkeypatch, bundle):
+    for capabilities, expected in (({}, "float32"), (NATIVE, "bfloat16"), ({"amx_bf16": True}, "bfloat16")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=capabilities: known)
+        assert best_precision("cpu") == expected
+    assert set_precision(bundle.model, "auto") == "bfloat16"
+    assert dtypes(bundle.model, "encoder") == {torch.bfloat16}
+
+
+def test_an_unknown_precision_is_refused(bundle):
+    for make in (
+        lambda: set_precision(bundle.model, "int4"),
+        lambda: NERPipeline(model=bundle.model, tokenizer=bundle.tokenizer, precision="int4"),
+    ):
+        with pytest.raises(ValueError, match="precision is 'int4'; expected one of auto, float32"):
+            make()
+
+
+def test_a_model_in_training_keeps_its_weights(bundle, texts):
+    before = {name: value.clone() for name, value in bundle.model.state_dict().items()}
+    encoder, parameters = bundle.model.encoder, list(bundle.model.parameters())
+    half = MentionPredictor(bundle.model, bundle.tokenizer, precision="bfloat16")(texts)
+    with predicting_in(bundle.model, "bfloat16"):
+        assert dtypes(bundle.model, "encoder") == {torch.bfloat16}
+    assert bundle.model.encoder is encoder
+    assert all(one is other for one, other in zip(parameters, bundle.model.parameters(), strict=True))
+    assert all(value.equal(before[name]) for name, value in bundle.model.state_dict().items())
+    set_precision(bundle.model, "bfloat16")
+    same = MentionPredictor(bundle.model, bundle.tokenizer)(texts)
+    assert [[(m.key, m.score) for m in row] for row in half] == [[(m.key, m.score) for m in row] for row in same]
