@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 def load_predictor(
     name_or_path: str | None = None,
     precision: str = "float32",
-    engine: str = "pytorch",
     *,
     encoder: str | None = None,
     device: torch.device | str | None = None,
@@ -27,20 +26,20 @@ def load_predictor(
 
     Args:
         name_or_path, encoder: as for `loading.load`.
-        precision, engine: see `PredictionOptions`.
+        precision: see `PredictionOptions`.
         device: default: the first GPU, or else the CPU.
         batch_size: windows per batch.
         shard: this process's part.
     Raises:
-        ModelError, ArgumentError: as for `loading.load`, or a precision that the engine or the device doesn't have.
+        ModelError, ArgumentError: as for `loading.load`, or a precision that the device doesn't have.
     """
     model, tokenizer = load(name_or_path, encoder)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    prepare(model, precision, engine)
+    prepare(model, precision)
     return MentionPredictor(model, tokenizer, batch_size, shard)
 
 
-def prepare(model, precision: str = "float32", engine: str = "pytorch") -> str:
+def prepare(model, precision: str = "float32") -> str:
     """Converts a trained model in place, for prediction; returns the precision, which "auto" leaves open."""
     chosen = set_precision(model, precision)
     if precision == "auto":
