@@ -181,15 +181,8 @@ _TRAINERS_HIDDEN = ("do_train", "do_eval", "do_predict", "remove_unused_columns"
 _TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
 """Options of the model and of training that have an effect on a trained model, or an error of their own."""
 _OF_FILES = {
-    "format",
-    "offset_unit",
-    "entity_type",
-    "type_infon",
-    "tag_column",
-    "policy",
-    "repeated_ids",
-    "article_ids",
-}
+    "format", "offset_unit", "entity_type", "type_infon", "tag_column", "policy", "repeated_ids", "article_ids",
+}  # fmt: skip
 """Options that say how files of the user's own are read."""
 
 
