@@ -69,6 +69,7 @@ def train(arguments: Arguments, args) -> None:
     """Data → model → Trainer → scores → saved model, results.json and card."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
+    from mosaic_ner.modeling.precision import resolve
     from mosaic_ner.training.bundle import TrainingData, build
     from mosaic_ner.training.completion import complete_run
     from mosaic_ner.training.evaluator import evaluator_for
@@ -86,13 +87,9 @@ def train(arguments: Arguments, args) -> None:
         run_figures.check(bundle.model)
     dataset = bundle.features.build(training.documents)
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    evaluator = evaluator_for(
-        bundle,
-        data.space,
-        arguments.model.prediction_mode,
-        args.per_device_eval_batch_size,
-        arguments.prediction.precision,
-    )
+    mode, size = arguments.model.prediction_mode, args.per_device_eval_batch_size
+    precision = resolve(arguments.prediction.precision, args.device)
+    evaluator = evaluator_for(bundle, data.space, mode, size, precision)
     if not data.validation:
         without_validation(args, arguments.given)
     trainer = NERTrainer(bundle, args, evaluator, data.validation, train_dataset=dataset)
@@ -109,7 +106,7 @@ def train(arguments: Arguments, args) -> None:
         "coverage": coverage,
         "completion": completion,
     }
-    finish(arguments, args, evaluator, data, seconds, facts, bundle)
+    finish(arguments, args, evaluator, data, seconds, facts | {"precision": precision}, bundle)
 
 
 def evaluate(arguments: Arguments, args) -> None:
@@ -125,10 +122,13 @@ def evaluate(arguments: Arguments, args) -> None:
     bundle = restore(arguments.model.model_name_or_path, data.space, arguments.model.given_encoder)
     if arguments.train.write_figures:
         run_figures.check(bundle.model)
-    prepare(bundle.model.to(args.device), arguments.prediction.precision)
-    coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
+    precision = prepare(bundle.model.to(args.device), arguments.prediction.precision)
+    facts = {
+        "coverage": bundle.features.report([*data.validation.values(), *data.test.values()]),
+        "precision": precision,
+    }
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
-    finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, {"coverage": coverage})
+    finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, facts)
 
 
 def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: dict, bundle=None) -> None:
@@ -136,7 +136,6 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
-    from mosaic_ner.modeling.precision import resolve
     from mosaic_ner.training.calibration import add_reliability, calibrate
     from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.results import Results, versions, without_local_paths
@@ -145,7 +144,7 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     out = Path(args.output_dir)
     results = Results(without_local_paths(arguments.settings()), **facts, data=data.sizes(), versions=versions())
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
-    results.device, results.precision = str(args.device), resolve(arguments.prediction.precision, args.device)
+    results.device = str(args.device)
     seen = Seen(d for part in data.train.values() for d in part) if data.train else None
     found: dict = {"test": {}, "validation": {}}
     for split, corpora in (("test", data.test), ("validation", data.validation)):

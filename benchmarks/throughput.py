@@ -4,17 +4,26 @@
     python benchmarks/throughput.py --family span_cvae        # training with the CVAE's loss; --alpha 0 without
     python benchmarks/throughput.py --model outputs/aioner/biored --data_dir DIR
     python benchmarks/throughput.py --model DIR --words 32 64 128 256   # prediction on passages of so many words
+    python benchmarks/throughput.py --precisions float32 bfloat16 int8 --no_training
 
-Quoted are medians of ratios over the repetitions; absolute times depend on the machine, ratios hardly. The floor of
-prediction is the encoder's forward pass over the padded batches that prediction makes; end to end means text in, mentions in
-characters out. The floor of a training step is the encoder's forward and backward pass over the batch; both sides go
-without the optimizer. The labels of a random model are biased towards O until about a sixth of the text is in mentions, as in
-abstracts, so that reading mentions off costs what it costs in earnest.
+Quoted are medians of ratios over the repetitions; absolute times depend on the machine, ratios hardly. On one thread of a CPU,
+times are the process's CPU seconds, which other processes on the machine change least. The floor of prediction is the encoder's
+forward pass in float32 over the padded batches that prediction makes, and beside it (`same`) in the precision measured; end to
+end means text in, mentions in characters out. The floor of a training step is the encoder's forward and backward pass over the
+batch; both sides go without the optimizer, in bfloat16 under autocast.
+
+`limit` is what a machine without any cost but the encoder's products would reach: the operations at the rate of the encoder's
+largest product in that precision, as PyTorch computes it, or reading the weights and writing each layer's activations at the
+speed of a copy, whichever takes longer, as a ratio to the same floor.
+
+The labels of a random model are biased towards O until about a sixth of the text is in mentions, as in abstracts, so that
+reading mentions off costs what it costs in earnest.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import re
@@ -24,6 +33,7 @@ import tempfile
 import time
 from dataclasses import replace
 from itertools import pairwise
+from operator import truediv as ratio
 from pathlib import Path
 
 import torch
@@ -35,6 +45,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_ner import build_encoder
 from mosaic_ner.modeling.transitions import EOA
 from mosaic_ner.prediction.encoders import plain_tokenizer
+from mosaic_ner.prediction.precision import prepare
 from mosaic_ner.training.allocator import keep_freed_memory
 from mosaic_ner.training.arguments import ModelOptions
 from mosaic_ner.training.bundle import TrainingData, build, restore
@@ -44,6 +55,7 @@ from mosaic_ner.training.sampler import MixtureSampler, padding_share
 from transformers import AutoTokenizer, BertConfig
 
 SHAPES = {"minilm": (6, 384, 12, 1536), "bert-base": (12, 768, 12, 3072)}  # layers, hidden, heads, intermediate
+TINY = {"tiny": (1, 32, 2, 64)}  # for tests
 TEN_CORPORA = [
     "biored", "bc5cdr", "bioid", "gnormplus", "linnaeus", "ncbi_disease", "nlm_chem", "nlm_gene", "s800", "tmvar3",
 ]  # fmt: skip
@@ -74,16 +86,23 @@ def main() -> None:
         if arguments.words:
             texts = {f"prediction, {n} words": passages(documents, n) for n in arguments.words}
         rows = report["shapes"][shape] = {}
-        for kind, part in texts.items():
-            rows[kind] = measure_prediction(bundle, part, arguments)
-            _print_row(shape, kind, rows[kind])
+        for precision in arguments.precisions:
+            measured = replace(bundle, model=copy.deepcopy(bundle.model))
+            prepare(measured.model, precision)
+            for kind, part in texts.items():
+                kind = kind if precision == "float32" else f"{kind}, {precision}"
+                rows[kind] = measure_prediction(measured, part, arguments, bundle.model.encoder.eval(), precision)
+                _print_row(shape, kind, rows[kind])
         corpus = documents[0].corpus
+        if arguments.no_training:
+            continue
         if not bundle.model.knows(corpus):
             print(f"{shape} training: not measured, because the model wasn't trained on {corpus}", flush=True)
             continue
-        kind = f"training, {bundle.model.config.packing}"
-        rows[kind] = measure_training(bundle, documents, arguments)
-        _print_row(shape, kind, rows[kind])
+        for precision in [p for p in arguments.precisions if p in ("float32", "bfloat16")]:
+            kind = f"training, {bundle.model.config.packing}" + (", bfloat16" if precision == "bfloat16" else "")
+            rows[kind] = measure_training(bundle, documents, arguments, precision == "bfloat16")
+            _print_row(shape, kind, rows[kind])
     report["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     if device.type == "cuda":
         report["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
@@ -96,13 +115,13 @@ def _print_row(shape: str, kind: str, row: dict) -> None:
     print(f"{shape} {kind}: " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
-def measure_prediction(bundle, texts: list[str], arguments) -> dict:
-    """End-to-end prediction against the encoder's forward pass on the same batches."""
+def measure_prediction(bundle, texts: list[str], arguments, encoder=None, precision: str = "float32") -> dict:
+    """End-to-end prediction against an encoder's forward pass (default: the model's own) on the same batches."""
     predictor = MentionPredictor(bundle.model, bundle.tokenizer, arguments.batch_size)
     device, model = bundle.model.device, bundle.model.eval()
     chunks = [texts[i : i + arguments.chunk] for i in range(0, len(texts), arguments.chunk)]
     batches = [
-        pad_batch([requests[i].features for i in numbers], predictor.padding)
+        predictor.batch([requests[i] for i in numbers])
         for requests in map(predictor.requests, chunks)
         for numbers in predictor.batches(requests)
     ]
@@ -113,23 +132,71 @@ def measure_prediction(bundle, texts: list[str], arguments) -> dict:
         return sum(len(found) for part in predictor.stream(chunks) for found in part)
 
     @torch.inference_mode()
-    def floor():
+    def floor(encoder):
         for batch in batches:
-            model.encoder(input_ids=batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
+            encoder(input_ids=batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
 
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=arguments.bf16):
-        ratios, times = _interleaved(ours, floor, arguments.repetitions, device)
-        mentions = sum(len(m) for m in predictor(texts))
-    seconds = statistics.median(times)
-    return {
+    sides = {"floor": lambda: floor(encoder or model.encoder), "ours": ours}
+    if encoder is not None and precision != "float32":
+        sides["same"] = lambda: floor(model.encoder)
+    times = _interleaved(sides, arguments, device)
+    ratios = [own / below for own, below in zip(times["ours"], times["floor"], strict=True)]
+    seconds, below = statistics.median(times["ours"]), statistics.median(times["floor"])
+    row = {
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(r, 3) for r in ratios],
         "documents_per_second": round(len(texts) / seconds, 2),
         "tokens_per_second": round(tokens / seconds),
         "padding": round(1 - tokens / padded, 4),
-        "mentions": mentions,
+        "mentions": sum(len(m) for m in predictor(texts)),
         "hours_for_36_million_abstracts": round(ABSTRACTS * seconds / len(texts) / 3600, 1),
     }
+    if "same" in times:
+        row["encoder_alone"] = round(statistics.median(map(ratio, times["same"], times["floor"])), 3)
+        row["ratio_to_same"] = round(statistics.median(map(ratio, times["ours"], times["same"])), 3)
+    return row | limit(model.config.encoder_config, batches, precision, below, device)
+
+
+def limit(config, batches: list[dict], precision: str, floor: float, device) -> dict:
+    """How near the machine's matrix products and memory let prediction come to nothing but them; see the file's docstring."""
+    layers, hidden, inner = config.num_hidden_layers, config.hidden_size, config.intermediate_size
+    weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
+    operations = moved = 0
+    size = {"float32": 4, "int8": 1}.get(precision, 2)
+    for batch in batches:
+        rows, length = batch["input_ids"].shape
+        operations += 2 * rows * length * weights + 4 * layers * rows * length * length * hidden
+        moved += size * (weights + layers * rows * length * (6 * hidden + 2 * inner))
+    rate, speed = product_rate(2048, hidden, inner, precision, device), copy_speed(device)
+    return {
+        "operations": operations,
+        "operations_per_second": round(rate),
+        "bytes": moved,
+        "bytes_per_second": round(speed),
+        "limit": round(max(operations / rate, moved / speed) / floor, 3),
+    }
+
+
+@torch.inference_mode()
+def product_rate(rows: int, inner: int, columns: int, precision: str, device) -> float:
+    """Operations a second of the best of ten products (rows, inner) · (inner, columns)."""
+    if precision == "int8":
+        one, other = (torch.randint(-99, 99, shape, dtype=torch.int8) for shape in ((rows, inner), (columns, inner)))
+        return 2 * rows * inner * columns / _best(lambda: torch._int_mm(one, other.t()), device)
+    dtype = getattr(torch, precision)
+    one, other = (torch.randn(shape, device=device).to(dtype) for shape in ((rows, inner), (columns, inner)))
+    return 2 * rows * inner * columns / _best(lambda: torch.nn.functional.linear(one, other), device)
+
+
+def copy_speed(device) -> float:
+    """Bytes read and written a second, of the best of ten copies of 256 MiB."""
+    values, other = torch.ones(2**26, device=device), torch.empty(2**26, device=device)
+    return 2 * 2**28 / _best(lambda: other.copy_(values), device)
+
+
+def _best(function, device, times: int = 10) -> float:
+    function()
+    return min(_timed(function, device) for _ in range(times))
 
 
 def passages(documents, words: int) -> list[str]:
@@ -140,7 +207,7 @@ def passages(documents, words: int) -> list[str]:
     return [text[begin:end].rstrip() for begin, end in pairwise(cuts)]
 
 
-def measure_training(bundle, documents, arguments) -> dict:
+def measure_training(bundle, documents, arguments, half: bool = False) -> dict:
     """Forward, loss and backward against the encoder's forward and backward on the same batches."""
     dataset = bundle.features.build(documents)
     order = list(MixtureSampler(dataset.lengths, dataset.groups, arguments.batch_size))
@@ -160,8 +227,9 @@ def measure_training(bundle, documents, arguments) -> dict:
             hidden.last_hidden_state.float().square().mean().backward()
             model.zero_grad()
 
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=arguments.bf16):
-        ratios, times = _interleaved(ours, floor, arguments.repetitions, device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        found = _interleaved({"floor": floor, "ours": ours}, arguments, device)
+    times, ratios = found["ours"], [*map(ratio, found["ours"], found["floor"])]
     tokens = sum(int(b["attention_mask"].sum()) for b in batches)
     return {
         "ratio": round(statistics.median(ratios), 3),
@@ -171,36 +239,34 @@ def measure_training(bundle, documents, arguments) -> dict:
     }
 
 
-def _interleaved(ours, floor, repetitions: int, device) -> tuple[list[float], list[float]]:
-    """Ratios pair by pair, the order alternating, after one warm-up of each; and our times in seconds."""
+def _timed(function, device) -> float:
+    """Seconds; on one thread of a CPU those that the process computed."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    begin = clock()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return clock() - begin
 
-    def timed(function) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        begin = time.perf_counter()
+
+def _interleaved(sides: dict, arguments, device) -> dict[str, list[float]]:
+    """The seconds of each side, turn by turn, the order alternating, after one warm-up of each."""
+    for function in sides.values():
         function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - begin
-
-    timed(floor)
-    timed(ours)
-    ratios, times = [], []
-    for turn in range(repetitions):
-        if turn % 2:
-            below, own = timed(floor), timed(ours)
-        else:
-            own, below = timed(ours), timed(floor)
-        ratios.append(own / below)
-        times.append(own)
-    return ratios, times
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(arguments.repetitions):
+        for name in sorted(sides, reverse=bool(turn % 2)):
+            times[name].append(_timed(sides[name], device))
+    return times
 
 
 def _bundle(arguments, shape: str, documents):
     space = load_label_mapping(scheme="shared").restricted_to(TEN_CORPORA)
     if arguments.model:
         return restore(arguments.model, space)
-    layers, hidden, heads, intermediate = SHAPES[shape]
+    layers, hidden, heads, intermediate = (SHAPES | TINY)[shape]
     if arguments.tokenizer:  # a real vocabulary: real numbers of tokens per word
         tokenizer = plain_tokenizer(AutoTokenizer.from_pretrained(arguments.tokenizer))
     else:
@@ -266,11 +332,11 @@ def _documents(arguments):
     return documents[: arguments.limit]
 
 
-def _arguments():
+def _arguments(argv: list[str] | None = None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", default="aioner", help="model family of the random weights")
     parser.add_argument("--alpha", type=float, default=1e-4, help="span_cvae: weight of the CVAE's loss in training")
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES | TINY))
     parser.add_argument("--model", help="a trained model instead of random weights (name the one shape it has)")
     parser.add_argument("--tokenizer", help="tokenizer of the random models; default: one learnt from the texts")
     parser.add_argument("--data_dir", help="corpora folder: measure on the BioRED test set")
@@ -286,9 +352,12 @@ def _arguments():
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument(
+        "--precisions", nargs="+", default=["float32"], choices=("float32", "bfloat16", "float16", "int8")
+    )
+    parser.add_argument("--no_training", action="store_true", help="measure prediction only")
     parser.add_argument("--output", help="write the report as JSON")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

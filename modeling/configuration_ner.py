@@ -66,6 +66,8 @@ class NERConfig(PreTrainedConfig):
         inference_only: the model lacks the parts that only training needs.
         tasks: the passes over a text that the model can be asked for, in order, as `Task` or its JSON form.
         default_tasks: names of the tasks that answer for a text of no training corpus; default: all.
+        int8_delta_f1: points of F1 that the encoder in int8 gains or loses against float32, on validation documents; None: not
+            measured.
         document_consistency: whether the answers for the same words are made to agree over a document (consistency.py); needs
             `flat`.
         calibration: [a, b]: a mention's score p becomes σ(a·logit(p) + b); None: it stays. Which mentions there are, the
@@ -95,6 +97,7 @@ class NERConfig(PreTrainedConfig):
         inference_only: bool = False,
         tasks: list[Task] | list[dict] | None = None,
         default_tasks: list[str] | None = None,
+        int8_delta_f1: float | None = None,
         document_consistency: bool = False,
         calibration: list[float] | None = None,
         **kwargs,
@@ -120,6 +123,7 @@ class NERConfig(PreTrainedConfig):
             )
         self.document_consistency = document_consistency
         self.calibration = calibration
+        self.int8_delta_f1 = int8_delta_f1
         self.config_version = self.form
         super().__init__(**kwargs)
 

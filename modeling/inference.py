@@ -100,6 +100,11 @@ class MentionPredictor:
         groups = [list(group) for _, group in groupby(order, lambda i: lengths[i])] if self._exact else [order]
         return [group[i : i + self.batch_size] for group in groups for i in range(0, len(group), self.batch_size)]
 
+    def batch(self, requests: list[Request]) -> dict[str, Tensor]:
+        """The features of requests that go through the model together, padded (see `pad_batch`)."""
+        rounding = self.rounding if self._exact else ()
+        return pad_batch([request.features for request in requests], self.padding, *rounding)
+
     @torch.inference_mode()
     def run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
         """Runs the batches; request number → its (span, type, score) triples.
@@ -114,13 +119,12 @@ class MentionPredictor:
     def _run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
         results: dict[int, list] = {}
         waiting = None
-        rounding = self.rounding if self._exact else ()
         device = self.model.device
         training = self.model.training
         self.model.eval()
         for numbers in batches:
             asked = [requests[i] for i in numbers]
-            batch = pad_batch([request.features for request in asked], self.padding, *rounding)
+            batch = self.batch(asked)
             batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
             best = self.model.best_labels(self.model(**batch), batch)
             best = {k: v.to("cpu", non_blocking=True) for k, v in best.items()}

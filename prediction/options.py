@@ -41,9 +41,9 @@ class PredictionOptions(Options):
     resume: bool = option(False, "continue an interrupted --do_predict", published=False)
     precision: str = option(
         "float32",
-        "of the encoder in prediction and evaluation: float32, bfloat16, float16, or auto: bfloat16 on GPUs and on CPUs that "
-        "have instructions for it, else float32",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        "of the encoder when it predicts: float32, bfloat16, float16, int8 (of a trained model, on CPUs, with openvino), "
+        "or auto: bfloat16 on GPUs and on CPUs with instructions for it, else float32; int8 where it was measured to be safe",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
     )
 
     def check(self) -> None:

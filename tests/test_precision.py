@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.inference import MULTIPLE, MentionPredictor
 from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.modeling.precision import best_precision, predicting_in, set_precision
-from mosaic_ner.prediction.precision import load_predictor
+from mosaic_ner.prediction import precision as precisions
+from mosaic_ner.prediction.model_classes import ModelError
+from mosaic_ner.prediction.precision import Int8Encoder, load_predictor, prepare
+from mosaic_ner.training.arguments import parse
 from transformers import pipeline
 
 FAMILIES = {
@@ -52,7 +56,7 @@ def test_the_encoder_is_converted_and_scores_stay_float32(saved, texts, precisio
         assert 0 < (half - whole)[finite].abs().max() < 0.1 * whole[finite].abs().max()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(saved, texts, precision):
     predictor = load_predictor(str(saved), precision, device="cpu", batch_size=1)
     alone = [[(m.key, m.score) for m in predictor([text])[0]] for text in texts]
@@ -67,7 +71,7 @@ def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(sa
                 assert [m.score for m in mentions] == pytest.approx([score for _, score in alone[i]], abs=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(saved, texts, precision):
     predictor = load_predictor(str(saved), precision, device="cpu", batch_size=64)
     seen = {}
@@ -132,3 +136,55 @@ def test_a_model_in_training_keeps_its_weights(bundle, texts):
     set_precision(bundle.model, "bfloat16")
     same = MentionPredictor(bundle.model, bundle.tokenizer)(texts)
     assert [[(m.key, m.score) for m in row] for row in half] == [[(m.key, m.score) for m in row] for row in same]
+
+
+# ---- int8
+
+
+def test_int8_is_near_float32_and_scores_stay_float32(saved, texts):
+    exact, predictor = load_predictor(str(saved), device="cpu"), load_predictor(str(saved), "int8", device="cpu")
+    assert dtypes(predictor.model, "head") == {torch.float32}
+    ids = torch.tensor([predictor.requests(texts[:1])[0].features["input_ids"]])
+    with torch.inference_mode():
+        wanted, got = (p.model.encoder(input_ids=ids, attention_mask=ids > -1) for p in (exact, predictor))
+    wanted, got = wanted.last_hidden_state, got.last_hidden_state
+    assert got.dtype == torch.float32
+    assert 1e-4 < (got - wanted).norm() / wanted.norm() < 0.1
+
+
+def test_another_graph_than_the_encoder_is_refused(bundle, monkeypatch):
+    def spoilt(openvino, graph):
+        for node in graph.get_ordered_ops():
+            if node.get_type_name() == "MatMul" and node.input_value(1).get_node().get_type_name() == "Constant":
+                zeros = openvino.opset13.constant(0 * node.input_value(1).get_node().data)
+                node.input(1).replace_source_output(zeros.output(0))
+
+    monkeypatch.setattr(precisions, "_round_weights", spoilt)
+    with pytest.raises(ModelError, match="other hidden states"):
+        Int8Encoder(bundle.model.encoder)
+
+
+@pytest.mark.parametrize(
+    ("measured", "there", "expected"),
+    [
+        (None, True, "float32"),
+        (-0.2, True, "int8"),
+        (0.3, True, "int8"),
+        (-0.31, True, "float32"),
+        (0, False, "float32"),
+    ],
+)
+def test_auto_is_int8_only_where_it_was_measured_to_be_safe(bundle, monkeypatch, measured, there, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    monkeypatch.setattr(precisions, "find_spec", lambda name: there or None)
+    bundle.model.config.int8_delta_f1 = measured
+    assert prepare(bundle.model, "auto") == expected
+    assert isinstance(bundle.model.encoder, Int8Encoder) == (expected == "int8")
+
+
+def test_int8_is_for_trained_models_on_cpus(bundle):
+    with pytest.raises(ArgumentError, match="int8 doesn't go with training"):
+        parse(["quickstart", "--precision", "int8"])
+    assert parse(["quickstart", "--model_name_or_path", "m", "--precision", "int8"]).prediction.precision == "int8"
+    with pytest.raises(ArgumentError, match="int8 is for CPUs, and the model is on meta"):
+        prepare(bundle.model.to("meta"), "int8")

@@ -316,6 +316,10 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
         raise ArgumentError("--do_predict needs --predict_input and --predict_output")
     for name in sorted((said & specs(PredictionOptions).keys()) - {"precision"}) if not prediction.do_predict else ():
         raise ArgumentError(f"--{name} has no effect without --do_predict")
+    if not trained and (prediction.precision == "int8" or (model.quantization and prediction.precision != "float32")):
+        raise ArgumentError(
+            f"--precision {prediction.precision} doesn't go with training, or its --quantization; leave it out"
+        )
     data = arguments.data
     if not (prediction.do_predict or data.train_file or data.validation_file or data.test_file):
         for name in sorted(said & _OF_FILES):
