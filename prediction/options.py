@@ -10,6 +10,8 @@ from mosaic_ner.data_builders.options import ArgumentError, Options, option
 IN_THE_BOX = Path(__file__).resolve().parents[1] / "model_cards" / "mosaic-ner-mini"
 """The model that comes with the package."""
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
+
 
 def default_model() -> str:
     """The folder of the model that a command uses when none is named.
@@ -41,9 +43,8 @@ class PredictionOptions(Options):
     resume: bool = option(False, "continue an interrupted --do_predict", published=False)
     precision: str = option(
         "float32",
-        "of the encoder when it predicts: float32, bfloat16, float16, int8 (of a trained model, on CPUs, with openvino), "
-        "or auto: bfloat16 on GPUs and on CPUs with instructions for it, else float32; int8 where it was measured to be safe",
-        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+        "of the encoder when it predicts: float32, bfloat16, float16, int8 or auto (see docs/precision.md)",
+        choices=PRECISIONS,
     )
 
     def check(self) -> None:

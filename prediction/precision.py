@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from .loading import load
 from .model_classes import ModelError
+from .options import PRECISIONS
 
 GROUP = 128
 """Neighbouring features of a token that are rounded to int8 with one scale. A scale for all of a batch, which other engines
@@ -67,8 +68,11 @@ def prepare(model, precision: str = "float32") -> str:
     Returns:
         The precision, which "auto" leaves open.
     Raises:
-        ArgumentError: int8 on a GPU. ExtraError: int8 without OpenVINO. ModelError: an encoder that it can't run.
+        ArgumentError: an unknown precision, int8 on a GPU. ExtraError: int8 without OpenVINO. ModelError: an encoder that it
+            can't run.
     """
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     chosen = _best(model) if precision == "auto" else precision
     if chosen == "int8":
         if model.device.type != "cpu":

@@ -28,6 +28,7 @@ from mosaic_ner.data_builders.options import FORMATS, ArgumentError
 from mosaic_ner.modeling.document import Document, Mention, replace_halves
 
 from . import highlight
+from .options import PRECISIONS
 
 STDIN = "-"
 _WIDEST = 60  # characters of a mention in a table
@@ -61,6 +62,7 @@ def tag(
     corpus: str | None = None,
     types: Sequence[str] = (),
     threshold: float = 0.0,
+    precision: str = "float32",
 ) -> Tagged | list[Tagged]:
     """The mentions of a text of any length, or of each of several.
 
@@ -70,33 +72,33 @@ def tag(
         corpus: answer under this training corpus's guideline.
         types: leave out mentions of other types.
         threshold: leave out mentions with a lower score (0..1).
+        precision: of the encoder, one of `options.PRECISIONS`.
     Raises:
         UserError: there is no such model, or it doesn't know the corpus or a type.
     """
     texts = [text] if isinstance(text, str) else list(text)
     documents = [Document(str(n), "user", replace_halves(t, "a text")) for n, t in enumerate(texts, 1)]
-    tagger = _tagger(model, corpus, tuple(types), threshold)
+    tagger = _tagger(model, corpus, tuple(types), threshold, precision)
     stream = itertools.chain.from_iterable(tagger.stream(documents))
     found = [Tagged(document.text, document.mentions, tagger.told) for document in stream]
     return found[0] if isinstance(text, str) else found
 
 
 @lru_cache(maxsize=4)
-def _predictor(model: str | None):
+def _predictor(model: str | None, precision: str):
     """The model named, or the default one, kept for the next call of a session."""
-    from mosaic_ner.modeling.inference import MentionPredictor
     from transformers.utils.logging import disable_progress_bar
 
-    from .loading import load
+    from .precision import load_predictor
 
     disable_progress_bar()
-    return MentionPredictor(*load(model))
+    return load_predictor(model, precision)
 
 
-def _tagger(model: str | None, corpus: str | None, types: Sequence[str], threshold: float):
+def _tagger(model: str | None, corpus: str | None, types: Sequence[str], threshold: float, precision: str):
     from .tagger import Tagger, tasks_of
 
-    predictor = _predictor(model)
+    predictor = _predictor(model, precision)
     return Tagger(predictor, tasks_of(predictor.model, corpus), types, threshold)
 
 
@@ -174,6 +176,9 @@ def add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", help="answer under this training corpus's guideline")
     parser.add_argument("--types", nargs="+", default=[], metavar="TYPE", help="leave out mentions of other types")
     parser.add_argument("--threshold", type=float, default=0.0, help="leave out mentions with a lower score (0 to 1)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the encoder, see docs/precision.md"
+    )
 
 
 def _run(options: argparse.Namespace, stack: ExitStack) -> int:
@@ -185,7 +190,7 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
         format_to_write(options.output)  # an unknown ending is said before the work
     report = ReadReport()
     documents = read_input(options.input, options.format, report, stack)
-    tagger = _tagger(options.model, options.corpus, options.types, options.threshold)
+    tagger = _tagger(options.model, options.corpus, options.types, options.threshold, options.precision)
     gc.enable()
     tagged = itertools.chain.from_iterable(tagger.stream(documents))
     if options.html:
