@@ -32,6 +32,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from operator import truediv as ratio
 from pathlib import Path
@@ -177,6 +178,7 @@ def limit(config, batches: list[dict], precision: str, floor: float, device) -> 
     }
 
 
+@cache
 @torch.inference_mode()
 def product_rate(rows: int, inner: int, columns: int, precision: str, device) -> float:
     """Operations a second of the best of ten products (rows, inner) · (inner, columns)."""
@@ -188,6 +190,7 @@ def product_rate(rows: int, inner: int, columns: int, precision: str, device) ->
     return 2 * rows * inner * columns / _best(lambda: torch.nn.functional.linear(one, other), device)
 
 
+@cache
 def copy_speed(device) -> float:
     """Bytes read and written a second, of the best of ten copies of 256 MiB."""
     values, other = torch.ones(2**26, device=device), torch.empty(2**26, device=device)
