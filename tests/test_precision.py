@@ -42,7 +42,7 @@ def predictor_of():
 
 @pytest.fixture
 def texts(demo_texts):
-    return [*demo_texts[:5], "", "p53", " ".join(demo_texts[5:9]), *demo_texts[5:7]]
+    return [*demo_texts[:2], "", "p53", " ".join(demo_texts[2:5]), demo_texts[5]]
 
 
 def dtypes(model, own: str) -> set[torch.dtype]:
@@ -70,15 +70,14 @@ def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(pr
     predictor = predictor_of(saved, precision)
     predictor.batch_size = 1
     alone = [[(m.key, m.score) for m in predictor([text])[0]] for text in texts]
-    assert sum(map(len, alone)) > 50
-    for size in (2, 5, 64):
+    assert sum(map(len, alone)) > 20
+    for size, order in ((5, range(len(texts) - 1, -1, -1)), (64, range(len(texts)))):
         predictor.batch_size = size
-        for order in (range(len(texts)), range(len(texts) - 1, -1, -1)):
-            found = predictor([texts[i] for i in order])
-            for i, mentions in zip(order, found, strict=True):
-                assert [m.key for m in mentions] == [key for key, _ in alone[i]]
-                # Sums over a memory or a chain that is padded may be rounded otherwise; the encoder's are not.
-                assert [m.score for m in mentions] == pytest.approx([score for _, score in alone[i]], abs=1e-6)
+        found = predictor([texts[i] for i in order])
+        for i, mentions in zip(order, found, strict=True):
+            assert [m.key for m in mentions] == [key for key, _ in alone[i]]
+            # Sums over a memory or a chain that is padded may be rounded otherwise; the encoder's are not.
+            assert [m.score for m in mentions] == pytest.approx([score for _, score in alone[i]], abs=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
@@ -100,7 +99,7 @@ def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(predictor
     predictor.batch_size = 1
     predictor(texts)
     hook.remove()
-    assert len(seen) == windows > 5
+    assert len(seen) == windows > 3
 
 
 def test_a_model_saved_in_half_precision_is_loaded_in_single(build_bundle, tmp_path, texts):
