@@ -94,7 +94,7 @@ def annotate(options: argparse.Namespace) -> int:
         model = str(Path(model).resolve())  # workers may have another current folder
     job = Job(
         str(output.resolve()), options.write, model, options.corpus, tuple(options.types), options.threshold,
-        options.batch_size, options.chunk, options.policy == "strict",
+        options.batch_size, options.chunk, options.policy == "strict", options.precision,
     )  # fmt: skip
     tagger = job.tagger()  # in any case: a mistake is said before anything is written or started
     run = _claim(output, job)

@@ -54,6 +54,7 @@ class Job:
         batch_size: windows that go through the model at once.
         chunk: documents whose windows are batched together.
         strict: whether a record that can't be read, or written, ends its shard; else it is left out and counted.
+        precision: of the encoder, one of `options.PRECISIONS`.
     """
 
     output: str
@@ -65,21 +66,17 @@ class Job:
     batch_size: int = 16
     chunk: int = CHUNK
     strict: bool = False
+    precision: str = "float32"
 
     def tagger(self) -> Tagger:
         """The model, on a GPU if there is one."""
-        import torch
-        from mosaic_ner.modeling.inference import MentionPredictor
         from transformers.utils.logging import disable_progress_bar
 
-        from .loading import load
+        from .precision import load_predictor
 
         disable_progress_bar()
-        network, tokenizer = load(self.model)
-        predictor = MentionPredictor(
-            network.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, self.batch_size
-        )
-        return Tagger(predictor, tasks_of(network, self.corpus), self.types, self.threshold)
+        predictor = load_predictor(self.model, self.precision, batch_size=self.batch_size)
+        return Tagger(predictor, tasks_of(predictor.model, self.corpus), self.types, self.threshold)
 
 
 def receipt_of(source: Source, output: str | Path) -> dict | None:
