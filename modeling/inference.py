@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
 from math import exp, log
 
 import torch
 from torch import Tensor
 
-from .batching import pad_batch, rounded_up
+from .batching import pad_batch
 from .configuration_ner import Task
 from .consistency import one_answer
 from .document import Document, Mention
-from .precision import predicting_in
+from .precision import ByLength, predicting_in
 from .windowing import Window, Windower, keep_flat
 
 MULTIPLE = 16
-"""Of it, in tokens, are the lengths that windows are padded to on the CPU."""
+"""Of it, in tokens, are the lengths that windows are padded to for the encoder on the CPU."""
 
 
 def calibrated(score: float, line: list[float]) -> float:
@@ -50,13 +49,12 @@ class MentionPredictor:
     """Predicts whole documents of any length: texts, or `Document`s, whose passages no mention crosses.
 
     Batches are made of windows of like length within one call, so their composition depends on the texts alone: the same
-    texts give the same batches on one process or many. On the CPU a window is padded to a length of its own, whatever its
-    companions are: there PyTorch and OpenVINO compute each row of a batch alike, so it gets the same scores in any batch, in
-    any precision.
+    texts give the same batches on one process or many. On the CPU the encoder reads a window padded to a length of its own,
+    whatever its companions are (see `ByLength`), so it gives it the same bits in any batch, in any precision.
 
     Args:
-        model: one of the families, or any object with their `config`, `padding`, `features`, `best_labels`, `decode` and
-            `tasks_for`.
+        model: one of the families, or any object with their `config`, `encoder`, `padding`, `features`, `best_labels`, `decode`
+            and `tasks_for`.
         tokenizer: the fast tokenizer saved with it.
         batch_size: windows per batch.
         shard: this process's part of the batches, where several predict together; all get all the results.
@@ -93,12 +91,9 @@ class MentionPredictor:
         return self.model.device.type == "cpu"
 
     def batches(self, requests: list[Request]) -> list[list[int]]:
-        """Numbers of the requests that go through the model together: longest first, of like length; on the CPU of one length
-        in tokens rounded up, so that what a window is padded to doesn't depend on its companions."""
-        lengths = [rounded_up(len(request.features["input_ids"]), *self.rounding) for request in requests]
+        """Numbers of the requests that go through the model together: longest first, of like length."""
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].features["input_ids"]), i))
-        groups = [list(group) for _, group in groupby(order, lambda i: lengths[i])] if self._exact else [order]
-        return [group[i : i + self.batch_size] for group in groups for i in range(0, len(group), self.batch_size)]
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def batch(self, requests: list[Request]) -> dict[str, Tensor]:
         """The features of requests that go through the model together, padded (see `pad_batch`)."""
@@ -111,10 +106,10 @@ class MentionPredictor:
 
         The device works on the next batch while this one is read off on the CPU.
         """
-        if self.precision:
-            with predicting_in(self.model, self.precision):
-                return self._run(requests, batches)
-        return self._run(requests, batches)
+        with predicting_in(self.model, self.precision):
+            if self._exact:
+                self.model.encoder = ByLength(self.model.encoder, *self.rounding)
+            return self._run(requests, batches)
 
     def _run(self, requests: list[Request], batches: list[list[int]]) -> dict[int, list]:
         results: dict[int, list] = {}

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
+
+from .batching import rounded_up
 
 HALVES = ("bfloat16", "float16")
 PRECISIONS = ("auto", "float32", *HALVES)
@@ -54,9 +57,41 @@ def set_precision(model: nn.Module, precision: str = "float32") -> str:
     return precision
 
 
+class ByLength(nn.Module):
+    """An encoder that reads each row of a batch padded to a length of its own, its tokens rounded up, not to the batch's. Rows
+    of one length go through it together; on CPUs products compute each row alike, however many there are.
+
+    Args:
+        encoder: what gives `last_hidden_state`.
+        multiple, most: as for `batching.rounded_up`.
+    """
+
+    def __init__(self, encoder: nn.Module, multiple: int, most: int):
+        super().__init__()
+        self.encoder, self.multiple, self.most = encoder, multiple, most
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **kwargs) -> BaseModelOutput:
+        """The hidden states, (B, S, H), 0 beyond a row's length.
+
+        Args:
+            input_ids, attention_mask: (B, S) int64, S rounded up, padding at the end.
+        """
+        lengths = [rounded_up(length, self.multiple, self.most) for length in attention_mask.sum(1).tolist()]
+        hidden = None
+        for length in sorted(set(lengths)):
+            rows = torch.tensor([row for row, own in enumerate(lengths) if own == length])
+            inputs = {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}
+            found = self.encoder(**inputs, **kwargs).last_hidden_state
+            if hidden is None:
+                hidden = found.new_zeros(*input_ids.shape, found.shape[2])
+            hidden[rows, :length] = found
+        return BaseModelOutput(last_hidden_state=hidden)
+
+
 @contextmanager
 def predicting_in(model: nn.Module, precision: str | None) -> Iterator[None]:
     """As `set_precision`, for as long as the context lasts, of a model in training: a copy of the encoder is converted.
+    Whatever is made of the encoder inside, it is the model's own again at the end.
 
     Args:
         precision: None or float32: nothing is changed.
