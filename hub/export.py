@@ -1,11 +1,9 @@
 """A trained model in a form that runs without this package's code.
 
 mosaic-ner export outputs/aioner/biored_stock --format stock --output outputs/stock --compare biored --split test
-mosaic-ner export outputs/aioner/biored --format onnx --output outputs/onnx
 
 `stock`: a softmax tagger as the encoder's own token classification class, for the stock pipeline, the hosted widget and other
-tools. `onnx`: the scores of an AIONER, span_cvae or joint_ib model as a graph for onnxruntime (`hub/onnx_export.py` predicts
-whole documents with it).
+tools.
 
 `--compare` predicts a corpus with the model and with the export, and writes comparison.json and comparison.md. Any difference
 ends with exit code 1. A stock export of a run's folder gets the run's results.json, too, with what was exported and compared
@@ -34,7 +32,6 @@ from mosaic_ner.training.results import RESULTS, Results, versions, without_loca
 from .card import card_text
 from .export_check import ExportError, TextPart, as_table, compare, parts_of
 from .export_readme import counts, readings, readme
-from .onnx_export import export_onnx, graph_inputs, load_onnx, require_onnx
 from .stock import StockPredictor, TokenByToken, check_stock, export_stock
 from .stride import stride_for
 
@@ -101,16 +98,6 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
     return report
 
 
-def compare_onnx(model, tokenizer, folder: Path, documents: list[Document]) -> dict:
-    """An ONNX export against the model, on whole documents: `compared` (see `export_check.compare`)."""
-    whole = [TextPart(d.id, 0, d.text, True) for d in documents]
-    exported = MentionPredictor(*load_onnx(folder))
-    return {
-        "tasks": [task.name for task in model.tasks_for()],
-        "compared": compare(MentionPredictor(model, tokenizer), exported, whole),
-    }
-
-
 def run(options: argparse.Namespace) -> dict | None:
     """Exports, and compares where asked to.
 
@@ -122,18 +109,11 @@ def run(options: argparse.Namespace) -> dict | None:
     folder: Path = options.output
     _check_folder(folder)
     model, tokenizer = load(options.model)
-    if options.format == "stock":
-        check_stock(model.config, options.task)
-    else:
-        graph_inputs(model.config)
-        require_onnx()
-    results, choices = _results(options.model) if options.format == "stock" else (None, "")
+    check_stock(model.config, options.task)
+    results, choices = _results(options.model)
     documents = _documents(options) if options.compare else []
     _make(folder)
-    if options.format == "stock":
-        facts = export_stock(model, tokenizer, folder, options.task)
-    else:
-        facts = export_onnx(model, tokenizer, folder)
+    facts = export_stock(model, tokenizer, folder, options.task)
     logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
     facts["name"] = folder.resolve().name
     name = Path(options.model).resolve().name if Path(options.model).exists() else options.model
@@ -141,15 +121,12 @@ def run(options: argparse.Namespace) -> dict | None:
     if options.compare:
         settings = {"format": options.format, "model": name, "corpus": options.compare, "split": options.split}
         settings |= {"data_dir": options.data_dir, "documents": len(documents)}
-        if options.format == "stock":
-            report = compare_stock(model, tokenizer, folder, facts["task"], documents)
-        else:
-            report = compare_onnx(model, tokenizer, folder, documents)
+        report = compare_stock(model, tokenizer, folder, facts["task"], documents)
         report = without_local_paths(settings) | report | {"versions": versions()}
         write_json(folder / "comparison.json", report)
         (folder / "comparison.md").write_text(summary(report), encoding="utf-8")
     if results is None:
-        text = readme(options.format, facts, report)
+        text = readme(facts, report)
     else:
         replace(results, export=about_export(model, facts, results, report), document_f1={}).write(folder)
         if choices:
@@ -234,25 +211,19 @@ def main(argv: list[str] | None = None) -> None:
         prog="mosaic-ner export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a trained model")
-    parser.add_argument("--format", choices=("stock", "onnx"), required=True)
+    parser.add_argument("--format", choices=("stock",), required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, new or empty")
-    parser.add_argument(
-        "--task", help="stock: the task that the export answers; default: the model's first default one"
-    )
+    parser.add_argument("--task", help="the task that the export answers; default: the model's first default one")
     parser.add_argument("--compare", metavar="CORPUS", help="predict this corpus with both, by name; or demo")
     parser.add_argument("--split", choices=(TEST, VALIDATION), help="with --compare (default: test)")
     parser.add_argument("--data_dir", help="with --compare: folder with the corpus's files; else they are downloaded")
     parser.add_argument("--cache_dir", help="with --compare: cache of the built corpus; default: that of datasets")
     options = parser.parse_args(argv)
-    if options.task and options.format != "stock":
-        parser.error("--task is for --format stock; a graph has all of the model's tasks")
     for name in ("split", "data_dir", "cache_dir"):
         if getattr(options, name) and not options.compare:
             parser.error(f"--{name} needs --compare")
     options.split = options.split or TEST
     log_progress()
-    for chatty in ("onnxscript", "onnx_ir"):  # a line per node of the graph
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     with one_message("export"):
         report = run(options)
     if report is not None:

@@ -97,7 +97,7 @@ def _trimmed(text: str, key: tuple[int, int, str]) -> tuple[int, int, str]:
 
 
 def as_table(report: dict) -> str:
-    """A report of `compare_stock` or `compare_onnx` (see export.py) as Markdown: a row per way of reading."""
+    """A report of `compare_stock` (see export.py) as Markdown: a row per way of reading."""
     names = {"compared": "texts that both read whole", "whole_text": "whole documents"}
     if report.get("units"):
         whole = names.pop("compared")

@@ -6,7 +6,6 @@ Of a stock export of a run, card.py makes the README.md, with parts from here.
 from __future__ import annotations
 
 from huggingface_hub import ModelCardData
-from mosaic_ner.data_builders.markdown import markdown_table
 
 from .export_check import as_table
 from .stride import stride_for
@@ -46,54 +45,23 @@ _NOTES = """\
 - Several labels may be named `O`: labels that the task doesn't look for."""
 _OTHERS = "- The original also answers by the tasks {other_tasks}, which this export does not."
 
-_ONNX = """
-# {name}: ONNX
 
-The scores of a `{family}` model as a graph (opset {opset}), exported by mosaic-ner. The mentions are read from the scores
-outside the graph:
-
-```python
-from mosaic_ner.hub.onnx_export import load_onnx
-from mosaic_ner.modeling.inference import MentionPredictor
-
-predict = MentionPredictor(*load_onnx("{name}"))
-predict(["BRCA1 mutations raise the risk of breast cancer."])  # whole documents, mentions in characters
-```
-
-{inputs}
-
-Output: `logits`, float32. On made-up batches they differ from PyTorch's by {largest_difference:.1e} at most.
-"""
-
-_SHAPES = {
-    "input_ids": ("(batch, sequence)", "tokens with the task's special tokens around them"),
-    "attention_mask": ("(batch, sequence)", "1 on tokens, 0 on padding"),
-    "unit_starts": ("(batch, units)", "first token of each unit, -1 pads"),
-    "unit_ends": ("(batch, units)", "last token of each unit, -1 pads"),
-    "corpus_ids": ("(batch,)", "number of the task in config.json"),
-    "task_ids": ("(batch,)", "number of the task in config.json"),
-}
-
-
-def readme(form: str, facts: dict, report: dict | None) -> str:
+def readme(facts: dict, report: dict | None) -> str:
     """README.md with its metadata.
 
     Args:
-        form: "stock" or "onnx".
-        facts: what `export_stock` or `export_onnx` returns, and the model's `name`.
+        facts: what `export_stock` returns, and the model's `name`.
         report: the comparison; None where there is none.
     """
-    stock = form == "stock"
-    tags = ["biomedical", "named-entity-recognition", "mosaic-ner", *([] if stock else ["onnx"])]
     data = ModelCardData(
         language="en",
         license="apache-2.0",
-        library_name="transformers" if stock else "onnx",
+        library_name="transformers",
         pipeline_tag="token-classification",
-        tags=tags,
+        tags=["biomedical", "named-entity-recognition", "mosaic-ner"],
     )
     agrees = report is not None and not report["compared"]["differences"]
-    text = _stock(facts, agrees) if stock else _onnx(facts)
+    text = _stock(facts, agrees)
     parts = [f"---\n{data.to_yaml()}\n---", text.strip(), ""]
     if report is not None:
         parts += [*comparison(report), ""]
@@ -169,8 +137,3 @@ def readings(counted: dict) -> list[str]:
 def _stock(facts: dict, agrees: bool) -> str:
     head = _STOCK.format(**facts | {"types": ", ".join(facts["types"])})
     return f"{head}\n{stock_notes(facts, agrees)}"
-
-
-def _onnx(facts: dict) -> str:
-    rows = [[f"`{name}`", "int64", *_SHAPES[name]] for name in facts["inputs"]]
-    return _ONNX.format(**facts | {"inputs": markdown_table(["input", "type", "shape", "what"], rows)})

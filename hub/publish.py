@@ -40,7 +40,6 @@ from transformers import (
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from .card import build_card, notes, notice
-from .onnx_export import GRAPH
 from .privacy import check_content, without_paths
 from .staging import PublishError, staged
 from .stock import OUTSIDE
@@ -86,11 +85,6 @@ def build_folder(
     """
     if output.exists() and any(output.iterdir()) and not (output / CHECKSUMS).exists():
         raise PublishError(f"--output: {output} isn't empty and was not written by `publish`; take another folder")
-    if (source / GRAPH).exists():
-        raise PublishError(
-            f"{source} is an ONNX export, which `publish` doesn't take; publish the run's folder, or a stock export of it "
-            "(mosaic-ner export RUN --format stock)"
-        )
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise PublishError(f"--output: {output} would be replaced, and {source} with it; take another folder")
     results = _with_figures(_results(source), _results(measured)) if measured else _results(source)

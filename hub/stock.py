@@ -52,8 +52,7 @@ def check_stock(config, task: str | None = None) -> int:
     remedy = f"train one with {RECIPE} (family: aioner, classifier: softmax, hidden_size: 0)"
     if not isinstance(config, AIONERConfig):
         raise ExportError(
-            f"a stock token classification class holds a softmax over token labels, got a {config.model_type} model; {remedy}, "
-            "or use --format onnx"
+            f"a stock token classification class holds a softmax over token labels, got a {config.model_type} model; {remedy}"
         )
     if config.classifier != "softmax" or config.hidden_size:
         raise ExportError(
@@ -129,7 +128,7 @@ def stock_model(model, task: int):
         raise ExportError(
             f"{type(stock).__name__} has more between encoder and labels than one linear layer ({', '.join(beside)}), so it "
             "can't compute what the model does; train on an encoder whose class hasn't (bert, roberta, electra, deberta-v2, "
-            "distilbert …), or use --format onnx"
+            "distilbert …)"
         )
     weights = {prefix + name: value for name, value in encoder.state_dict().items()}
     for name in beside:

@@ -169,8 +169,6 @@ def test_an_export_with_something_private_or_of_others_is_refused(measured_expor
     assert "doesn't fit config.json: it lacks classifier." in message()
     (folder / "results.json").rename(tmp_path / "results.json")
     assert "export it again from the output folder of a finished run" in message()
-    (folder / "model.onnx").write_bytes(b"")
-    assert "is an ONNX export" in message()
 
 
 def test_a_run_with_the_results_of_an_export_is_refused(measured_dir, measured_export, tmp_path, capsys):

@@ -311,6 +311,3 @@ def test_command_line_errors(tagger_dir, saved_model_dir, bert_dir, tmp_path, ca
     assert "--split needs --compare" in fails(
         capsys, export, tagger_dir, "--format", "stock", "--output", new, "--split", "test"
     )
-    assert "--task is for --format stock" in fails(
-        capsys, export, tagger_dir, "--format", "onnx", "--output", new, "--task", "Gene"
-    )

@@ -96,7 +96,6 @@ CANNOT = {
     "space MODEL": SERVES,
     "space outputs/aioner/biored outputs/sruner/multitask": SERVES,
     "latents RUN --output latents.png": "the name of a command; docs/analysis.md has it in full",
-    "export MODEL --format onnx": "the kind of a command; docs/hub.md has it in full",
     "study STUDY --results DIR --runs DIR": "the options of a command; docs/completed_labels.md has one in full",
     "study completed_labels": "it trains for hours; tests/test_study.py runs a small study",
     "publish_data": "the name of a command; docs/hub.md has it in full",
