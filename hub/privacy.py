@@ -11,13 +11,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from mosaic_ner.prediction.integrity import own_file
 
 from .staging import PublishError
 
 CONTENT = re.compile(
     r"README\.md|NOTICE|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums|comparison)\.json|"
-    r"(comparison|choices|limits)\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"\.eval_results/[\w.-]+\.yaml|(comparison|choices|limits)\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
 """What a published folder has, besides this package's code."""
 LOCAL_PATH = re.compile(
@@ -70,6 +71,8 @@ def check_content(folder: Path, repo_id: str, allowed: tuple[str, ...] = ()) -> 
         private.append((re.compile(re.escape(token)), "a token"))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if path.is_dir() and name == EVAL_RESULTS_FOLDER:
+            continue
         if path.is_dir() or not (CONTENT.fullmatch(name) or (path.suffix == ".py" and own_file(name))):
             raise PublishError(f"{path} doesn't belong in a published folder; remove it")
         if path.suffix in (".py", ".safetensors"):  # code equals this package's (check_folder); weights are numbers

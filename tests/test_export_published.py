@@ -113,7 +113,15 @@ def test_a_run_whose_results_make_no_card_is_refused_before_anything_is_written(
 
 def test_what_is_published_of_an_export(measured_export, published, capsys):
     names = {"README.md", "checksums.json", "comparison.json", "comparison.md", "config.json", "handler.py"}
-    names |= {"model.safetensors", "requirements.txt", "results.json", "tokenizer.json", "tokenizer_config.json"}
+    names |= {
+        "NOTICE",
+        "choices.md",
+        "model.safetensors",
+        "requirements.txt",
+        "results.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     assert {p.name for p in published.iterdir()} == names
     verify.main([str(published)])
     assert "nothing amiss; checksums agree" in capsys.readouterr().out

@@ -74,7 +74,7 @@ def test_it_has_what_predicting_needs_and_nothing_else(published):
         "inference",
         "label_space",
     }
-    code |= {"modeling_ner", "modeling_span_cvae", "pipeline_ner", "spans", "units", "windowing"}
+    code |= {"modeling_ner", "modeling_span_cvae", "pipeline_ner", "precision", "spans", "units", "windowing"}
     others = {
         "NOTICE",
         "README.md",

@@ -123,7 +123,7 @@ def test_only_the_operators_models_are_loaded(taggers, models, caplog):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "no model is named"),
+        ([], "expected at least one model"),
         (["no such folder"], "neither"),
         (["a/b/c"], "neither"),
         (["org/x", "org/x"], "two models are called 'org/x'"),
@@ -309,7 +309,7 @@ def test_models_come_from_the_first_place_that_names_any(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "no model is named"),
+        ([], "expected at least one model"),
         (["a b"], "neither"),
         (["--build", "{new}"], "no model is named"),
         (["{full}", "--build", "{new}"], "publish the model first"),

@@ -234,7 +234,7 @@ def test_a_link_opens_what_it_was_made_of(visit, taggers):
     visit.write(TEXT)
     visit.page.get_by_role("button", name="Copy link").locator("visible=true").click()
     visit.page.wait_for_url("**#tab=text*")
-    other = visit.page.context.new_page()
+    other = visit.page.context.browser.new_page()
     other.set_default_timeout(PATIENCE)
     other.goto(visit.page.url)
     other.locator("#found .mn-text").wait_for()
