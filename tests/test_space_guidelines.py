@@ -31,7 +31,7 @@ def test_agreement_is_judged_among_those_that_annotate_the_type():
     html = side_by_side(TEXT, [everything, diseases, genes], TYPES)
     assert rows(html) == [
         ["differ", "BRCA1", "0", "5", "Gene", "Disease", "–"],
-        ["agree", "mice", "6", "10", "Species", "not annotated", "not annotated"],
+        ["only one", "mice", "6", "10", "Species", "not annotated", "not annotated"],
         ["agree", "velosis", "11", "18", "Disease", "Disease", "not annotated"],
     ]
     assert "<b>3 stretches</b>" in html

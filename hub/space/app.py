@@ -136,14 +136,15 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
             kept = [value for value in chosen or () if value in known] or known[:MOST_GUIDELINES]
             return gr.Dropdown(choices=choices, value=kept)
 
-        def answer(action: Callable[..., str], waiting: str) -> Callable[..., str]:
-            return lambda text, *rest: on_page(action)(text, *rest) if text else waiting
+        def answer(action: Callable[..., str]) -> Callable:
+            # Without a text what is shown stays: a visitor may have asked for something in the meantime.
+            return lambda text, *rest: on_page(action)(text, *rest) if text else gr.skip()
 
         offered = _keep_offering(actions, opened, model, guideline, one)
-        offered.then(answer(actions.find, WAITING), [text, *settings], found, **quiet)
+        offered.then(answer(actions.find), [text, *settings], found, **quiet)
         asked.change(offer_several, [asked, chosen], chosen, **quiet)
         offered = opened.then(offer_several, [asked, chosen], chosen, **quiet)
-        offered.then(answer(actions.guidelines, answers.value), several, answers, **quiet)
+        offered.then(answer(actions.guidelines), several, answers, **quiet)
         with gr.Tab("File", id="file"), gr.Row():
             with gr.Column(scale=5, min_width=320):
                 settings = _settings(actions)

@@ -18,7 +18,7 @@ def side_by_side(text: str, answers: Sequence[Answer], types: Sequence[str]) -> 
     """The text marked under each guideline, and a row for each stretch that any of them marks.
 
     Guidelines disagree about a stretch where their types of it differ, or one has none, among those under which any of its
-    types is annotated: of the others nothing is known.
+    types is annotated: of the others nothing is known. Where that is only one of them, nobody agrees.
 
     Args:
         types: the order of the types' colours.
@@ -33,9 +33,10 @@ def side_by_side(text: str, answers: Sequence[Answer], types: Sequence[str]) -> 
         named = {name for kinds in said for name in kinds}
         knows = [bool(named & annotated) for _, annotated, _ in answers]
         differ = len({kinds for kinds, known in zip(said, knows, strict=True) if known}) > 1
+        verdict = "differ" if differ else "agree" if sum(knows) > 1 else "only one"
         disputed += differ
         rows.append([
-            ('<span class="mn-where mn-where-a">differ</span>' if differ else '<span class="mn-where">agree</span>', ""),
+            (f'<span class="mn-where{" mn-where-a" * differ}">{verdict}</span>', ""),
             (f"<bdi>{highlight.escape(text[start:end])}</bdi>", "mn-surface"),
             (str(start), "mn-number"), (str(end), "mn-number"),
             *((_cell(kinds, known, types), "") for kinds, known in zip(said, knows, strict=True)),
