@@ -42,8 +42,8 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"
 """Endings of files that are pickles, or may hold some."""
 RESUMING = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth|training_args\.bin")
 """What Trainer writes beside a checkpoint's weights; loading a model doesn't open it."""
-NOT_CONTENT = {".git", ".cache", ".gitattributes", CHECKSUMS}
-"""Names that a repository or a download adds."""
+NOT_CONTENT = {".git", ".cache", ".gitattributes", "__pycache__", CHECKSUMS}
+"""Names that a repository, a download or an installation adds."""
 FOR_READERS = {"README.md", "NOTICE", "LICENSE", "LICENSE.md", "LICENSE.txt", "CITATION.cff"}
 """What an owner may change or add on the Hub's pages, and no program reads."""
 ADAPTER = ("adapter_model.safetensors", "head.safetensors")

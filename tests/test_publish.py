@@ -185,6 +185,14 @@ def test_results_of_named_benchmarks_stand_where_the_hub_reads_them(published, r
             build_folder(run_dir, tmp_path / "c", REPO, benchmarks=(wrong,))
 
 
+def test_an_installation_may_compile_the_code(published, copy):
+    (copy / "__pycache__").mkdir()
+    (copy / "__pycache__" / "batching.cpython-311.pyc").write_bytes(b"compiled")
+    check_folder(copy)
+    with pytest.raises(PublishError, match="doesn't belong in a published folder"):
+        check_content(copy, "my-lab/x")
+
+
 def test_it_is_the_same_every_time(published, run_dir, tmp_path):
     build_folder(run_dir, tmp_path / "again", REPO)
     assert contents(tmp_path / "again") == contents(published)
