@@ -45,6 +45,11 @@ def results(folder) -> dict:
     return json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
 
 
+def without_fit(reports: dict) -> dict:
+    """A split's reports without what only the run has that fitted the scores; their calibration error in six digits."""
+    return {c: r | {"calibration": round(r["calibration"]["ece"], 6)} for c, r in reports.items()}
+
+
 def environment(**more) -> dict[str, str]:
     """That of a subprocess: one thread, no network."""
     return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"} | more

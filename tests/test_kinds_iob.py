@@ -121,7 +121,7 @@ def test_packed_files_and_brat_are_written_and_resumed(target, stop, tmp_path, m
         pass
 
     with monkeypatch.context() as patch:
-        for kind in (outputs.ResumableOutput, outputs.BratOutput, outputs.FolderOutput):
+        for kind in (outputs.ResumableOutput, outputs.FolderFormatOutput, outputs.FolderOutput):
 
             def write(self, documents, write=kind.write):
                 if len(calls) == stop:

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 
 import pytest
-from helpers_run import QUICK, ROOT, environment, fails, messages, results, run, shell
+from helpers_run import QUICK, ROOT, environment, fails, messages, results, run, shell, without_fit
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
@@ -379,11 +379,7 @@ def test_two_processes_train_and_measure_together(tmp_path, demo_corpora):
     run(
         "--model_name_or_path", out, "--corpora", "demo_gene", "--report_to", "none", "--output_dir", tmp_path / "alone"
     )
-    alone = results(tmp_path / "alone")["test"]
-    # Only the run that fitted the scores knows those before.
-    errors = [found["demo_gene"].pop("calibration")["ece"] for found in (alone, together["test"])]
-    assert errors[0] == pytest.approx(errors[1])
-    assert alone == together["test"]
+    assert without_fit(results(tmp_path / "alone")["test"]) == without_fit(together["test"])
     assert together["test"]["demo_gene"]["overall"]["predicted"] > 0
     assert len(list(read_documents(out / "predictions" / "demo_gene.predicted.PubTator"))) == 40
 

@@ -309,7 +309,7 @@ def test_models_come_from_the_first_place_that_names_any(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "expected at least one model"),
+        ([], "no model is named"),
         (["a b"], "neither"),
         (["--build", "{new}"], "no model is named"),
         (["{full}", "--build", "{new}"], "publish the model first"),

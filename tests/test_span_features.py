@@ -251,7 +251,7 @@ class Told:
     """A model whose scores are the gold cells': mentions earlier in `order` are more probable."""
 
     def __init__(self, features: Features, documents, order):
-        self.model, self.config = features.model, features.model.config
+        self.model, self.config, self.encoder = features.model, features.model.config, features.model.encoder
         self.device, self.training = torch.device("cpu"), False
         self.tasks_for, self.decode = self.model.tasks_for, self.model.decode
         self.best_labels, self.padding = self.model.best_labels, self.model.padding

@@ -299,7 +299,7 @@ def _said(argv: list[str]) -> set[str]:
 def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
     """What lies between groups of options: those said on the command line, and those that may give an encoder's size."""
     model, _, train, prediction, _, own = arguments.groups
-    if prediction.do_predict and model.model_name_or_path is None:
+    if prediction.do_predict and model.model_name_or_path is None and not train.hp_search:
         model.model_name_or_path = default_model()
     trained = model.model_name_or_path is not None
     if train.hp_search:
