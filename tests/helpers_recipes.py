@@ -25,7 +25,8 @@ TRAINING = ["--max_steps", str(STEPS), "--logging_steps", "1"]
 SMALL = ["--scratch_layers", "1", "--scratch_hidden_size", "32"]
 INPUT = "abstracts.pubtator"
 FILES = ["--train_file", "train.pubtator", "--validation_file", "dev.pubtator", "--test_file", "test.pubtator"]
-NEEDED = {"aioner/paper/merged_new_types": FILES, "aioner/paper/pretrained_new_types": FILES}
+NEEDED = {"aioner/paper/merged_new_types": FILES, "aioner/paper/pretrained_new_types": FILES,
+          "aioner/mini": ["--complete_with", "outputs/aioner/mini_teacher"]}  # fmt: skip
 """Options that a recipe needs beside it, as its first lines say."""
 
 PUBMED = b"""<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID>1</PMID><Article>

@@ -148,6 +148,7 @@ def _inside(place, monkeypatch):
 @pytest.mark.parametrize(("name", "options"), variants(), ids=lambda x: x if isinstance(x, str) else " ".join(x))
 def test_a_recipe_trains_is_measured_and_predicts(place, name, options):
     words = [f"recipes/{name}.yaml", *NEEDED.get(name, []), *options]
+    place.make(words)
     folder = place.run(words)
     data, found = parse(words).data, Results.read(folder)
     split, measured = found.measured
