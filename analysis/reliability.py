@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mosaic_ner.training.results import Results, ResultsError
 
-from .plots import COLOURS, GREY, png_command, save, titled_axes
+from .plots import GREY, PALETTE, png_command, save, titled_axes
 
 
 def draw(results: Results, path: Path) -> Path:
@@ -30,7 +30,7 @@ def draw(results: Results, path: Path) -> Path:
     figure, axes = titled_axes(6.5, 6, "Reliability of scores", caption)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     for number, (corpus, row) in enumerate(found.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = PALETTE[number % len(PALETTE)]
         if before := row.get("uncalibrated"):
             label = f"{corpus}, before: ECE {before['ece']:.3f}"
             axes.plot(*_points(before), "o--", color=colour, fillstyle="none", linewidth=0.8, label=label)
