@@ -12,6 +12,7 @@ from mosaic_ner.data_builders.options import DataOptions, specs
 from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.integrity import check_folder
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.options import IN_THE_BOX
 from mosaic_ner.training.bundle import restore
@@ -70,6 +71,10 @@ def test_it_was_trained_on_what_its_card_lists(results):
     card = (IN_THE_BOX / "README.md").read_text(encoding="utf-8")
     for corpus in results.data["train"]:
         assert CORPORA[corpus].licence in card
+
+
+def test_its_code_is_the_packages():
+    check_folder(IN_THE_BOX, strict=True)
 
 
 def test_its_mistakes_in_our_paragraphs_are_those_on_the_card():
