@@ -13,7 +13,7 @@ from .configuration_joint_ib import JointIBConfig
 from .configuration_ner import Task
 from .inference import Request
 from .modeling_ner import NEROutput, OwnTypesPreTrainedModel, at_least_float32, build_encoder
-from .spans import MeanSpanProjection, bar_passages, mean_spans, read_cells, span_mask, tokens_as_units
+from .spans import MeanSpanProjection, bar_passages, joined, mean_spans, read_cells, span_mask, tokens_as_units
 from .windowing import Span, Window
 from .words import END, PAD, START, UNKNOWN
 
@@ -280,10 +280,10 @@ class JointIBForNER(OwnTypesPreTrainedModel):
         while there are few types."""
         if not self.config.compressed:
             return self.classifier(hidden, unit_starts, unit_ends, self.config.max_span_width)
-        features = self._features(hidden, unit_starts, unit_ends)
         weight = self.classifier.weight @ self.mean.weight
         bias = self.classifier.weight @ self.mean.bias + self.classifier.bias
-        return nn.functional.linear(self.dropout(features), weight, bias)
+        parts = self.hidden.widths(hidden, unit_starts, unit_ends, self.config.max_span_width)
+        return joined(nn.functional.linear(self.dropout(torch.relu_(part)), weight, bias) for part in parts)
 
     def _generate(self, name: str, where, cells: Tensor, words: Tensor, scale: int) -> dict[str, Tensor]:
         spans, gamma = self._spans_at(where, cells), self.config.gamma

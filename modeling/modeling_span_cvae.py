@@ -14,7 +14,7 @@ from .configuration_span_cvae import SpanCVAEConfig
 from .inference import Request
 from .label_space import LabelError, LabelSpace, nearest
 from .modeling_ner import NEROutput, NERPreTrainedModel, at_least_float32, build_encoder
-from .spans import SpanEmbedding, SpanParts, bar_passages, read_cells, span_mask, take_units, tokens_as_units
+from .spans import SpanEmbedding, SpanParts, bar_passages, joined, read_cells, span_mask, take_units, tokens_as_units
 from .windowing import Span, Window
 
 
@@ -168,8 +168,8 @@ class SpanCVAEForNER(NERPreTrainedModel):
             corpus_ids = torch.full_like(unit_starts[:, 0], self.config.task_index(self.config.default_tasks[0]))
         parts = self._parts(self.dropout(hidden), unit_starts, unit_ends)
         tables = self._tables_on(hidden.device)
-        features = self.dropout(torch.relu_(self._first_layer(parts, corpus_ids).grid()))
-        logits = self.classifier(features)
+        first = self._first_layer(parts, corpus_ids)
+        logits = joined(self.classifier(self.dropout(torch.relu_(part))) for part in first.widths())
         unknown = tables["foreign"][corpus_ids]
         whole = torch.ones_like(unknown[:, 0]) if type_mask is None else (type_mask | unknown).all(1)
         unknown = unknown if type_mask is None else unknown | ~type_mask

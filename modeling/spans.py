@@ -7,6 +7,7 @@ H and d features.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,14 @@ def span_mask(unit_mask: Tensor, widest: int) -> Tensor:
     return last < unit_mask.sum(1).view(-1, 1, 1)
 
 
+def joined(widths: Iterable[Tensor]) -> Tensor:
+    """(B, U, W, d): the vectors (B, U - w, d) of the spans of each width w + 1, one after the other; zeros where there are no
+    such spans."""
+    parts = list(widths)
+    units = parts[0].shape[1]
+    return torch.stack([nn.functional.pad(part, (0, 0, 0, units - part.shape[1])) for part in parts], 2)
+
+
 class SpanParts(NamedTuple):
     """A linear map of [x_start ; x_end ; Φ(width)] before it is added up: `start`, `end` (B, U, d), `width` (W, d) or, where
     each window has a map of its own, (B, 1, W, d) float."""
@@ -73,14 +82,15 @@ class SpanParts(NamedTuple):
         width = (self.width @ weight).unsqueeze(1)
         return SpanParts(torch.baddbmm(bias.unsqueeze(1), self.start, weight), self.end @ weight, width)
 
+    def widths(self) -> Iterator[Tensor]:
+        """The sums of the spans of each width w + 1, (B, U - w, d): small enough for a CPU's caches, as all spans are not."""
+        units = self.start.shape[1]
+        for width in range(self.width.shape[-2]):
+            yield self.end[:, width:] + self.start[:, : max(0, units - width)] + self.width[..., width, :]
+
     def grid(self) -> Tensor:
-        """The sums of all spans, (B, U, W, d); cells outside `span_mask` hold finite values without meaning."""
-        units, widest = self.start.shape[1], self.width.shape[-2]
-        device = self.end.device
-        last = torch.arange(units, device=device).unsqueeze(1) + torch.arange(widest, device=device)
-        # One copy, then sums in place: the grid is the largest tensor of a span model.
-        grid = self.end.index_select(1, last.clamp(max=units - 1).flatten()).unflatten(1, (units, widest))
-        return grid.add_(self.start.unsqueeze(2)).add_(self.width)
+        """The sums of all spans, (B, U, W, d); zeros outside `span_mask` of units that are all there."""
+        return joined(self.widths())
 
 
 class SpanEmbedding(nn.Module):
@@ -124,23 +134,26 @@ class MeanSpanProjection(nn.Module):
         self.mean = nn.Linear(hidden_size, size, bias=False)
         self.last = nn.Linear(hidden_size, size, bias=False)
 
-    def forward(self, hidden: Tensor, starts: Tensor, ends: Tensor, widest: int) -> Tensor:
+    def widths(self, hidden: Tensor, starts: Tensor, ends: Tensor, widest: int) -> Iterator[Tensor]:
         """
         Args:
             hidden: (B, S, H) float. starts, ends: (B, U) int64, the first and the last token of each unit; -1 pads.
             widest: W.
-        Returns:
-            (B, U, W, d) float; cells outside `span_mask` hold finite values without meaning.
+        Yields:
+            (B, U - w, d) float, the spans of each width w + 1; finite values without meaning where units are padding.
         """
         before, upto = _prefix_sums(self.mean(hidden), starts, ends)
-        units, device = starts.shape[1], starts.device
-        number = torch.arange(units, device=device)
-        last = (number.unsqueeze(1) + torch.arange(widest, device=device)).clamp(max=units - 1)
-        # Beyond the window the sum is that of the tokens before the span, taken from 0: its mean is finite and small, too.
-        count = (ends[:, last] - starts.unsqueeze(2) + 1).abs().clamp(min=1)
-        mean = upto[:, last] - before.unsqueeze(2)
-        mean = (mean * count.to(mean.dtype).reciprocal().unsqueeze(3)).to(hidden.dtype)
-        return mean + self.last(take_units(hidden, ends))[:, last] + self.first(take_units(hidden, starts)).unsqueeze(2)
+        first, last = self.first(take_units(hidden, starts)), self.last(take_units(hidden, ends))
+        for width in range(widest):
+            units = max(0, starts.shape[1] - width)
+            # Beyond the window the sum is that of the tokens before the span, taken from 0: its mean is finite and small, too.
+            count = (ends[:, width:] - starts[:, :units] + 1).abs().clamp(min=1)
+            mean = (upto[:, width:] - before[:, :units]) * count.to(upto.dtype).reciprocal().unsqueeze(2)
+            yield mean.to(hidden.dtype) + last[:, width:] + first[:, :units]
+
+    def forward(self, hidden: Tensor, starts: Tensor, ends: Tensor, widest: int) -> Tensor:
+        """Arguments as for `widths`: (B, U, W, d) float, all spans; cells outside `span_mask` hold finite values."""
+        return joined(self.widths(hidden, starts, ends, widest))
 
 
 def mean_spans(hidden: Tensor, starts: Tensor, ends: Tensor, rows: Tensor, first: Tensor, last: Tensor) -> Tensor:
