@@ -2,23 +2,28 @@
 
 mosaic-ner conflicts biored bc5cdr nlm_gene tmvar3 --data_dir D --output conflicts.html
 mosaic-ner conflicts biored bc5cdr --data_dir D --page docs/conflicts.md
+mosaic-ner conflicts mine.jsonl biored --data_dir D --output conflicts.html
 mosaic-ner conflicts biored s800 linnaeus --data_dir D --output conflicts.html --model outputs/multi
 
---output writes a page to look at, --page the tables between the marks `<!-- conflicts -->` and `<!-- /conflicts -->` of a
-Markdown file; without both the tables are printed. Corpora share texts by article id or normalised text. --model compares its
-answers to the same documents under the guideline of each corpus that it knows; these corpora need not share a text.
+A file or folder of your own is a corpus, too: its types are compared with shared types of the same name. --output writes a page
+to look at, --page the tables between the marks `<!-- conflicts -->` and `<!-- /conflicts -->` of a Markdown file; without both
+the tables are printed. Corpora share texts by article id or normalised text. --model compares its answers to the same documents
+under the guideline of each corpus that it knows; these corpora need not share a text.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 from mosaic_ner.data_builders.console import log_progress, one_message
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
+from mosaic_ner.data_builders.formats import ReadReport, read_documents
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.data_builders.markdown import between, wrapped
 from mosaic_ner.modeling.document import Document
@@ -26,6 +31,8 @@ from mosaic_ner.modeling.label_space import LabelSpace, UserError, nearest
 
 from .agreement import Agreement, Answer, agree, agreement_of_corpora, habits
 from .conflicts_page import Conflicts, html, markdown
+
+logger = logging.getLogger(__name__)
 
 
 class ConflictError(UserError):
@@ -35,20 +42,40 @@ class ConflictError(UserError):
 def read_corpora(names: list[str], data_dir: str | None, scheme: str) -> tuple[dict[str, dict], LabelSpace]:
     """Corpus → split → documents, and the types that they share.
 
+    Args:
+        names: of corpora, or files and folders of the user's, each a corpus that is called as it is, without its ending.
     Raises:
-        ConflictError: fewer than two corpora, or an unknown one.
+        ConflictError: fewer than two corpora, an unknown one, or two of one name.
     """
     from mosaic_ner.data_builders.builder import load_corpus
 
     space = load_label_mapping(scheme=scheme)
     space = LabelSpace(space.corpora | DEMO_LABEL_SPACE.corpora)
+    own = {n: Path(n).name.partition(".")[0] for n in names if n not in space.corpora and Path(n).exists()}
     for name in names:
-        if name not in space.corpora:
-            raise ConflictError(f"unknown corpus {name!r}{nearest(name, space.corpora)}")
-    if len(set(names)) < 2:
+        if name not in (*space.corpora, *own):
+            raise ConflictError(f"{name!r} is neither a corpus nor a file{nearest(name, space.corpora)}")
+    titles = [own.get(name, name) for name in dict.fromkeys(names)]
+    if len(set(titles)) < len(titles):
+        raise ConflictError(f"two corpora are called {Counter(titles).most_common(1)[0][0]!r}; rename a file")
+    if len(titles) < 2:
         raise ConflictError("expected at least two corpora, whose annotations can be compared; name another one")
     demo = load_demo_corpora() if set(names) & set(DEMO_LABEL_SPACE.corpora) else {}
-    corpora = {n: demo[n] if n in demo else load_corpus(n, data_dir=data_dir) for n in dict.fromkeys(names)}
+    corpora = {}
+    for name, called in zip(dict.fromkeys(names), titles, strict=True):
+        if name in own:
+            report = ReadReport()
+            read = read_documents(name, policy="lenient", report=report)
+            documents = [replace(document, corpus=called) for document in read]  # a file may say another name
+            types = {t for d in documents for t in (*(m.type for m in d.mentions), *(d.annotated_types or ()))}
+            if not types:
+                raise ConflictError(f"{name} holds no mention; expected annotated documents")
+            if report.counts:
+                logger.info("%s: %s", name, report.summary())
+            corpora[called] = {"all": documents}
+            space = LabelSpace(space.corpora | {called: {t: t for t in sorted(types)}})
+        else:
+            corpora[called] = demo[name] if name in demo else load_corpus(name, data_dir=data_dir)
     return corpora, space.restricted_to(corpora)
 
 
@@ -95,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="mosaic-ner conflicts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("corpora", nargs="+", help="by name, in the order in which they are compared")
+    parser.add_argument("corpora", nargs="+", help="names or files, in the order in which they are compared")
     parser.add_argument("--data_dir", help="folder with the corpora's files; without it they are downloaded")
     parser.add_argument("--mapping", default="shared", help="column of the label mapping (default: shared)")
     parser.add_argument("--output", type=Path, help="page to write (HTML, one file)")
@@ -114,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
         whole = {name: [d for part in splits.values() for d in part] for name, splits in corpora.items()}
         answered: tuple[Agreement, ...] = ()
         if options.model:
-            last = [*corpora[options.corpora[0]].values()][-1]
+            last = [*next(iter(corpora.values())).values()][-1]
             answered = agreement_of_model(options.model, last[: options.documents], list(corpora))
         name = Path(options.model).name if options.model else ""
         found = Conflicts(tuple(corpora), agreement_of_corpora(whole, space), habits(whole, space), name, answered)

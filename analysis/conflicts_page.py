@@ -95,11 +95,14 @@ EXTRAS = (
 EXTRA_HEADER = ["corpora", "type", "takes in", "where", "what", "mentions"]
 HABIT = """Of the mentions that have the word at their border or right beside it, the share that takes it in, in percent, and
 their number. All documents count, shared or not. A type in angle brackets is any word that a corpus here often marks so."""
+NOTHING_SHARED = "No two of the corpora share a text."
 FREQUENT = "The most frequent disagreements: how many mentions of the text there are under either guideline."
 ANSWERED = """The same documents under each corpus's guideline, as the model has learnt it."""
 
 
 def _agreement_table(agreements: Sequence[Agreement]) -> str:
+    if not agreements:
+        return NOTHING_SHARED
     header = ["corpora", "type", "texts", "first", "second", *MEASURES]
     rows = [[" – ".join(a.names), name, a.texts, *_figures(a, name)] for a in agreements for name in a.types]
     return markdown_table(header, rows)
@@ -164,7 +167,7 @@ def _plain(text: str) -> str:
 
 def _overview(agreements: Sequence[Agreement]) -> str:
     if not agreements:
-        return "<p>No two of the corpora share a text.</p>"
+        return f"<p>{NOTHING_SHARED}</p>"
     rows = []
     for a in agreements:
         for name in a.types:

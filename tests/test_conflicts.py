@@ -12,6 +12,8 @@ from mosaic_ner.analysis.agreement import agree, agreement_of_corpora, answer, b
 from mosaic_ner.analysis.conflicts import agreement_of_model, main
 from mosaic_ner.analysis.conflicts_page import Conflicts, html, markdown
 from mosaic_ner.analysis.differences import BOTH, BOUNDARY, KINDS, MISSED, SPURIOUS, TYPE, differences
+from mosaic_ner.data_builders.demo import load_demo_corpora
+from mosaic_ner.data_builders.formats import write_documents
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.data_builders.overlap import normalise
 from mosaic_ner.data_builders.shared_texts import align, shared_texts
@@ -190,6 +192,32 @@ def test_the_command_writes_page_and_tables_and_a_models_answers(build_bundle, t
             main(argv)
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_files_of_ones_own_are_corpora(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for split, documents in load_demo_corpora()["demo_all"].items():
+        write_documents(documents, folder / f"{split}.jsonl")
+    main(["demo_all", "demo_gene"])
+    named = capsys.readouterr().out
+    main([str(folder), "demo_gene"])
+    assert capsys.readouterr().out == named.replace("demo_all", "mine")
+    (tmp_path / "mine.jsonl").write_bytes((folder / "test.jsonl").read_bytes())
+    (tmp_path / "none.txt").write_text("No mention.", encoding="utf-8")
+    (tmp_path / "broken.jsonl").write_text("{", encoding="utf-8")
+    for other, message in (
+        ("mine.jsonl", "two corpora are called 'mine'"), ("none.txt", "holds no mention"), ("broken.jsonl", "broken.jsonl"),
+        ("gone.jsonl", "neither a corpus nor a file"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main([str(folder), str(tmp_path / other)])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    other = Document("1", "other", "p53 was seen.", (Mention(0, 3, "Gene"),))
+    write_documents([other], tmp_path / "other.jsonl")
+    main([str(folder), str(tmp_path / "other.jsonl")])
+    assert "No two of the corpora share a text." in capsys.readouterr().out
 
 
 def test_a_models_answers_are_those_of_its_guidelines(build_bundle, demo_corpora, tmp_path):

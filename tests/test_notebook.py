@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from helpers_run import ROOT
 from mosaic_ner.data_builders import demo
@@ -24,11 +25,17 @@ def cells() -> list[str]:
 def test_the_cells_run_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     whole = demo.load_demo_corpora()
-    few = {corpus: {split: part[:8] for split, part in splits.items()} for corpus, splits in whole.items()}
+    sizes = {"train": 72, "validation": 8, "test": 8}  # enough for a word to be a habit
+    few = {corpus: {split: part[: sizes[split]] for split, part in splits.items()} for corpus, splits in whole.items()}
     monkeypatch.setattr(demo, "load_demo_corpora", lambda: few)
-    names = {}
+    names, shown = {}, []
     for number, code in enumerate(cells()):
         exec(compile(code, f"cell {number}", "exec"), names)
+        shown.append(capsys.readouterr().out)
     assert [d.id for d in read_documents("tasks.labelstudio.json")] == [d.id for d in few["demo_all"]["test"]]
     check_folder(tmp_path / "outputs" / "hub" / "mine", strict=True)
-    assert "my-lab/mine" in capsys.readouterr().out
+    assert "my-lab/mine" in shown[-1]
+    # What the cell before says of the other corpus is what the command finds.
+    (conflicts,) = [text for text in shown if "| mine | demo_gene |" in text]
+    for word in ("gene", "protein", "mrna"):
+        assert re.search(rf"\| Gene \| … `{word}` \| 0 \(\d+\) \| 100 \(\d+\) \|", conflicts)

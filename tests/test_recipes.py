@@ -58,6 +58,8 @@ IN_FULL = {
     "compare RUN --against RUN --corpus bc5cdr_disease": "compare outputs/aioner/paper/external --against outputs/alone "
     "--corpus bc5cdr_disease",
     "errors RUN --output errors.html": "errors outputs/aioner/biored --data_dir D --output errors.html",
+    "conflicts mine.jsonl biored --data_dir D --output conflicts.html": "conflicts test.pubtator biored --data_dir D --output "
+    "conflicts.html",
     "conflicts C C --output conflicts.html": "conflicts biored bc5cdr --data_dir D --output conflicts.html",
     "conflicts biored bc5cdr bioid gnormplus linnaeus ncbi_disease nlm_chem nlm_gene s800 tmvar3 --data_dir D --output "
     "conflicts.html --page docs/conflicts.md --model outputs/aioner/biored_all --documents 40": "conflicts biored bc5cdr bioid "
