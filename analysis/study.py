@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,14 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_ner.data_builders.console import one_message
-from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.label_space import UserError, nearest
 from mosaic_ner.training.arguments import as_argv, parse, read_recipe
-from mosaic_ner.training.results import DOCUMENT_F1, RESULTS, Results, without_local_paths, write_json
+from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .compare import compare
-from .markdown import percent
+from .study_tables import Table, left_out, readme
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
@@ -43,16 +40,6 @@ REFERENCE = "cell:"
 
 class StudyError(UserError):
     """A study that can't be understood, or a cell that failed."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of a table: its cells' figures on corpora, each against the cell `reference` on the same documents."""
-
-    title: str
-    cells: list[str]
-    corpora: list[str]
-    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +83,11 @@ class Study:
                 if cell not in study.cells:
                     raise StudyError(f"{name}: table {table.title!r}: no cell {cell!r}{nearest(cell, study.cells)}")
         return study
+
+    def corpora_of(self, cell: str) -> list[str]:
+        """The training corpora of a cell."""
+        options = self.cells[cell]
+        return (read_recipe(options["recipe"]) | self.common | options).get("corpora") or []
 
     def seeds_of(self, cell: str) -> list[int]:
         """The seeds of a cell."""
@@ -206,111 +198,10 @@ def _call(argv: list[str]) -> None:
         raise StudyError(f"run_ner {' '.join(argv)} ended with exit code {done.returncode}")
 
 
-# ---- tables
-
-
-def holm(values: list[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979, A simple sequentially rejective multiple test procedure)."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    corrected, largest = [0.0] * len(values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = largest
-    return corrected
-
-
-def folders_of(results: Path, cell: str) -> list[Path]:
-    """A cell's folders of figures, in the order of seeds."""
-    return sorted((p.parent for p in (results / cell).glob(f"*/{RESULTS}")), key=lambda p: int(p.name))
-
-
-def table_text(table: Table, results: Path) -> str:
-    """A table in Markdown: mean and standard deviation over seeds, F1 by type, and a paired test against the reference."""
-    found = {cell: folders_of(results, cell) for cell in table.cells}
-    rows: list[tuple[str, str, list[Results]]] = []
-    tested: dict[int, float] = {}  # row → p
-    for corpus in table.corpora:
-        runs = {cell: [Results.read(folder) for folder in folders] for cell, folders in found.items()}
-        runs = {cell: [r for r in part if corpus in r.test] for cell, part in runs.items()}
-        for cell, part in runs.items():
-            if part and table.reference and cell != table.reference and runs.get(table.reference):
-                sides = [[f for f in found[c] if (f / DOCUMENT_F1).exists()] for c in (cell, table.reference)]
-                p = compare(*sides, corpus)["p"] if all(sides) else None
-                tested |= {} if p is None else {len(rows): p}
-            rows.append((corpus, cell, part))
-    corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
-    types = sorted({t for corpus, _, part in rows for r in part for t in r.test[corpus]["per_type"]})
-    lines = [_row(*row, types, corrected.get(i)) for i, row in enumerate(rows)]
-    header = ["corpus", "run", "seeds", "P", "R", "F1", *types, "p", "minutes"]
-    return f"## {table.title}\n\n{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
-
-
-def _row(corpus: str, cell: str, part: list[Results], types: list[str], p: float | None) -> list[str]:
-    if not part:
-        return [corpus, cell, "0", "not run", *(["-"] * (len(types) + 4))]
-    reports = [r.test[corpus] for r in part]
-    overall = [_spread([r["overall"][k] for r in reports]) for k in ("precision", "recall", "f1")]
-    by_type = [
-        percent(statistics.fmean(r["per_type"][t]["f1"] for r in reports)) if t in reports[0]["per_type"] else "-"
-        for t in types
-    ]
-    minutes = statistics.fmean(r.seconds.get("train", 0.0) for r in part) / 60
-    return [corpus, cell, str(len(part)), *overall, *by_type, "-" if p is None else f"{p:.2g}", f"{minutes:.0f}"]
-
-
-def _spread(values: list[float]) -> str:
-    mean = percent(statistics.fmean(values))
-    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
-def _remarks(table: Table, tests: int) -> str:
-    text = "Exact match on test documents, in percent: mean and standard deviation over seeds; a row with one seed has none. "
-    if table.reference and tests:
-        text += (
-            "*p*: two-sided Wilcoxon signed-rank test over documents (their F1 averaged over seeds) against "
-            f"{table.reference}, corrected for {tests} tests by Holm's method; above 0.05 a difference isn't significant. "
-        )
-    return f"\n{text}\n"
-
-
 def write_tables(study: Study, results: Path) -> None:
     """Writes README.md and a plot of each table into the folder of figures."""
-    parts = ["# Figures of a study", "", "Written by `mosaic-ner study`.", ""]
-    for number, table in enumerate(study.tables, 1):
-        parts.append(table_text(table, results))
-        if _plot(table, results, results / f"table{number}.png"):
-            parts.append(f"![{table.title}](table{number}.png)\n")
-    (results / "README.md").write_text(wrapped("\n".join(parts)), encoding="utf-8")
-
-
-def _plot(table: Table, results: Path, path: Path) -> bool:
-    """F1 of every seed as a point, its mean as a line, per corpus and cell; whether there was anything to draw."""
-    from .plots import COLOURS, save, titled_axes
-
-    found = {cell: [Results.read(folder) for folder in folders_of(results, cell)] for cell in table.cells}
-    rows = [
-        (
-            f"{corpus}: {cell}" if len(table.corpora) > 1 else cell,
-            [100 * r.test[corpus]["overall"]["f1"] for r in part],
-            number,
-        )
-        for corpus in table.corpora
-        for number, (cell, every) in enumerate(found.items())
-        if (part := [r for r in every if corpus in r.test])
-    ]
-    if not rows:
-        return False
-    caption = "F1 in percent: a point per seed, a line at their mean"
-    figure, axes = titled_axes(7, 1.2 + 0.32 * len(rows), table.title, caption)
-    for place, (_, values, number) in enumerate(rows):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(values, [place] * len(values), "o", color=colour, markersize=5, alpha=0.7)
-        axes.vlines(statistics.fmean(values), place - 0.3, place + 0.3, color=colour, linewidth=2)
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    save(figure, path)
-    return True
+    corpora = {cell: study.corpora_of(cell) for cell in study.cells}
+    (results / "README.md").write_text(readme(study.tables, corpora, results), encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -323,6 +214,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, help="folder for weights; without it nothing is run")
     parser.add_argument("--cells", nargs="+", help="run these only: CELL, or CELL/SEED")
     parser.add_argument("--any_code", action="store_true", help="keep figures that other sources of this package gave")
+    parser.add_argument("--note", type=Path, help="also write the table of left-out corpora, for a model's card")
     options, more = parser.parse_known_args(argv)
     with one_message("study"):
         study = Study.read(options.study)
@@ -336,6 +228,9 @@ def main(argv: list[str] | None = None) -> None:
                 runner.run(cell, seed)
                 write_tables(study, options.results)
         write_tables(study, options.results)
+        if options.note:
+            corpora = {cell: study.corpora_of(cell) for cell in study.cells}
+            options.note.write_text(f"{left_out(study.tables, corpora, options.results)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import helpers_run
 import pytest
+from helpers_run import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from mosaic_ner.analysis import study
-from mosaic_ner.analysis.study import Runner, Study, StudyError, holm, write_tables
+from mosaic_ner.analysis.study import Runner, Study, StudyError, write_tables
+from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme
 from mosaic_ner.training.arguments import as_argv, parse
+from mosaic_ner.training.results import Results
 
 OPTIONS = """
 common:
@@ -123,6 +127,29 @@ def test_tables_are_written_from_figures_alone(runner):
     assert (runner.results / "table1.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_table_for_choosing_has_validation_figures_and_left_out_corpora_have_a_table_of_their_own(runner, tmp_path):
+    runner.run("plain", 1)
+    folder = runner.results / "plain" / "1"
+    results = Results.read(folder)
+    near = results.test["demo_all"]["relaxed"]["near"]["overall"]["f1"]
+    report = results.test["demo_all"] | {"calibration": {"ece": 0.125, "uncalibrated": {"ece": 0.25}}}
+    replace(results, test={"demo_gene": report}, validation={"demo_all": report}).write(folder)
+    tables = [Table("T", ["plain", "masked"], ["demo_all"], split="validation"), Table("U", ["plain"], ["demo_gene"])]
+    text = readme(tables, {"plain": ["demo_all"], "masked": ["demo_all"]}, runner.results)
+    chosen, unseen = text.split("## Corpora that a run was trained without")
+    assert [line for line in chosen.splitlines() if line.startswith("| demo_all | plain | 1 | ")]
+    assert "Validation documents" in chosen
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in unseen.splitlines() if line.startswith("| demo_")
+    ]
+    assert rows[0][:4] == ["demo_gene", "plain", "all", "1"]
+    assert rows[0][7:] == [f"{100 * near:.2f}", "0.125", "0.250"]
+    assert [row[2] for row in rows[1:]] == sorted(report["per_type"])
+    assert left_out(tables[:1], {"plain": ["demo_all"], "masked": ["demo_all"]}, runner.results) == ""
+    (tmp_path / "none").mkdir()
+    assert "not run" in left_out(tables[1:], {"plain": []}, tmp_path / "none")
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_holm_equals_the_closed_test_with_bonferroni(values):
     # The corrected value of a hypothesis is the largest Bonferroni value of all sets of hypotheses that contain it.
@@ -158,12 +185,40 @@ def test_cells_are_chosen_by_name_and_seed():
             found.chosen([word])
 
 
+def settings_of(found: Study, cell: str) -> dict:
+    values = found.common | {k: v for k, v in found.cells[cell].items() if k not in ("recipe", "seeds")}
+    return parse([found.cells[cell]["recipe"], *as_argv(values)]).settings()
+
+
 def test_every_study_of_the_package_can_be_read():
     names = [path.stem for path in study.STUDIES.glob("*.yaml")]
     assert "comparison" in names
     for name in names:
         found = Study.read(name)
-        for cell, options in found.cells.items():
-            values = found.common | {k: v for k, v in options.items() if k not in ("recipe", "seeds")}
-            assert parse([options["recipe"], *as_argv(values)]).settings(), cell
+        for cell in found.cells:
+            assert settings_of(found, cell)["corpora"] == found.corpora_of(cell)
         assert json.dumps(found.cells)
+
+
+def test_a_familys_control_is_the_cell_of_the_comparison():
+    ours, comparison = Study.read("completed_labels"), Study.read("comparison")
+    same = [cell for cell in ours.cells if cell in comparison.cells]
+    assert len(same) == 3
+    for cell in same:
+        assert settings_of(ours, cell) == settings_of(comparison, cell)
+        student = settings_of(ours, f"{cell}, completed")
+        differing = {
+            k
+            for k in student.keys() | settings_of(ours, cell).keys()
+            if student.get(k) != settings_of(ours, cell).get(k)
+        }
+        assert differing == {"corpora", "sampling_rates", "complete_with"}
+
+
+def test_what_was_run_has_the_settings_of_its_cell():
+    for name in ("completed_labels", "comparison", "left_out"):
+        found = Study.read(name)
+        for path in (ROOT / "results" / name).glob("*/*/cell.json"):
+            told = json.loads(path.read_text(encoding="utf-8"))["settings"] | {"seed": 42}
+            wanted = settings_of(found, path.parts[-3])
+            assert told | {k: wanted.get(k) for k in ("encoder", "bf16")} == wanted | {"bf16": wanted.get("bf16")}
