@@ -21,7 +21,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.console import check_output, log_progress, one_message
 from mosaic_ner.data_builders.demo import DEMO_LABEL_SPACE, load_demo_corpora
 from mosaic_ner.data_builders.formats import ReadReport, read_documents
 from mosaic_ner.data_builders.mapping import load_label_mapping
@@ -131,18 +131,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--documents",
         type=int,
-        default=100,
         help="with --model: so many of the first corpus's last split (default: 100)",
     )
     options = parser.parse_args(argv)
     log_progress()
     with one_message("conflicts"):
+        check_output(options.output, options.page)
+        if options.documents is not None and (not options.model or options.documents < 1):
+            raise ConflictError(f"--documents {options.documents}: expected a number of at least 1, beside --model")
         corpora, space = read_corpora(options.corpora, options.data_dir, options.mapping)
         whole = {name: [d for part in splits.values() for d in part] for name, splits in corpora.items()}
         answered: tuple[Agreement, ...] = ()
         if options.model:
             last = [*next(iter(corpora.values())).values()][-1]
-            answered = agreement_of_model(options.model, last[: options.documents], list(corpora))
+            answered = agreement_of_model(options.model, last[: options.documents or 100], list(corpora))
         name = Path(options.model).name if options.model else ""
         found = Conflicts(tuple(corpora), agreement_of_corpora(whole, space), habits(whole, space), name, answered)
         tables = wrapped(markdown(found))

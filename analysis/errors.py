@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.console import check_output, log_progress, one_message
 from mosaic_ner.data_builders.markdown import between, wrapped
 from mosaic_ner.data_builders.options import DataOptions, specs
 from mosaic_ner.data_builders.run_data import load_run_data
@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     log_progress()
     with one_message("errors"):
+        check_output(options.output, options.page)
         run = options.run or Path(default_model())
         runs = [run, options.against] if options.against else [run]
         found = [answer_again(folder, options.corpus, options.split, options.data_dir) for folder in runs]

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mosaic_ner.modeling.label_space import UserError
 
@@ -24,9 +25,29 @@ def log_progress() -> None:
 
 @contextmanager
 def one_message(command: str) -> Iterator[None]:
-    """Ends the command with one message and exit code 2 when a user's mistake is raised."""
+    """Ends the command with one message and exit code 2 when a user's mistake is raised, or a file can't be read or written."""
     try:
         yield
     except UserError as error:
-        sys.stderr.write(f"{command}: error: {error}\n")
-        sys.exit(2)
+        message = str(error)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of no file, such as a pipe
+            raise
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        return
+    sys.stderr.write(f"{command}: error: {message}\n")
+    sys.exit(2)
+
+
+def check_output(*files: Path | None) -> None:
+    """Before the work: whether the files can be written.
+
+    Raises:
+        UserError: one is a folder, or its folder isn't there.
+    """
+    for file in filter(None, files):
+        if file.is_dir():
+            raise UserError(f"{file} is a folder; expected the name of a file to write")
+        if not file.parent.is_dir():
+            raise UserError(f"{file} can't be written: there is no folder {file.parent}; make it, or name another file")

@@ -23,14 +23,14 @@ def load(name_or_path: str | None = None, encoder: str | None = None):
             config or tokenizer, or whose config names code elsewhere (see integrity.py).
     """
     name_or_path = name_or_path or default_model()
-    config = load_config(name_or_path, "--model_name_or_path")
+    config = load_config(name_or_path, "model")
     kind = model_class(config.model_type)
     if kind is None:
         raise ModelError(
             f"{name_or_path} holds a {config.model_type!r} model; expected a model of one of this package's families, as "
             "trained by run_ner.py. To train on top of an encoder, give it as --encoder"
         )
-    folder = trained_folder(name_or_path, "--model_name_or_path")
+    folder = trained_folder(name_or_path, "model")
     if is_adapter(folder):
         return load_merged(str(folder), config, kind, encoder)
     model = AutoModel.from_pretrained(folder)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
+import logging
 import os
 import shutil
 import sys
@@ -23,12 +24,14 @@ from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
-from mosaic_ner.data_builders.console import log_progress, one_message
+from mosaic_ner.data_builders.console import check_output, log_progress, one_message
 from mosaic_ner.data_builders.options import FORMATS, ArgumentError
 from mosaic_ner.modeling.document import Document, Mention, replace_halves
 
 from . import highlight
 from .options import PRECISIONS
+
+logger = logging.getLogger(__name__)
 
 STDIN = "-"
 _WIDEST = 60  # characters of a mention in a table
@@ -183,11 +186,13 @@ def add_question(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     from mosaic_ner.data_builders.formats import ReadReport, format_to_write, write_documents
+    from mosaic_ner.data_builders.formats.writing import FOLDERS
 
     from .annotate import tell_bad
 
-    if options.output:
-        format_to_write(options.output)  # an unknown ending is said before the work
+    check_output(options.html)
+    if options.output and format_to_write(options.output) not in FOLDERS:
+        check_output(options.output)
     report = ReadReport()
     documents = read_input(options.input, options.format, report, stack)
     tagger = _tagger(options.model, options.corpus, options.types, options.threshold, options.precision)
@@ -197,7 +202,8 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
         tagged = list(tagged)
         options.html.write_text(tagged_page(tagged, tagger.told), encoding="utf-8")
     if options.output:
-        write_documents(tagged, options.output)
+        written = write_documents(tagged, options.output)
+        logger.info("%s: %s", options.output, written.summary())
     elif not options.html:
         _show(tagged)
     return 3 if tell_bad(report) else 0

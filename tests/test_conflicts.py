@@ -187,6 +187,9 @@ def test_the_command_writes_page_and_tables_and_a_models_answers(build_bundle, t
         (["demo_all", "demo_gen"], "did you mean 'demo_gene'"),
         (["demo_all", "biored", "--model", str(tmp_path / "m"), "--data_dir", str(tmp_path)], "biored"),
         ([*asked[:2], "--page", str(page)], "expected the marks"),
+        ([*asked[:2], "--output", str(tmp_path / "none" / "p.html")], "there is no folder"),
+        ([*asked[:2], "--documents", "3"], "beside --model"),
+        ([*asked[:4], "--documents", "0"], "at least 1"),
     ):
         with pytest.raises(SystemExit) as stop:
             main(argv)

@@ -116,12 +116,14 @@ def test_standard_input(tagged, documents, text, tmp_path, monkeypatch, name, sa
 
 
 @pytest.mark.parametrize("name", ["out.bioc.xml.gz", "out.pubtator"])
-def test_output_of_any_format(tagged, documents, tmp_path, name):
+def test_output_of_any_format(tagged, documents, tmp_path, name, caplog):
     source, target = tmp_path / "in.jsonl", tmp_path / name
     write_documents(documents, source)
     expected = [spans(r) for r in tagged(source)]
-    assert tagged(source, "--output", target) == []
+    with caplog.at_level("INFO"):
+        assert tagged(source, "--output", target) == []
     assert [keys(d.mentions) for d in read_documents(target)] == expected
+    assert f"{target}: {len(documents)} documents, {sum(map(len, expected)):,} mentions" in caplog.text
 
 
 def test_what_is_asked_for(tagged, text, predictor):
@@ -156,6 +158,12 @@ def test_mistakes(capsys, model, tmp_path):
     assert "no effect on a text" in error(capsys, "a text", "--format", "jsonl", *named)
     assert ".nothing" in error(capsys, "a text", "--output", tmp_path / "out.nothing", *named)
     assert "absent" in error(capsys, "a text", "--model", tmp_path / "absent")
+    for option in ("--output", "--html"):
+        assert "there is no folder" in error(capsys, "a text", option, tmp_path / "absent" / "out.jsonl", *named)
+    assert "is a folder" in error(capsys, "a text", "--html", tmp_path, *named)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert "not an empty folder" in error(capsys, "a text", "--output", tmp_path / "full", *named)
 
 
 def test_a_reader_that_has_seen_enough(model, documents, tmp_path):
