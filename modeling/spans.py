@@ -148,8 +148,8 @@ class MeanSpanProjection(nn.Module):
             units = max(0, starts.shape[1] - width)
             # Beyond the window the sum is that of the tokens before the span, taken from 0: its mean is finite and small, too.
             count = (ends[:, width:] - starts[:, :units] + 1).abs().clamp(min=1)
-            mean = (upto[:, width:] - before[:, :units]) * count.to(upto.dtype).reciprocal().unsqueeze(2)
-            yield mean.to(hidden.dtype) + last[:, width:] + first[:, :units]
+            mean = (upto[:, width:] - before[:, :units]).mul_(count.to(upto.dtype).reciprocal_().unsqueeze(2))
+            yield mean.to(hidden.dtype).add_(last[:, width:]).add_(first[:, :units])
 
     def forward(self, hidden: Tensor, starts: Tensor, ends: Tensor, widest: int) -> Tensor:
         """Arguments as for `widths`: (B, U, W, d) float, all spans; cells outside `span_mask` hold finite values."""

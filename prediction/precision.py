@@ -1,6 +1,7 @@
 """A trained model, ready to predict in a precision: what commands that annotate texts begin with.
 
-PyTorch computes in float32, bfloat16 and float16 (modeling/precision.py); OpenVINO, on CPUs, in int8.
+PyTorch computes in float32, bfloat16 and float16 (modeling/precision.py); OpenVINO, on CPUs, in int8 and, where it is
+installed and the CPU has it, in bfloat16.
 """
 
 from __future__ import annotations
@@ -68,16 +69,23 @@ def prepare(model, precision: str = "float32") -> str:
     Returns:
         The precision, which "auto" leaves open.
     Raises:
-        ArgumentError: an unknown precision, int8 on a GPU. ExtraError: int8 without OpenVINO. ModelError: an encoder that it
-            can't run.
+        ArgumentError: an unknown precision, int8 on a GPU. ExtraError: int8 without OpenVINO. ModelError: an encoder that
+            OpenVINO can't run in int8.
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     chosen = _best(model) if precision == "auto" else precision
+    on_cpu, there = model.device.type == "cpu", find_spec("openvino") is not None
+    if chosen == "int8" and not on_cpu:
+        raise ArgumentError(f"--precision int8 is for CPUs, and the model is on {model.device.type}; take bfloat16")
     if chosen == "int8":
-        if model.device.type != "cpu":
-            raise ArgumentError(f"--precision int8 is for CPUs, and the model is on {model.device.type}; take bfloat16")
-        model.float().encoder = Int8Encoder(model.encoder)
+        model.float().encoder = OpenVINOEncoder(model.encoder, chosen)
+    elif chosen == "bfloat16" and on_cpu and there and best_precision("cpu") == chosen:
+        try:
+            model.float().encoder = OpenVINOEncoder(model.encoder, chosen)
+        except ModelError as error:
+            logger.warning("%s; PyTorch computes in bfloat16", error)
+            set_precision(model, chosen)
     else:
         set_precision(model, chosen)
     if precision == "auto":
@@ -93,39 +101,46 @@ def _best(model) -> str:
     return best_precision(model.device)
 
 
-class Int8Encoder(nn.Module):
-    """An encoder as a graph of OpenVINO whose linear layers multiply int8 by int8.
+class OpenVINOEncoder(nn.Module):
+    """An encoder as a graph of OpenVINO, in bfloat16 or with linear layers that multiply int8 by int8.
 
-    Weights have a scale per output, activations one per token and `GROUP` features. Embeddings, norms and attention are not
-    rounded; attention computes in bfloat16 where the CPU has it. Windows go through one by one, with as many threads as PyTorch
-    has.
+    int8: weights have a scale per output, activations one per token and `GROUP` features. Embeddings, norms and attention are
+    not rounded; attention computes in bfloat16 where the CPU has it. Windows go through one by one, with as many threads as
+    PyTorch has.
 
     Args:
         encoder: of a trained model, float32, on the CPU.
+        precision: "bfloat16" or "int8".
     Raises:
-        ExtraError: OpenVINO is missing. ModelError: its graph isn't this encoder's.
+        ExtraError: OpenVINO is missing. ModelError: it can't read the encoder, or its graph isn't this encoder's.
     """
 
-    def __init__(self, encoder: nn.Module):
+    def __init__(self, encoder: nn.Module, precision: str):
         super().__init__()
         needs = ("openvino", "openvino.properties", "openvino.properties.hint")
-        openvino, properties, hints = require("openvino", "--precision int8", *needs)
-        self.config = encoder.config
+        openvino, properties, hints = require("openvino", f"--precision {precision}", *needs)
+        self.config, self.precision = encoder.config, precision
         ids = torch.ones(2, 16, dtype=torch.long)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, about what is the same for all texts
-            graph = openvino.convert_model(
-                _HiddenStates(encoder).eval(), example_input={"input_ids": ids, "attention_mask": ids.clone()}
-            )
-        _round_weights(openvino, graph)
+        inputs = {"input_ids": ids, "attention_mask": ids.clone()}
+        level = logging.root.level
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the tracer, about what is the same for all texts
+                graph = openvino.convert_model(_HiddenStates(encoder).eval(), example_input=inputs)
+        except Exception as error:  # the tracer's, of whatever the encoder's code does
+            raise ModelError(f"--precision {precision}: OpenVINO can't read this encoder ({error})") from error
+        finally:
+            logging.root.setLevel(level)  # which it raises to ERROR when it fails
         core = openvino.Core()
         native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings = {
             hints.inference_precision: openvino.Type.bf16 if native else openvino.Type.f32,
-            hints.dynamic_quantization_group_size: GROUP,
+            hints.dynamic_quantization_group_size: GROUP if precision == "int8" else 0,
             hints.performance_mode: hints.PerformanceMode.LATENCY,
             properties.inference_num_threads: torch.get_num_threads(),
         }
+        if precision == "int8":
+            _round_weights(openvino, graph)
         self._run = core.compile_model(graph, "CPU", settings).create_infer_request()
         self._check(encoder)
 
@@ -138,8 +153,8 @@ class Int8Encoder(nn.Module):
         gap = (self(ids, mask).last_hidden_state[:, :29] - wanted).norm() / wanted.norm()
         if not gap < WRONG:
             raise ModelError(
-                f"--precision int8: OpenVINO's graph of the encoder {self.config.model_type!r} gives other hidden states "
-                f"(relative difference {gap:.2g}, at most {WRONG} expected); take bfloat16 or float32"
+                f"--precision {self.precision}: OpenVINO's graph of the encoder {self.config.model_type!r} gives other hidden "
+                f"states (relative difference {gap:.2g}, at most {WRONG} expected)"
             )
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **ignored) -> BaseModelOutput:

@@ -12,7 +12,7 @@ from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.modeling.precision import best_precision, predicting_in, set_precision
 from mosaic_ner.prediction import precision as precisions
 from mosaic_ner.prediction.model_classes import ModelError
-from mosaic_ner.prediction.precision import Int8Encoder, load_predictor, prepare
+from mosaic_ner.prediction.precision import OpenVINOEncoder, load_predictor, prepare
 from mosaic_ner.training.arguments import parse
 from torch import nn
 from transformers import pipeline
@@ -36,8 +36,17 @@ def saved(build_bundle, request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor_of():
-    """Function: a folder, a precision → its predictor on the CPU, made once: a graph takes its time."""
-    return cache(lambda folder, precision: load_predictor(str(folder), precision, device="cpu"))
+    """Function: a folder, a precision, "PyTorch …" for its own arithmetic → a predictor on the CPU, made once."""
+
+    @cache  # a graph takes its time
+    def make(folder, precision: str):
+        if not precision.startswith("PyTorch "):
+            return load_predictor(str(folder), precision, device="cpu")
+        predictor = load_predictor(str(folder), device="cpu")
+        set_precision(predictor.model, precision.removeprefix("PyTorch "))
+        return predictor
+
+    return make
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def dtypes(model, own: str) -> set[torch.dtype]:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_the_encoder_is_converted_and_scores_stay_float32(predictor_of, saved, texts, precision):
-    predictor, exact = predictor_of(saved, precision), predictor_of(saved, "float32")
+    predictor, exact = predictor_of(saved, f"PyTorch {precision}"), predictor_of(saved, "float32")
     assert dtypes(predictor.model, "encoder") == {getattr(torch, precision)}
     assert dtypes(predictor.model, "head") == dtypes(exact.model, "encoder") == {torch.float32}
     batch = {k: torch.tensor([v]) for k, v in predictor.requests(texts[:1])[0].features.items()}
@@ -65,7 +74,7 @@ def test_the_encoder_is_converted_and_scores_stay_float32(predictor_of, saved, t
         assert 0 < (half - whole)[finite].abs().max() < 0.1 * whole[finite].abs().max()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "PyTorch bfloat16", "bfloat16", "int8"])
 def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(predictor_of, saved, texts, precision):
     predictor = predictor_of(saved, precision)
     predictor.batch_size = 1
@@ -80,7 +89,7 @@ def test_a_document_gives_the_same_mentions_and_scores_alone_and_in_any_batch(pr
             assert [m.score for m in mentions] == pytest.approx([score for _, score in alone[i]], abs=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "PyTorch bfloat16", "bfloat16", "int8"])
 def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(predictor_of, saved, texts, precision):
     predictor, seen = predictor_of(saved, precision), {}
     predictor.batch_size = 64
@@ -102,7 +111,7 @@ def test_the_encoder_gives_a_window_the_same_bits_alone_and_in_a_batch(predictor
     assert len(seen) == windows > 3
 
 
-def test_a_model_saved_in_half_precision_is_loaded_in_single(build_bundle, tmp_path, texts):
+def test_a_model_saved_in_half_precision_is_loaded_in_single(build_bundle, predictor_of, tmp_path, texts):
     bundle = build_bundle(lively=True)
     bundle.model.bfloat16()
     bundle.save(tmp_path)
@@ -113,7 +122,7 @@ def test_a_model_saved_in_half_precision_is_loaded_in_single(build_bundle, tmp_p
         "token-classification", model=str(tmp_path), trust_remote_code=True, device="cpu", precision="bfloat16"
     )
     assert (dtypes(half.model, "encoder"), dtypes(half.model, "head")) == ({torch.bfloat16}, {torch.float32})
-    expected = load_predictor(str(tmp_path), "bfloat16", device="cpu")(texts)
+    expected = predictor_of(tmp_path, "PyTorch bfloat16")(texts)
     assert [[(m["start"], m["end"]) for m in row] for row in half(texts)] == [
         [(m.start, m.end) for m in row] for row in expected
     ]
@@ -150,11 +159,13 @@ def test_a_model_in_training_keeps_its_weights(bundle, texts):
     assert [[(m.key, m.score) for m in row] for row in half] == [[(m.key, m.score) for m in row] for row in same]
 
 
-# ---- int8
+# ---- OpenVINO
 
 
-def test_int8_is_near_float32_and_scores_stay_float32(predictor_of, saved, texts):
-    exact, predictor = predictor_of(saved, "float32"), predictor_of(saved, "int8")
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_openvino_is_near_float32_and_scores_stay_float32(predictor_of, saved, texts, precision):
+    exact, predictor = predictor_of(saved, "float32"), predictor_of(saved, precision)
+    assert isinstance(predictor.model.encoder, OpenVINOEncoder)
     assert dtypes(predictor.model, "head") == {torch.float32}
     ids = torch.tensor([predictor.requests(texts[:1])[0].features["input_ids"]])
     with torch.inference_mode():
@@ -173,7 +184,35 @@ def test_another_graph_than_the_encoder_is_refused(bundle, monkeypatch):
 
     monkeypatch.setattr(precisions, "_round_weights", spoilt)
     with pytest.raises(ModelError, match="other hidden states"):
-        Int8Encoder(bundle.model.encoder)
+        OpenVINOEncoder(bundle.model.encoder, "int8")
+
+
+class Unreadable(nn.Module):
+    """An encoder whose code no tracer follows."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.own, self.config = encoder, encoder.config
+
+    def forward(self, input_ids, attention_mask, **more):
+        if type(input_ids) is torch.Tensor and torch.jit.is_tracing():
+            raise NotImplementedError("no graph of this")
+        return self.own(input_ids=input_ids, attention_mask=attention_mask, **more)
+
+
+def test_pytorch_computes_in_bfloat16_what_openvino_cannot_read(bundle, caplog):
+    bundle.model.encoder = Unreadable(bundle.model.encoder)
+    with pytest.raises(ModelError, match="--precision int8: OpenVINO can't read this encoder"):
+        prepare(bundle.model, "int8")
+    assert prepare(bundle.model, "bfloat16") == "bfloat16"
+    assert dtypes(bundle.model, "encoder") == {torch.bfloat16}
+    assert "PyTorch computes in bfloat16" in caplog.text
+
+
+def test_pytorch_computes_in_bfloat16_without_openvino(bundle, monkeypatch):
+    monkeypatch.setattr(precisions, "find_spec", lambda name: None)
+    assert prepare(bundle.model, "bfloat16") == "bfloat16"
+    assert dtypes(bundle.model, "encoder") == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +228,7 @@ def test_another_graph_than_the_encoder_is_refused(bundle, monkeypatch):
 def test_auto_is_int8_only_where_it_was_measured_to_be_safe(bundle, monkeypatch, measured, there, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
     monkeypatch.setattr(precisions, "find_spec", lambda name: there or None)
-    monkeypatch.setattr(precisions, "Int8Encoder", lambda encoder: nn.Sequential(encoder))
+    monkeypatch.setattr(precisions, "OpenVINOEncoder", lambda encoder, precision: nn.Sequential(encoder))
     bundle.model.config.int8_delta_f1 = measured
     assert prepare(bundle.model, "auto") == expected
     assert isinstance(bundle.model.encoder, nn.Sequential) == (expected == "int8")
