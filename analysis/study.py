@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_ner.data_builders.console import one_message
+from mosaic_ner.data_builders.markdown import wrapped
 from mosaic_ner.modeling.label_space import UserError, nearest
 from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .study_tables import Table, left_out, readme
+from .study_tables import REMARKS_LEFT_OUT, Table, left_out, readme
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
@@ -204,6 +205,21 @@ def write_tables(study: Study, results: Path) -> None:
     (results / "README.md").write_text(readme(study.tables, corpora, results), encoding="utf-8")
 
 
+def note(study: Study, results: Path, name: str) -> str:
+    """The table of left-out corpora for a model's card.
+
+    Raises:
+        StudyError: no cell was measured on a corpus that it wasn't trained on, or is to be.
+    """
+    corpora = {cell: study.corpora_of(cell) for cell in study.cells}
+    rows = left_out(study.tables, corpora, results)
+    if not rows:
+        raise StudyError(f"--note: in {name} no cell is measured on a corpus that it isn't trained on")
+    return wrapped(
+        f"Other models than this one, each trained without a corpus: the study `{name}`. {REMARKS_LEFT_OUT}\n\n{rows}\n"
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line: runs what is missing, then writes the tables."""
     parser = argparse.ArgumentParser(
@@ -229,8 +245,7 @@ def main(argv: list[str] | None = None) -> None:
                 write_tables(study, options.results)
         write_tables(study, options.results)
         if options.note:
-            corpora = {cell: study.corpora_of(cell) for cell in study.cells}
-            options.note.write_text(f"{left_out(study.tables, corpora, options.results)}\n", encoding="utf-8")
+            options.note.write_text(note(study, options.results, Path(options.study).stem), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ def table_text(table: Table, results: Path) -> str:
     types = sorted({t for corpus, _, part in rows for r in part for t in _reports(r, table.split)[corpus]["per_type"]})
     lines = [_row(*row, table.split, types, corrected.get(i)) for i, row in enumerate(rows)]
     header = ["corpus", "run", "seeds", "P", "R", "F1", "±1 character", *types, "labels", "p", "updates", "minutes"]
+    empty = {n for n, name in enumerate(header) if name in ("labels", "p") and all(line[n] == "-" for line in lines)}
+    header, *lines = ([cell for n, cell in enumerate(line) if n not in empty] for line in (header, *lines))
     return f"## {table.title}\n\n{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
 
 
@@ -141,9 +143,11 @@ def _remarks(table: Table, tests: int) -> str:
 REMARKS = """Written by `mosaic-ner study`. Exact match on test documents, in percent: mean and standard deviation over seeds; a
 row with one seed has none. *±1 character*: F1 where both ends together may be one character off. *Labels*: those that teachers
 added. *Minutes*: of training."""
-REMARKS_LEFT_OUT = """Test documents of corpora of which no training document, guideline or label was used, in percent, mean and
-standard deviation over seeds. *±1 character* is the match of HunFlair2's cross-corpus protocol (Sänger et al. 2024). *ECE*:
-expected calibration error; the calibration was fitted on the validation documents of a corpus that was trained on."""
+REMARKS_LEFT_OUT = (
+    "Test documents of corpora of which no training document was used, in percent, mean and standard deviation over seeds. "
+    "*±1 character* is the match of HunFlair2's cross-corpus protocol (Sänger et al. 2024). *ECE*: expected calibration error "
+    "of the scores; the calibration was fitted on validation documents of corpora that were trained on."
+)
 
 
 def left_out(tables: list[Table], corpora: dict[str, list[str]], results: Path) -> str:

@@ -19,6 +19,7 @@ from mosaic_ner.training.results import RESULTS, Results
 
 from .examples import EXAMPLES, examples_of, shown
 from .export_readme import comparison, fits, readings, stock_notes
+from .notes import notes
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -47,6 +48,8 @@ def build_card(
     datasets: Iterable[str] = (),
     choices: str = "",
     limits: str = "",
+    left_out: str = "",
+    speed: str = "",
     answer: Callable[[str], list[dict]] | None = None,
 ) -> ModelCard:
     """The card of a run.
@@ -57,6 +60,8 @@ def build_card(
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
         choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
         limits: what the model gets wrong, with examples (Markdown).
+        left_out: figures on corpora that were left out of training (Markdown).
+        speed: F1 and time in each precision (Markdown).
         answer: what the model finds in a text, for the outputs of the widget's examples; None: without them.
     """
     # A run without test documents is described by its validation figures, under that name.
@@ -115,6 +120,8 @@ def build_card(
         relaxed=_relaxed(measured),
         choices=choices.strip(),
         limits=limits.strip(),
+        left_out=left_out.strip(),
+        speed=speed.strip(),
         calibration=_calibration(measured),
         training=_training(trained, settings),
         declared=_declared(trained),
@@ -144,11 +151,11 @@ def card_text(folder: Path) -> str:
 
     Raises:
         ResultsError: the folder has no results.json of a run.
-        CardError: it lacks what a card needs.
+        CardError: it lacks what a card needs. NotesError: a note can't be put on one.
     """
-    results = Results.read(folder)
+    results, more = Results.read(folder), notes(folder)
     try:
-        return wrapped(f"{build_card(results, folder.resolve().name, **notes(folder))}\n")
+        return wrapped(f"{build_card(results, folder.resolve().name, **more)}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{folder / RESULTS}: expected the results of a run ({error!r})") from error
 
@@ -164,12 +171,6 @@ def notice(results: Results, name: str) -> str:
         papers = [re.sub(r"[{}]", "", title) for title in titles]
         blocks.append("\n".join([f"{about.get('title', corpus)}: {about.get('licence', 'own files')}", *papers]))
     return "\n\n".join(blocks) + "\n"
-
-
-def notes(folder: Path) -> dict[str, str]:
-    """What is written beside a run's results for its card, as far as it is there: `choices.md` and `limits.md`."""
-    paths = {name: folder / f"{name}.md" for name in ("choices", "limits")}
-    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
 
 
 def write_card(folder: Path) -> None:

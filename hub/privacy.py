@@ -14,11 +14,13 @@ from pathlib import Path
 from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from mosaic_ner.prediction.integrity import own_file
 
+from .notes import FILES
 from .staging import PublishError
 
 CONTENT = re.compile(
     r"README\.md|NOTICE|(config|tokenizer|tokenizer_config|special_tokens_map|results|checksums|comparison)\.json|"
-    r"\.eval_results/[\w.-]+\.yaml|(comparison|choices|limits)\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"\.eval_results/[\w.-]+\.yaml|comparison\.md|requirements\.txt|model(-\d{5}-of-\d{5})?\.safetensors|"
+    r"model\.safetensors\.index\.json|" + "|".join(map(re.escape, FILES))
 )
 """What a published folder has, besides this package's code."""
 LOCAL_PATH = re.compile(

@@ -41,8 +41,9 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from .card import build_card, notes, notice
+from .card import build_card, notice
 from .eval_results import write_eval_results
+from .notes import FILES, notes
 from .privacy import check_content, without_paths
 from .staging import PublishError, staged
 from .stock import OUTSIDE
@@ -104,8 +105,9 @@ def build_folder(
         card = _card(source, results, repo_id, datasets, _answer(model, tokenizer))
         (fresh / "README.md").write_text(card, encoding="utf-8")
         (fresh / "NOTICE").write_text(notice(results, repo_id), encoding="utf-8")
-        for name, text in notes(source).items():
-            (fresh / f"{name}.md").write_text(text, encoding="utf-8")
+        for name in FILES:
+            if (source / name).exists():
+                shutil.copyfile(source / name, fresh / name)
         write_eval_results(fresh, results, benchmarks, repo_id)
         write_checksums(fresh)
         check_folder(fresh, strict=True)
@@ -230,8 +232,9 @@ def _answer(model, tokenizer):
 
 
 def _card(source: Path, results: Results, repo_id: str, datasets: tuple[str, ...], answer) -> str:
+    more = notes(source)
     try:
-        return wrapped(f"{build_card(results, repo_id, datasets, **notes(source), answer=answer)}\n")
+        return wrapped(f"{build_card(results, repo_id, datasets, **more, answer=answer)}\n")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{source / RESULTS}: expected the results of a run ({error!r})") from error
 

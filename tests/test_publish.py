@@ -11,10 +11,11 @@ import pytest
 import torch
 import yaml
 from helpers_hub import TOKEN, WITHOUT_PACKAGE, contents, fails, go_online, hub_stub
-from helpers_run import QUICK, run, shell
+from helpers_run import QUICK, ROOT, run, shell
 from huggingface_hub import metadata_load, parse_eval_result_entries
 from mosaic_ner.hub import privacy, publish, verify
 from mosaic_ner.hub.card import notice
+from mosaic_ner.hub.notes import NotesError
 from mosaic_ner.hub.privacy import check_content
 from mosaic_ner.hub.publish import PublishError, build_folder
 from mosaic_ner.modeling.inference import MentionPredictor
@@ -143,15 +144,33 @@ def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_ad
     assert MentionPredictor(model, tokenizer)(demo_texts[:3])
 
 
+PRECISION = json.loads((ROOT / "benchmarks" / "precision_f1_biored.json").read_text())
+"""What benchmarks/precision.py wrote of two models."""
+
+
 def test_notes_and_the_notice_go_with_the_model(run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "limits.md").write_text("- It can't count.\n")
+    (tmp_path / "run" / "left_out.md").write_text("| left out |\n| --- |\n| s800 |\n")
+    (tmp_path / "run" / "precision.json").write_text(
+        json.dumps(PRECISION | {"models": {"crf-42": PRECISION["models"]["crf-42"]}})
+    )
     build_folder(tmp_path / "run", tmp_path / "out", "my-lab/x")
     assert (
         "## What it cannot do\n\n- It can't count.\n\n## Training settings"
         in (tmp_path / "out" / "README.md").read_text()
     )
     assert (tmp_path / "out" / "limits.md").read_text() == "- It can't count.\n"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "## Corpora left out\n\n| left out |\n| --- |\n| s800 |" in card
+    assert "100 test documents of biored" in card
+    assert "| int8 | 79.61 | +0.09 | 91 | 54.7 | 0.38 |" in card
+    assert "## Speed" not in (tmp_path / "run" / "README.md").read_text()
+    build_folder(tmp_path / "out", tmp_path / "again", "my-lab/x")
+    assert (tmp_path / "again" / "README.md").read_text() == card
+    (tmp_path / "run" / "precision.json").write_text(json.dumps(PRECISION))
+    with pytest.raises(NotesError, match="of one model"):
+        build_folder(tmp_path / "run", tmp_path / "out", "my-lab/x")
     found = Results.from_dict(json.loads((run_dir / "results.json").read_text()))
     found.data["train"] = {"biored": {}, "bc5cdr": {}}
     told = notice(found, "my-lab/x").split("\n\n")

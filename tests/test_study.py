@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import helpers_run
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mosaic_ner.analysis import study
 from mosaic_ner.analysis.study import Runner, Study, StudyError, write_tables
 from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme
+from mosaic_ner.prediction.options import IN_THE_BOX
 from mosaic_ner.training.arguments import as_argv, parse
 from mosaic_ner.training.results import Results
 
@@ -222,3 +224,17 @@ def test_what_was_run_has_the_settings_of_its_cell():
             told = json.loads(path.read_text(encoding="utf-8"))["settings"] | {"seed": 42}
             wanted = settings_of(found, path.parts[-3])
             assert told | {k: wanted.get(k) for k in ("encoder", "bf16")} == wanted | {"bf16": wanted.get("bf16")}
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "results").iterdir()), ids=lambda p: p.name)
+def test_the_pages_of_figures_are_up_to_date(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "results")
+    write_tables(Study.read(folder.name), tmp_path / "results")
+    assert (tmp_path / "results" / "README.md").read_text("utf-8") == (folder / "README.md").read_text("utf-8")
+
+
+def test_the_card_of_the_model_in_the_box_has_the_corpora_left_out():
+    text = study.note(Study.read("left_out"), ROOT / "results" / "left_out", "left_out")
+    assert (IN_THE_BOX / "left_out.md").read_text("utf-8") == text
+    with pytest.raises(StudyError, match="no cell is measured"):
+        study.note(Study.read("comparison"), ROOT / "results" / "comparison", "comparison")
