@@ -67,6 +67,12 @@ class Case:
         """Of the one's mention, or else of the other's."""
         return self.answers[0].document.surface(self.difference.mentions[0])
 
+    def within(self, name: str) -> bool:
+        """Whether an unpaired mention lies inside a longer one of the other corpus, of the type."""
+        (start, end), other = self.difference.stretch, self.answers[self.difference.kind == MISSED]
+        spans = {(m.start, m.end) for m in other.document.mentions if m.type == name} - {(start, end)}
+        return any(first <= start and end <= last for first, last in spans)
+
 
 @dataclass
 class Agreement:
@@ -205,6 +211,16 @@ class Finding:
     inside: str
     surfaces: Counter
     cases: tuple[Case, ...]
+
+    @property
+    def texts(self) -> int:
+        """How many texts these mentions are in."""
+        return len({case.answers[0].document.name for case in self.cases})
+
+    @property
+    def within(self) -> int:
+        """How many of these mentions lie inside a longer one of the other corpus, of type `inside`."""
+        return sum(case.within(self.inside) for case in self.cases)
 
 
 def findings(agreements: Iterable[Agreement], least: int = LEAST) -> list[Finding]:

@@ -122,11 +122,19 @@ def title_of(finding: Finding) -> str:
     )
 
 
+def extent_of(finding: Finding) -> str:
+    """In how many texts its mentions are, and how many of them lie inside longer ones."""
+    said = f"in {count(finding.texts, 'text')}"
+    return said + (f", {finding.within} inside a longer {finding.inside}" if finding.inside else "")
+
+
 def finding_text(finding: Finding) -> str:
     """A finding in Markdown, with its most frequent texts."""
     shown = ", ".join(f"*{text}* ({n})" for text, n in finding.surfaces.most_common(8))
     more = len(finding.surfaces) - 8
-    return f"**{title_of(finding)}**: {shown}" + (f" and {count(more, 'other text')}." if more > 0 else ".")
+    return f"**{title_of(finding)}**, {extent_of(finding)}: {shown}" + (
+        f" and {count(more, 'other text')}." if more > 0 else "."
+    )
 
 
 def _chosen(found: Sequence[Habit]) -> list[Habit]:
@@ -195,9 +203,8 @@ def _findings(found: list[Finding], types: list[str]) -> str:
     parts = [f"<h2>What one marks and the other doesn't</h2><p>{_plain(FOUND)}</p>"]
     for finding in found:
         rows = [[(escape(text), "mn-surface"), number(n)] for text, n in finding.surfaces.most_common(SHOWN)]
-        parts.append(
-            f"<h3>{escape(title_of(finding))}</h3>{grid(['Text', 'Mentions'], rows)}{_examples(finding, types)}"
-        )
+        title = escape(f"{title_of(finding)}, {extent_of(finding)}")
+        parts.append(f"<h3>{title}</h3>{grid(['Text', 'Mentions'], rows)}{_examples(finding, types)}")
     return "".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def test_what_corpora_disagree_on_is_found_and_counted():
     (finding,) = findings([found], least=3)
     assert (finding.by, finding.against, finding.type, finding.inside) == ("a", "b", "Chemical", "")
     assert finding.surfaces == {"lipids": 6}
+    assert (finding.texts, finding.within) == (6, 0)
     assert findings([found], least=7) == []
     scores = {m: found.scores["relaxed"][m]["overall"]["f1"] for m in ("type", "boundary")}
     assert scores == {"type": pytest.approx(12 / 30), "boundary": pytest.approx(12 / 30)}
@@ -146,6 +148,12 @@ def test_what_the_other_marks_elsewhere_is_told():
     assert (case.difference.kind, case.type, case.elsewhere) == (SPURIOUS, "Chemical", {"Gene"})
     (finding,) = findings([found], least=1)
     assert (finding.by, finding.against, finding.type, finding.inside) == ("b", "a", "Chemical", "Gene")
+    assert (finding.texts, finding.within) == (1, 1)
+    same = a.with_mentions([Mention(4, 8, "Gene")])
+    (finding,) = findings([agree(("a", "b"), [(answer(same, space), answer(b, space))])], least=1)
+    assert (finding.texts, finding.within) == (1, 0)
+    (finding,) = findings([agree(("b", "a"), [(answer(b, space), answer(a, space))])], least=1)
+    assert (finding.by, finding.within) == ("b", 1)
 
 
 def test_words_of_a_type_count_together():
@@ -237,6 +245,16 @@ def test_a_models_answers_are_those_of_its_guidelines(build_bundle, demo_corpora
     assert found.scores["overall"]["support"] + found.scores["overall"]["predicted"] > 0
 
 
+def test_the_figures_in_the_text_of_the_page_are_those_of_its_tables():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "conflicts.md").read_text(encoding="utf-8")
+    text, tables = page.split("## What was seen")[1].split("## Tables")
+    number = re.compile(r"(?<![\w-])\d[\d.]*\d|(?<![\w-])\d\b")
+    held_by_the_next_test = {"14", "17", "99.9", "93.8"}
+    said = set(number.findall(text))
+    assert len(said) > 15
+    assert said - held_by_the_next_test <= set(number.findall(tables))
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not CORPORA.exists(), reason="no real corpora in ../shared")
 def test_biored_against_those_that_share_its_abstracts():
@@ -257,6 +275,13 @@ def test_biored_against_those_that_share_its_abstracts():
         ("tmvar3", "Disease"): (197, 99.2), ("tmvar3", "Gene"): (197, 98.7), ("tmvar3", "Species"): (197, 93.8),
         ("tmvar3", "Variant"): (197, 98.9),
     }  # fmt: skip
+    # What docs/conflicts.md says of a record with other blanks.
+    shared = shared_texts({n: documents[n] for n in ("biored", "tmvar3")})["biored", "tmvar3"]
+    borders = [c.answers[1].document.id for c in found["tmvar3"].cases if c.difference.kind == BOUNDARY]
+    assert (borders.count("21904390"), len(borders)) == (14, 17)
+    others = [p for p in shared.pairs if p[1].id != "21904390"]
+    left = agree(("biored", "tmvar3"), [(answer(a, space), answer(b, space)) for a, b in others]).scores["per_type"]
+    assert [round(100 * left[name]["f1"], 1) for name in ("Disease", "Species")] == [99.9, 93.8]
     shared = shared_texts({n: documents[n] for n in ("biored", "nlm_gene")})["biored", "nlm_gene"]
     assert len(shared.moved) == 2
     assert all(normalise(a.text) == normalise(b.text) for a, b in shared.pairs)
