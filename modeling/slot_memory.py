@@ -192,19 +192,21 @@ class _MaxPlus(torch.autograd.Function):
         batch, slots, latents = scores.shape
         training = any(ctx.needs_input_grad)
         if scores.device.type == "cpu":
-            # Row k of the view holds the places of all slots, seen from the pointer count - 1 - k.
-            views = places.unfold(0, slots, 1).transpose(1, 2)
+            # Latents come first: there, a CPU takes the greatest of many rows at once. Row k of the view holds the places of all
+            # slots, seen from the pointer count - 1 - k.
+            views = places.t().contiguous().unfold(1, slots, 1)
+            columns = scores.transpose(1, 2).contiguous().unsqueeze(2)  # (B, J, 1, Q)
             part = max(1, 2**17 // (slots * latents))
             values = scores.new_empty(batch, count, slots)
             best = torch.empty(batch, count, slots, dtype=torch.long) if training else None
             for row, start in enumerate((first - count + 1).tolist()):
                 for begin in range(0, count, part):
                     end = min(begin + part, count)
-                    sums = scores[row] + views[start + begin : start + end]
+                    sums = columns[row] + views[:, start + begin : start + end]
                     if training:
-                        torch.max(sums, 2, out=(values[row, begin:end], best[row, begin:end]))
+                        torch.max(sums, 0, out=(values[row, begin:end], best[row, begin:end]))
                     else:
-                        torch.amax(sums, 2, out=values[row, begin:end])
+                        torch.amax(sums, 0, out=values[row, begin:end])
             values = values.flip(1)
             best = best.flip(1) if training else None
         else:
