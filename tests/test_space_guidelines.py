@@ -11,6 +11,8 @@ from mosaic_ner.hub.space.guidelines import side_by_side
 from mosaic_ner.hub.space.links import FIELDS, read_link, write_link
 from mosaic_ner.hub.space.taggers import SpaceError, Taggers
 from mosaic_ner.modeling.document import Mention
+from mosaic_ner.prediction import highlight
+from mosaic_ner.prediction.options import IN_THE_BOX
 
 TEXT = "BRCA1 mice velosis"
 TYPES = ["Gene", "Disease", "Species"]
@@ -51,6 +53,15 @@ def test_a_link_names_all_inputs_of_its_tab():
         assert f'tab: "{tab}"' in write_link(tab)
         assert all(f'"{name}"' in write_link(tab) for name in names)
     assert '["a", "b\\"c"].includes' in read_link(["a", 'b"c'])
+
+
+def test_guidelines_that_a_model_can_not_tell_apart_are_said(saved_model_dir):
+    taggers = Taggers([str(IN_THE_BOX), str(saved_model_dir)])
+    ours, demo = taggers.labels
+    actions = Actions(taggers, Limits())
+    note = "This model can't tell apart biored, tmvar3:"
+    assert highlight.escape(note) in actions.guidelines(TEXT, ours, ["corpus:biored", "", "corpus:tmvar3"], 0.0)
+    assert "tell apart" not in actions.guidelines(TEXT, demo, ["corpus:demo_all", "corpus:demo_gene"], 0.0)
 
 
 @pytest.mark.parametrize("count", [0, 1, MOST_GUIDELINES + 1])

@@ -84,7 +84,11 @@ class Actions:
         answers = [
             (tagger.title(how), tagger.annotated(how), tagger.mentions(text, how, threshold)) for how in guidelines
         ]
-        return side_by_side(text, answers, tagger.types)
+        notes = [
+            highlight.note(f"This model can't tell apart {', '.join(titles)}: it was taught one guideline for them.")
+            for titles in tagger.alike(guidelines)
+        ]
+        return "".join(notes) + side_by_side(text, answers, tagger.types)
 
     def annotate(
         self, file: str | None, folder: Path, model: str, guideline: str, threshold: float, progress=None

@@ -75,9 +75,11 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320):
                 text = _text(limits, lines=6)
                 with gr.Row():
-                    clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=80)
-                    link = gr.Button("Copy link", elem_id="link", scale=1, min_width=80)
-                    find = gr.Button("Find mentions", variant="primary", elem_id="find", scale=2, min_width=80)
+                    clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=80, size="md")
+                    link = gr.Button("Copy link", elem_id="link", scale=1, min_width=80, size="md")
+                    find = gr.Button(
+                        "Find mentions", variant="primary", elem_id="find", scale=2, min_width=80, size="md"
+                    )
                 model, guideline, threshold = settings = _settings(actions)
                 gr.Examples(EXAMPLES, text, label="Examples", cache_examples=False, api_visibility="private")
             with gr.Column(scale=7, min_width=320):
@@ -97,8 +99,8 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                 with gr.Column(scale=5, min_width=320):
                     disputed = _text(limits, lines=6)
                     with gr.Row():
-                        link = gr.Button("Copy link", elem_id="link_guidelines", scale=1, min_width=80)
-                        ask = gr.Button("Answer under each", variant="primary", elem_id="ask", scale=2, min_width=80)
+                        link = gr.Button("Copy link", elem_id="link_guidelines", scale=1, min_width=80, size="md")
+                        ask = gr.Button("Answer under each", variant="primary", elem_id="ask", scale=2, size="md")
                 with gr.Column(scale=7, min_width=320):
                     with gr.Group():
                         asked = _model(actions, "Model", actions.taggers.labels[0])
@@ -153,7 +155,7 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                     f"PubTator, BioC, PubMed XML, JATS, JSON lines, IOB or plain text, at most {limits.megabytes:g} MB"
                 )
                 file = gr.File(label=label, elem_id="upload", height=140)
-                annotate = gr.Button("Annotate", variant="primary", elem_id="annotate")
+                annotate = gr.Button("Annotate", variant="primary", elem_id="annotate", size="md")
                 gr.HTML(
                     highlight.note(
                         f"Files are removed after {AGE // 60} to {(AGE + SWEEP) // 60} minutes. Mentions that the file has are "
@@ -188,7 +190,7 @@ def build_page(models: list[str], limits: Limits | None = None) -> gr.Blocks:
                 with gr.Column(scale=5, min_width=320):
                     text = _text(limits, lines=6)
                     threshold = _threshold()
-                    compare = gr.Button("Compare", variant="primary", elem_id="compare")
+                    compare = gr.Button("Compare", variant="primary", elem_id="compare", size="md")
                 with gr.Column(scale=7, min_width=320):
                     labels = actions.taggers.labels
                     first = _choose(actions, "Model A", labels[0])

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from textwrap import shorten
@@ -59,6 +60,7 @@ class Tagger:
         self.types: list[str] = [*dict.fromkeys([*space.shared_types, *own])]
         tasks = [task.name for task in model.config.tasks]
         others = [name for name in tasks if name not in space.corpora and [name] != list(model.config.default_tasks)]
+        self._tasks = {CORPUS + corpus: tuple(model.tasks_for(corpus)) for corpus in known}
         self.guidelines: list[tuple[str, str]] = [("Text of unknown origin", UNKNOWN_ORIGIN)]
         self._annotated = {CORPUS + c: frozenset(space.shared_types_of(c) or space.native_types(c)) for c in known}
         for corpus in known:
@@ -75,7 +77,7 @@ class Tagger:
         if not self.types or any(re.fullmatch(r"LABEL_\d+", label) for label in labels):
             raise ValueError(f"labels without a meaning: {', '.join(labels[:5])}; set id2label in its config.json")
         self.guidelines = [("The model's own", UNKNOWN_ORIGIN)]
-        self._annotated = {}
+        self._annotated, self._tasks = {}, {}
         # The pipeline cuts off what the tokenizer calls too long, or reads it whole where it says nothing: windows need a size.
         positions = config.to_dict().get("max_position_embeddings", 512)
         if tokenizer.model_max_length > positions:
@@ -137,6 +139,14 @@ class Tagger:
     def annotated(self, guideline: str) -> frozenset[str]:
         """The types that are annotated under a guideline; all, where it is no corpus's."""
         return self._annotated.get(guideline, frozenset(self.types))
+
+    def alike(self, guidelines: Sequence[str]) -> list[list[str]]:
+        """Those of the guidelines, as titles, that the model can't tell apart: groups of two or more."""
+        groups: dict[tuple, list[str]] = {}
+        for how in guidelines:
+            question = self._tasks.get(how, how), self.annotated(how)
+            groups.setdefault(question, []).append(self.title(how))
+        return [titles for titles in groups.values() if len(titles) > 1]
 
     def title(self, guideline: str) -> str:
         """The guideline, for a heading."""
