@@ -1,32 +1,35 @@
 """Files through the annotation tools' formats and through spaCy: how many of their mentions come back, and what is counted.
 
-    python benchmarks/annotation_tools.py FILE … --output annotation_tools.json --page docs/annotation_tools.md
+    python benchmarks/annotation_tools.py FILE … --models M … --output annotation_tools.json --page docs/annotation_tools.md
 
-The mentions are the files' own, each with a made-up score of four decimals. A mention comes back if characters, type,
-identifiers and score are the same. spaCy's tokenizer is that of a blank English pipeline. The page's table, between
-<!-- round_trips --> and <!-- /round_trips -->, is written from the figures.
+The mentions are the files' own, each with a made-up score of four decimals, and with --models what the models answer to the
+files. A mention comes back if characters, type, identifiers and score (to four decimals) are the same. spaCy's tokenizer is
+that of a blank English pipeline. The page's table, between <!-- round_trips --> and <!-- /round_trips -->, is written from the
+figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import spacy
 from mosaic_ner.data_builders.formats import ReadReport, detect_format, read_documents, write_documents
-from mosaic_ner.data_builders.markdown import markdown_table
+from mosaic_ner.data_builders.markdown import between, markdown_table
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.spacy_component import SpacyNER
+from mosaic_ner.prediction.tagger import Tagger
 
 TOOLS = {"Label Studio": "x.labelstudio.json", "INCEpTION": "x.xmi", "brat": "x"}
-
-BETWEEN = re.compile(r"(<!-- round_trips -->\n).*?(<!-- /round_trips -->)", re.DOTALL)
 
 
 def scored(document: Document) -> Document:
@@ -38,8 +41,8 @@ def scored(document: Document) -> Document:
 
 
 def everything(document: Document) -> Counter:
-    """Mentions with all that they have."""
-    return Counter((*m.key, m.identifiers, m.score) for m in document.mentions)
+    """Mentions with all that files hold of them: scores have four decimals there."""
+    return Counter((*m.key, m.identifiers, round(m.score, 4)) for m in document.mentions)
 
 
 def round_trip(documents: list[Document], path: Path) -> dict:
@@ -72,17 +75,25 @@ def through_spacy(documents: list[Document]) -> dict:
     return {"documents with all mentions exact": exact, **counts}
 
 
-def measured(path: Path) -> dict:
-    """A row of figures of a file."""
+def sources(path: Path, models: list[str]) -> Iterator[tuple[str, list[Document]]]:
+    """Whose mentions, and the file's documents with them: the file's own, and each model's."""
     format = "genia_jsonl" if path.parent.name == "genia" else detect_format(path)
-    documents = [scored(d) for d in read_documents(path, format, policy="lenient", repeated_ids="index")]
+    documents = list(read_documents(path, format, policy="lenient", repeated_ids="index"))
+    yield "its own", [scored(d) for d in documents]
+    for model in models:
+        answered = Tagger(MentionPredictor(*load(model))).stream(documents)
+        yield Path(model).name, list(itertools.chain.from_iterable(answered))
+
+
+def measured(path: Path, whose: str, documents: list[Document]) -> dict:
+    """A row of figures of a file's documents with somebody's mentions."""
     nested = sum(
         any(n.start <= m.start and m.end <= n.end and (n.start, n.end) != (m.start, m.end) for n in d.mentions)
         for d in documents
         for m in d.mentions
     )
-    row = {"file": path.name, "documents": len(documents), "mentions": sum(len(d.mentions) for d in documents)}
-    row["nested"] = nested
+    mentions = sum(len(d.mentions) for d in documents)
+    row = {"file": path.name, "mentions of": whose, "documents": len(documents), "mentions": mentions, "nested": nested}
     for tool, name in TOOLS.items():
         with tempfile.TemporaryDirectory() as folder:
             row[tool] = round_trip(documents, Path(folder) / name)
@@ -91,10 +102,12 @@ def measured(path: Path) -> dict:
 
 def table(rows: list[dict]) -> str:
     """The page's table."""
-    header = ["file", "mentions", "nested", *TOOLS, "spaCy", "wider there", "share a span", "not in `doc.ents`"]
+    header = ["file", "whose", "mentions", "nested", *TOOLS, "spaCy"]
+    header += ["wider there", "share a span", "not in `doc.ents`"]
     cells = [
         [
-            f"`{row['file']}`", f"{row['mentions']:,}", f"{row['nested']:,}", *(f"{row[tool]['mentions']:,}" for tool in TOOLS),
+            f"`{row['file']}`", row["mentions of"], f"{row['mentions']:,}", f"{row['nested']:,}",
+            *(f"{row[tool]['mentions']:,}" for tool in TOOLS),
             *(f"{row['spaCy'][key]:,}" for key in ("mentions", "expanded_to_tokens", "same_tokens", "not_in_ents")),
         ]
         for row in rows
@@ -105,16 +118,17 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--models", nargs="+", default=[], help="trained models whose answers go the same way")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--page", type=Path, help="page whose table is written")
     options = parser.parse_args()
-    rows = [measured(path) for path in options.files]
+    rows = [measured(path, *row) for path in options.files for row in sources(path, options.models)]
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     if options.page:
         page = options.page.read_text(encoding="utf-8")
-        options.page.write_text(BETWEEN.sub(lambda m: f"{m[1]}{table(rows)}\n{m[2]}", page), encoding="utf-8")
+        options.page.write_text(between(page, "round_trips", table(rows)), encoding="utf-8")
     sys.stdout.write(text)
 
 

@@ -1,10 +1,11 @@
 """The demo page and the endpoint's handler with several clients at once, on this computer's own network.
 
-    python benchmarks/clients.py --model outputs/mine --input abstracts.pubtator --output clients.json
+    python benchmarks/clients.py --model outputs/mine --input abstracts.pubtator --output clients.json --page README.md
 
 Each client sends one request after the other. Every answer is compared with the one that its text gets alone. The handler
 stands behind a small HTTP server that answers as the endpoint's toolkit does: what the handler raises is status 400. Beside
-that: one text of a million characters, and requests that are malformed.
+that: one text of a million characters, and requests that are malformed. The page's table stands between <!-- clients --> and
+<!-- /clients -->.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 import torch
 from gradio_client import Client
 from mosaic_ner.data_builders.formats import read_documents
+from mosaic_ner.data_builders.markdown import between, markdown_table
 from mosaic_ner.hub.space import app
 from mosaic_ner.modeling.handler import EndpointHandler
 
@@ -172,6 +174,23 @@ def measure_page(model: str, texts: list[str], most: float, clients=CLIENTS) -> 
     return {"at once": rows, "empty and too long texts are told": told, "answers afterwards": after}
 
 
+def table(report: dict) -> str:
+    """Requests a second and latencies, a row for each number of clients."""
+    header, latencies = ["clients"], [f"latency {p}%, s" for p in (50, 95, 100)]
+    for what in ("handler", "page"):
+        header += [f"{what}: requests a second", "latency, median / 95% / longest, s"]
+    cells = [
+        [str(rows[0]["clients"])]
+        + [
+            cell
+            for row in rows
+            for cell in (row["requests per second"], " / ".join(f"{row[name]:.2f}" for name in latencies))
+        ]
+        for rows in zip(report["handler"]["at once"], report["page"]["at once"], strict=True)
+    ]
+    return markdown_table(header, cells)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of a published model")
@@ -181,6 +200,7 @@ def main() -> None:
         "--seconds", type=float, default=30, help="the longest that one row may take (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--page", type=Path, help="page whose table is written")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp())
@@ -196,6 +216,9 @@ def main() -> None:
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     if options.output:
         options.output.write_text(text, encoding="utf-8")
+    if options.page:
+        page = between(options.page.read_text(encoding="utf-8"), "clients", table(report))
+        options.page.write_text(page, encoding="utf-8")
     sys.stdout.write(text)
 
 

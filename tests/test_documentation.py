@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from mosaic_ner.data_builders.markdown import between
 from mosaic_ner.training.options_table import options_markdown
+
+import run_ner
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, CELL = 128, 160
@@ -52,6 +58,46 @@ def test_the_checker_finds_what_is_too_long():
     assert faults("x " * 64 + "\n| a | b |\n") == []
     assert faults("x " * 65) == ["line 1: 130 characters"]
     assert faults("| a | " + "b" * 161 + " |") == ["line 1: a cell of 161 characters"]
+
+
+@pytest.mark.parametrize(
+    ("script", "figures", "page", "mark"),
+    [
+        ("annotation_tools", "annotation_tools.json", "docs/annotation_tools.md", "round_trips"),
+        ("clients", "clients_cpu.json", "benchmarks/README.md", "clients"),
+    ],
+)
+def test_tables_of_benchmarks_are_those_of_their_figures(script, figures, page, mark):
+    spec = importlib.util.spec_from_file_location(script, ROOT / "benchmarks" / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    rows = json.loads((ROOT / "benchmarks" / figures).read_text(encoding="utf-8"))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert between(text, mark, module.table(rows)) == text
+
+
+def shown_tables() -> dict[str, str]:
+    """Command of docs/analysis.md that reads model cards alone → what the page shows after it."""
+    page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    found = re.findall(r"```\nmosaic-ner ((?:table|compare) [^`]*?)\n```\n\n(?:```\n)?((?:(?!```).+\n)+)", page)
+    return {c.replace("\\\n", ""): shown for c, shown in found if "model_cards/" in c and "outputs/" not in c}
+
+
+@pytest.mark.parametrize("command", shown_tables())
+def test_the_page_shows_what_the_command_prints(command, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    run_ner.main(shlex.split(command))
+    printed = [cells(line) for line in capsys.readouterr().out.splitlines()]
+    for line in shown_tables()[command].splitlines():
+        wanted = cells(line)
+        if set(wanted) != {"---"}:  # columns that are left out are "…"
+            assert any(row[: len(wanted)] == wanted for row in printed if row[-1] != "…"), line
+
+
+def cells(line: str) -> list[str]:
+    """Those of a table's row, up to the one that is "…"; a line that is none has one."""
+    found = [cell.strip() for cell in line.strip("|").split("|")]
+    return found[: found.index("…")] if "…" in found else found
 
 
 def test_the_page_of_options_is_up_to_date():

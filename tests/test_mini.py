@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.prediction.integrity import check_folder
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.options import IN_THE_BOX
+from mosaic_ner.prediction.tag import tag
 from mosaic_ner.training.bundle import restore
 from mosaic_ner.training.evaluator import Evaluator
 from mosaic_ner.training.results import Results
@@ -75,6 +78,18 @@ def test_it_was_trained_on_what_its_card_lists(results):
 
 def test_its_code_is_the_packages():
     check_folder(IN_THE_BOX, strict=True)
+
+
+def test_the_documentation_shows_its_answers(capsys):
+    """The README's table and spaCy's lines, as they are printed."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    command, _, shown = re.search(r'`mosaic-ner tag "(.*?)"`(.*?)```\n(.*?)\n```', text, re.DOTALL).groups()
+    assert str(tag(command)) == shown
+    page = (ROOT / "docs" / "spacy.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL).groups()
+    importlib.import_module("mosaic_ner.prediction.spacy_component")  # which spaCy finds where the package is installed
+    exec(code, {})
+    assert capsys.readouterr().out == shown
 
 
 def test_its_mistakes_in_our_paragraphs_are_those_on_the_card():
