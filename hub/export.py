@@ -3,11 +3,11 @@
 mosaic-ner export outputs/aioner/biored_stock --format stock --output outputs/stock --compare biored --split test
 
 `stock`: a softmax tagger as the encoder's own token classification class, for the stock pipeline, the hosted widget and other
-tools.
+tools. Of a tagger with a CRF, `--emissions` exports the label scores without it: other mentions, which `--compare` scores.
 
-`--compare` predicts a corpus with the model and with the export, and writes comparison.json and comparison.md. Any difference
-ends with exit code 1. A stock export of a run's folder gets the run's results.json, too, with what was exported and compared
-under "export", and the model card made from it.
+`--compare` predicts a corpus with the model and with the export, and writes comparison.json and comparison.md, with the F1 of
+both. A difference between the export and the model's label scores ends with exit code 1. A stock export of a run's folder gets
+the run's results.json, too, with what was exported and compared under "export", and the model card made from it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from mosaic_ner.data_builders.console import log_progress, one_message
 from mosaic_ner.data_builders.markdown import wrapped
 from mosaic_ner.data_builders.options import DataOptions
 from mosaic_ner.data_builders.run_data import TEST, VALIDATION, load_run_data
-from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.windowing import Windower
 from mosaic_ner.prediction.folders import trained_folder
 from mosaic_ner.prediction.loading import load
+from mosaic_ner.training.features import in_shared_types
+from mosaic_ner.training.metrics import score_mentions
 from mosaic_ner.training.results import RESULTS, Results, versions, without_local_paths, write_json
 
 from .card import card_text
-from .export_check import ExportError, TextPart, as_table, compare, parts_of
+from .export_check import ExportError, Predict, TextPart, as_table, compare, parts_of
 from .export_readme import counts, readings, readme
 from .stock import StockPredictor, TokenByToken, check_stock, export_stock
 from .stride import stride_for
@@ -50,17 +53,14 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         whole_text: whole documents, as a user of the widget gives them. It also has `truncated`, the ids of those that the
             pipeline reads in part, `unread_characters`, and `unread_mentions`, those of the original beyond what is read.
         with_stride: the truncated documents, read in stretches that share `stride` tokens; None without any.
+        scores: reader → precision, recall and F1 on whole documents; None for a corpus that the model doesn't know.
     """
-    own = MentionPredictor(model, tokenizer)
-    stock = StockPredictor(folder)
-    longest = stock.pipeline.tokenizer.model_max_length
+    own, plain = MentionPredictor(model, tokenizer), TokenByToken(model, tokenizer)
+    pipeline = StockPredictor(folder)
+    stock, longest = _remembering(pipeline), pipeline.pipeline.tokenizer.model_max_length
     config = model.config
 
-    def original(texts: list[str]):
-        return own(texts, [config.task(task)])
-
-    def labels(texts: list[str]):
-        return TokenByToken(model, tokenizer)(texts, [config.task(task)])
+    original = _remembering(lambda texts: own(texts, [config.task(task)]))
 
     windower = Windower(
         tokenizer,
@@ -71,7 +71,7 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
     )
     parts = [part for document in documents for part in parts_of(document, windower)]
     whole = [TextPart(d.id, 0, d.text, True) for d in documents]
-    read = [stock.reads(d.text) for d in documents]
+    read = [pipeline.reads(d.text) for d in documents]
     cut = [part for part, end in zip(whole, read, strict=True) if end is not None]
     found = original([part.text for part in cut])
     ends = [end for end in read if end is not None]
@@ -80,7 +80,7 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         "aggregation_strategy": "simple",
         "max_tokens": config.max_tokens,
         "model_max_length": longest,
-        "compared": compare(labels, stock, parts),
+        "compared": compare(lambda texts: plain(texts, [config.task(task)]), stock, parts),
         "units": compare(original, stock, parts),
         "in_parts": list(dict.fromkeys(part.document for part in parts if not part.whole)),
         "whole_text": compare(original, stock, whole)
@@ -92,10 +92,41 @@ def compare_stock(model, tokenizer, folder: Path, task: str, documents: list[Doc
         "stride": None,
         "with_stride": None,
     }
+    readers = {"original": original, "export": stock}
     if cut:
         report["stride"] = stride_for(longest)
-        report["with_stride"] = compare(original, StockPredictor(folder, report["stride"]), cut)
-    return report
+        readers["export with stride"] = in_stretches = _remembering(StockPredictor(folder, report["stride"]))
+        report["with_stride"] = compare(original, in_stretches, cut)
+    if model.crf is not None:  # whose scores alone cut words into pieces, which the other ways of joining tokens mend
+        readers |= {f"export by {way}": StockPredictor(folder, strategy=way) for way in ("first", "average", "max")}
+    return report | {"scores": _scores(readers, documents, config.labels, config.task(task).types)}
+
+
+def _remembering(read: Predict) -> Predict:
+    """The same, asking for each text once."""
+    known: dict[str, list[Mention]] = {}
+
+    def ask(texts: list[str]) -> list[list[Mention]]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, read(new), strict=True))
+        return [known[text] for text in texts]
+
+    return ask
+
+
+def _scores(readers: dict, documents: list[Document], space: LabelSpace, types) -> dict | None:
+    """Exact-match scores of each reader, over the types that a document annotates and the task looks for."""
+    if any(d.corpus not in space.corpora for d in documents):
+        return None
+    scored = [set(space.annotated_shared_types(d)) & set(types) for d in documents]
+
+    def own(rows: list[list[Mention]]) -> list[list[Mention]]:
+        return [[m for m in row if m.type in kinds] for row, kinds in zip(rows, scored, strict=True)]
+
+    gold, texts = own([in_shared_types(d, space).mentions for d in documents]), [d.text for d in documents]
+    return {
+        name: score_mentions(gold, own(read(texts)), set().union(*scored))["overall"] for name, read in readers.items()
+    }
 
 
 def run(options: argparse.Namespace) -> dict | None:
@@ -109,11 +140,11 @@ def run(options: argparse.Namespace) -> dict | None:
     folder: Path = options.output
     _check_folder(folder)
     model, tokenizer = load(options.model)
-    check_stock(model.config, options.task)
+    check_stock(model.config, options.task, options.emissions)
     results, choices = _results(options.model)
     documents = _documents(options) if options.compare else []
     _make(folder)
-    facts = export_stock(model, tokenizer, folder, options.task)
+    facts = export_stock(model, tokenizer, folder, options.task, options.emissions)
     logger.info("written to %s: %s", folder, ", ".join(sorted(p.name for p in folder.iterdir())))
     facts["name"] = folder.resolve().name
     name = Path(options.model).resolve().name if Path(options.model).exists() else options.model
@@ -214,6 +245,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--format", choices=("stock",), required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write, new or empty")
     parser.add_argument("--task", help="the task that the export answers; default: the model's first default one")
+    parser.add_argument(
+        "--emissions", action="store_true", help="leave a CRF out: its label scores alone, other mentions"
+    )
     parser.add_argument("--compare", metavar="CORPUS", help="predict this corpus with both, by name; or demo")
     parser.add_argument("--split", choices=(TEST, VALIDATION), help="with --compare (default: test)")
     parser.add_argument("--data_dir", help="with --compare: folder with the corpus's files; else they are downloaded")

@@ -35,6 +35,11 @@ _SAME = """\
 - With `aggregation_strategy="simple"` the pipeline finds what the original's labels say token by token in texts of up to {fits}
   tokens; `first`, `average` and `max` change labels. It may begin or end a mention inside a word or number; the original
   doesn't."""
+_EMISSIONS = """\
+- The original has a CRF, which chooses the labels of a text together, and may make answers agree over a document. The export
+  has the label scores alone: it finds other mentions, and its scores aren't calibrated.
+- With `aggregation_strategy="simple"`, as the widget has it, words fall into pieces. `first`, `average` and `max` read whole
+  words; `--compare` has the F1 of each."""
 _OTHER = """\
 - `aggregation_strategy="simple"` is the one that the export is meant for; `first`, `average` and `max` change labels.
 - Where several tokens share a character, as byte-level tokenizers have it beyond ASCII, the pipeline may tell a mention twice
@@ -64,7 +69,7 @@ def readme(facts: dict, report: dict | None) -> str:
     text = _stock(facts, agrees)
     parts = [f"---\n{data.to_yaml()}\n---", text.strip(), ""]
     if report is not None:
-        parts += [*comparison(report), ""]
+        parts += [*comparison(report), "", *readings(counts(report)), ""]
     return "\n".join(parts)
 
 
@@ -84,7 +89,8 @@ def stock_notes(facts: dict, agrees: bool) -> str:
     values = {**facts, "other_tasks": ", ".join(facts["other_tasks"]), "fits": fits(facts)}
     values["stride"] = stride_for(longest) if longest else None
     notes = [_LIMIT] * bool(longest) + [_CONTEXT] * (longest is None or longest > facts["max_tokens"])
-    notes += [_SAME if agrees else _OTHER, _NOTES] + [_OTHERS] * bool(facts["other_tasks"])
+    joined = _EMISSIONS if facts.get("emissions") else _SAME if agrees else _OTHER
+    notes += [joined, _NOTES] + [_OTHERS] * bool(facts["other_tasks"])
     return "\n".join(notes).format(**values)
 
 
@@ -98,6 +104,7 @@ def counts(report: dict) -> dict:
     settings = {name: report[name] for name in ("corpus", "split", "documents")}
     settings |= {"in_parts": len(report["in_parts"])} if "in_parts" in report else {}
     settings |= {name: report[name] for name in ("max_tokens", "model_max_length", "stride") if name in report}
+    settings |= {"scores": report["scores"]} if report.get("scores") else {}
     ways = [name for name in ("compared", "units", "whole_text", "with_stride") if name in report]
     return settings | {name: report[name] and count(report[name]) for name in ways}
 
@@ -114,6 +121,12 @@ def readings(counted: dict) -> list[str]:
     gap = counted["compared"]["largest_score_difference"]
     if gap is not None:
         lines.append(f"- Scores of the same mentions differ by {gap:.2g} at most.")
+    if scores := counted.get("scores"):
+        found = [
+            f"{name} {100 * row['f1']:.2f} (P {100 * row['precision']:.2f}, R {100 * row['recall']:.2f})"
+            for name, row in scores.items()
+        ]
+        lines.append(f"- F1 on whole documents, exact match: {'; '.join(found)}.")
     if white := counted["compared"]["white_space"]:
         lines.append(f"- {white} pairs of mentions differ in white space at their borders only.")
     if "units" in counted:

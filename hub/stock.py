@@ -38,12 +38,13 @@ TOLERANCE = 1e-3
 """Largest difference of logits that is taken for rounding, in float32."""
 
 
-def check_stock(config, task: str | None = None) -> int:
+def check_stock(config, task: str | None = None, emissions: bool = False) -> int:
     """Whether a stock class can hold the model.
 
     Args:
         config: the model's.
         task: what the export is to look for; default: the first of the model's default tasks.
+        emissions: whether a CRF is to be left out, so that its label scores become those of a softmax.
     Returns:
         the task's number.
     Raises:
@@ -54,10 +55,17 @@ def check_stock(config, task: str | None = None) -> int:
         raise ExportError(
             f"a stock token classification class holds a softmax over token labels, got a {config.model_type} model; {remedy}"
         )
-    if config.classifier != "softmax" or config.hidden_size:
+    if emissions and config.classifier != "crf":
+        raise ExportError(
+            f"--emissions leaves out a CRF, and this model has classifier: {config.classifier}; leave it out"
+        )
+    if config.classifier != ("crf" if emissions else "softmax") or config.hidden_size:
+        other = (
+            "; or add --emissions, which leaves the CRF out and finds other mentions" if not config.hidden_size else ""
+        )
         raise ExportError(
             "a stock token classification class holds one linear layer and a softmax; expected classifier: softmax and "
-            f"hidden_size: 0, got {config.classifier} and {config.hidden_size}; {remedy}"
+            f"hidden_size: 0, got {config.classifier} and {config.hidden_size}; {remedy}{other}"
         )
     if config.label_first_token_only:
         raise ExportError(
@@ -195,20 +203,21 @@ def _byte_level(pre_tokenizer: dict | None) -> dict | None:
     return next((part for part in found if part is not None), None)
 
 
-def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dict:
+def export_stock(model, tokenizer, folder: Path, task: str | None = None, emissions: bool = False) -> dict:
     """Writes the model as a stock class, with its tokenizer.
 
     Args:
         model, tokenizer: as `prediction.loading.load` gives them.
         folder: an empty folder.
         task: a task of the model; default: the first of its default ones.
+        emissions: leave a CRF out, whose label scores become those of a softmax.
     Returns:
         facts for README.md: `class`, `task`, `other_tasks` (default tasks that the export doesn't answer), `types`,
-        `max_tokens` (of the model's windows), `model_max_length` (None: any).
+        `max_tokens` (of the model's windows), `model_max_length` (None: any), `emissions`.
     Raises:
         ExportError: a stock class can't hold the model.
     """
-    number = check_stock(model.config, task)
+    number = check_stock(model.config, task, emissions)
     own = model.config.tasks[number]
     longest = longest_input(model.encoder)
     stock = stock_model(model, number)
@@ -235,11 +244,20 @@ def export_stock(model, tokenizer, folder: Path, task: str | None = None) -> dic
         "types": list(own.types),
         "max_tokens": model.config.max_tokens,
         "model_max_length": longest,
+        "emissions": emissions,
     }
 
 
 class TokenByToken(MentionPredictor):
-    """Reads a softmax's labels as a stock pipeline does, token by token: mentions may begin and end inside units."""
+    """Reads a tagger's label scores as a stock pipeline does, token by token: no chain chooses labels together, mentions may
+    begin and end inside units, and neither do answers agree over a document, nor are scores calibrated."""
+
+    def __init__(self, model, tokenizer):
+        if model.crf is not None or model.config.document_consistency or model.config.calibration:
+            model = copy.deepcopy(model)
+            model.crf, model.config.classifier = None, "softmax"
+            model.config.document_consistency, model.config.calibration = False, None
+        super().__init__(model, tokenizer)
 
     def requests(self, texts, tasks=None) -> list[Request]:
         found = super().requests(texts, tasks)
@@ -255,12 +273,13 @@ class StockPredictor:
     Args:
         folder: the export.
         stride: tokens that two stretches of a long text share (see stride.py); None: the pipeline truncates silently.
+        strategy: how the pipeline joins tokens.
     """
 
-    def __init__(self, folder: Path, stride: int | None = None):
+    def __init__(self, folder: Path, stride: int | None = None, strategy: str = "simple"):
         options = {} if stride is None else {"stride": stride}
         self.pipeline = pipeline(
-            "token-classification", model=str(folder), aggregation_strategy="simple", device="cpu", **options
+            "token-classification", model=str(folder), aggregation_strategy=strategy, device="cpu", **options
         )
 
     def __call__(self, texts: list[str]) -> list[list[Mention]]:

@@ -18,11 +18,11 @@ def softmax_tagger(build_bundle, bert_dir: Path):
     return build_bundle(encoder=str(bert_dir), classifier="softmax", lively=True)
 
 
-def export_stock_model(model: Path, folder: Path, corpus: str) -> str:
+def export_stock_model(model: Path, folder: Path, corpus: str, *more: str) -> str:
     """Runs the command, which compares on a corpus; what it prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        export.main([str(model), "--format", "stock", "--output", str(folder), "--compare", corpus])
+        export.main([str(model), "--format", "stock", "--output", str(folder), "--compare", corpus, *more])
     return printed.getvalue()
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers_export import differences, export_stock_model, softmax_tagger
 from helpers_hub import fails
+from mosaic_ner.data_builders.demo import load_demo_corpora
 from mosaic_ner.hub import export
 from mosaic_ner.hub.export_check import ExportError
 from mosaic_ner.hub.stock import StockPredictor, check_stock, export_stock, label_rows, longest_input
@@ -74,6 +75,33 @@ def test_what_the_original_answers_otherwise_since_it_keeps_to_units_is_counted(
     assert units["differences"] == units["only_original"] + units["only_export"] > 100
     assert f"the pipeline's with any token: {units['differences']} differ" in printed.replace("\n  ", " ")
     assert "| texts that both read whole, in units |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_crf_is_left_out_if_asked_for_and_what_that_costs_is_scored(build_bundle, bert_dir, tmp_path):
+    bundle = build_bundle(encoder=str(bert_dir), lively=True)
+    with torch.no_grad():
+        bundle.model.crf.transitions.normal_(std=3)
+    bundle.model.config.document_consistency, bundle.model.config.calibration = True, [0.5, -0.5]
+    bundle.save(tmp_path / "crf")
+    folder = tmp_path / "stock"
+    printed = export_stock_model(tmp_path / "crf", folder, "demo_gene", "--emissions")
+    report = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert report["compared"]["differences"] == 0
+    assert report["compared"]["same"] > 1000
+    assert report["units"]["differences"] > 100
+    documents = load_demo_corpora()["demo_gene"]["test"]
+    wanted = {(d.id, m.start, m.end) for d in documents for m in d.mentions}  # all of one type, Gene
+    reader = StockPredictor(folder)
+    found = {(d.id, m.start, m.end) for d in documents for m in reader([d.text])[0] if m.type == "Gene"}
+    scores = report["scores"]
+    assert scores["export"]["f1"] == pytest.approx(2 * len(wanted & found) / (len(wanted) + len(found)))
+    assert scores["export"]["support"] == len(wanted)
+    assert {"export by first", "export by average", "export by max"} < scores.keys()
+    assert f"original {100 * scores['original']['f1']:.2f} (P" in printed
+    text = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert "The original has a CRF" in text
+    assert "F1 on whole documents" in text
+    assert bundle.model.crf is not None
 
 
 def test_the_export_has_no_custom_code(exported):
@@ -293,7 +321,12 @@ def test_command_line_errors(tagger_dir, saved_model_dir, bert_dir, tmp_path, ca
     assert "export: error: --task: unknown task 'Genes'; this model has ALL, Gene" in fails(
         capsys, export, tagger_dir, "--format", "stock", "--output", new, "--task", "Genes"
     )
-    assert "got crf and 0" in fails(capsys, export, saved_model_dir, "--format", "stock", "--output", new)
+    message = fails(capsys, export, saved_model_dir, "--format", "stock", "--output", new)
+    assert "got crf and 0" in message
+    assert "add --emissions" in message
+    assert "this model has classifier: softmax" in fails(
+        capsys, export, tagger_dir, "--format", "stock", "--output", new, "--emissions"
+    )
     assert "holds a 'bert' model" in fails(capsys, export, bert_dir, "--format", "stock", "--output", new)
     assert "neither a folder" in fails(capsys, export, tmp_path / "nothing", "--format", "stock", "--output", new)
     assert "unknown corpus 'biorid'" in fails(

@@ -99,6 +99,8 @@ CANNOT = {
     "space outputs/aioner/biored outputs/sruner/multitask": SERVES,
     "latents RUN --output latents.png": "the name of a command; docs/analysis.md has it in full",
     "study STUDY --results DIR --runs DIR": "the options of a command; docs/completed_labels.md has one in full",
+    "study completed_labels_base --results results/completed_labels_base --runs outputs/base --data_dir D": "it downloads two "
+    "encoders, and trains for hours; tests/test_study.py runs a small study",
     "publish_data": "the name of a command; docs/hub.md has it in full",
     "tag": "the name of a command; README.md has one in full",
     "annotate": "the name of a command; docs/scale.md has one in full",
