@@ -68,10 +68,10 @@ def read_corpora(names: list[str], data_dir: str | None, scheme: str) -> tuple[d
             read = read_documents(name, policy="lenient", report=report)
             documents = [replace(document, corpus=called) for document in read]  # a file may say another name
             types = {t for d in documents for t in (*(m.type for m in d.mentions), *(d.annotated_types or ()))}
-            if not types:
-                raise ConflictError(f"{name} holds no mention; expected annotated documents")
             if report.counts:
                 logger.info("%s: %s", name, report.summary())
+            if not types:
+                raise ConflictError(f"{name} holds no mention; expected annotated documents")
             corpora[called] = {"all": documents}
             space = LabelSpace(space.corpora | {called: {t: t for t in sorted(types)}})
         else:
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     log_progress()
     with one_message("conflicts"):
-        check_output(options.output, options.page)
+        check_output(options.output, page=options.page, mark="conflicts")
         if options.documents is not None and (not options.model or options.documents < 1):
             raise ConflictError(f"--documents {options.documents}: expected a number of at least 1, beside --model")
         corpora, space = read_corpora(options.corpora, options.data_dir, options.mapping)

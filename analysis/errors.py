@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     log_progress()
     with one_message("errors"):
-        check_output(options.output, options.page)
+        check_output(options.output, page=options.page, mark="errors")
         run = options.run or Path(default_model())
         runs = [run, options.against] if options.against else [run]
         found = [answer_again(folder, options.corpus, options.split, options.data_dir) for folder in runs]

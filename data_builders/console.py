@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mosaic_ner.modeling.label_space import UserError
 
+from .markdown import between
+
 
 def quiet_requests() -> None:
     """No line per HTTP request where a command logs what it does: the addresses that files are sent to are as good as keys."""
@@ -40,12 +42,16 @@ def one_message(command: str) -> Iterator[None]:
     sys.exit(2)
 
 
-def check_output(*files: Path | None) -> None:
+def check_output(*files: Path | None, page: Path | None = None, mark: str = "") -> None:
     """Before the work: whether the files can be written.
 
+    Args:
+        page: a Markdown file that gets something between the marks of the name `mark`.
     Raises:
-        UserError: one is a folder, or its folder isn't there.
+        UserError: one is a folder, or its folder isn't there, or the page lacks the marks. OSError: there is no such page.
     """
+    if page:
+        between(page.read_text(encoding="utf-8"), mark, "")
     for file in filter(None, files):
         if file.is_dir():
             raise UserError(f"{file} is a folder; expected the name of a file to write")

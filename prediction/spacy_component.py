@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mosaic_ner.modeling.label_space import UserError
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans, minibatch
@@ -118,7 +119,13 @@ def make(
     types: str | None,
     threshold: float,
 ) -> SpacyNER:
-    """The factory that spaCy finds."""
+    """The factory that spaCy finds.
+
+    Raises:
+        UserError: the threshold is none.
+    """
+    if not 0 <= threshold <= 1:
+        raise UserError(f"the threshold is {threshold}; expected 0 to 1")
     return SpacyNER(name, model, {"corpus": corpus, "tasks": tasks, "types": types, "threshold": threshold})
 
 

@@ -196,6 +196,7 @@ def test_the_command_writes_page_and_tables_and_a_models_answers(build_bundle, t
         (["demo_all", "biored", "--model", str(tmp_path / "m"), "--data_dir", str(tmp_path)], "biored"),
         ([*asked[:2], "--page", str(page)], "expected the marks"),
         ([*asked[:2], "--output", str(tmp_path / "none" / "p.html")], "there is no folder"),
+        ([*asked[:2], "--page", str(tmp_path / "none.md")], "none.md: No such file"),
         ([*asked[:2], "--documents", "3"], "beside --model"),
         ([*asked[:4], "--documents", "0"], "at least 1"),
     ):

@@ -168,3 +168,12 @@ def test_a_trained_model_is_asked_again(trained_dir, tmp_path, capsys):
             main([*argv, "--output", str(page)])
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_page_without_its_marks_is_said_before_the_work(tmp_path, capsys):
+    (tmp_path / "bare.md").touch()
+    for page, message in (("bare.md", "expected the marks"), ("none.md", "none.md: No such file")):
+        with pytest.raises(SystemExit) as stop:
+            main([str(tmp_path / "no_run"), "--page", str(tmp_path / page)])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err

@@ -14,6 +14,7 @@ import spacy
 from helpers_run import environment
 from mosaic_ner.data_builders.formats import read_documents
 from mosaic_ner.modeling.inference import MentionPredictor
+from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.prediction.model_classes import ModelError
 from mosaic_ner.prediction.spacy_component import SpacyNER
@@ -109,6 +110,11 @@ def test_mentions_inside_tokens_are_expanded_and_counted(docs):
 def test_one_text_is_as_good_as_many(folder, docs, texts):
     nlp = pipeline_of(folder)
     assert [rows(nlp(text)) for text in texts[:3]] == [rows(doc) for doc in docs[:3]]
+
+
+def test_a_threshold_that_is_none_is_refused():
+    with pytest.raises(UserError, match="expected 0 to 1"):
+        spacy.blank("en").add_pipe("mosaic_ner", config={"threshold": 3})
 
 
 def test_settings_reach_the_model(folder, texts):
