@@ -13,9 +13,10 @@ from helpers_commands import SEARCH, Documented, commands_of
 from helpers_recipes import INPUT, NEEDED, TRIALS, Workplace, recipes
 from helpers_run import ROOT
 from mosaic_ner.analysis.repeats import read_header
+from mosaic_ner.analysis.study import Study
 from mosaic_ner.data_builders import run_data
 from mosaic_ner.data_builders.demo import load_demo_corpora
-from mosaic_ner.training.arguments import parse
+from mosaic_ner.training.arguments import as_argv, parse
 from mosaic_ner.training.results import Results
 
 import run_ner
@@ -168,6 +169,18 @@ def test_a_recipe_trains_is_measured_and_predicts(place, name, options):
                   str(annotated), "--use_cpu", "true"])  # fmt: skip
     texts = [json.loads(line)["text"] for line in annotated.read_text(encoding="utf-8").splitlines()]
     assert len(texts) == (place.folder / INPUT).read_text(encoding="utf-8").count("|t|")
+
+
+@pytest.mark.parametrize("cell", ["CVAE-NER Multi, completed", "joint IB, completed", "SRU-NER, completed"])
+def test_every_family_is_trained_as_a_student(place, cell):
+    study = Study.read("completed_labels")
+    options = study.common | study.cells[cell] | {"complete_with": ["model_cards/mosaic-ner-mini"]}
+    recipe = options.pop("recipe")
+    options.pop("seeds")
+    found = Results.read(place.run([recipe, *as_argv(options)]))
+    assert set(found.completion["labels"]) == set(options["corpora"])
+    assert sum(n["added"] for types in found.completion["labels"].values() for n in types.values()) > 0
+    assert found.test["biored"]["overall"]["support"] > 0
 
 
 @pytest.mark.parametrize("command", documented(), ids=lambda c: f"{c.page}: {c.text}")
