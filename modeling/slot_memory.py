@@ -192,8 +192,8 @@ class _MaxPlus(torch.autograd.Function):
         batch, slots, latents = scores.shape
         training = any(ctx.needs_input_grad)
         if scores.device.type == "cpu":
-            # Latents come first: there, a CPU takes the greatest of many rows at once. Row k of the view holds the places of all
-            # slots, seen from the pointer count - 1 - k.
+            # Latents come first: there, a CPU takes the greatest of many rows at once. Row k of the view holds the places of
+            # all slots, seen from the pointer count - 1 - k.
             views = places.t().contiguous().unfold(1, slots, 1)
             columns = scores.transpose(1, 2).contiguous().unsqueeze(2)  # (B, J, 1, Q)
             part = max(1, 2**17 // (slots * latents))
