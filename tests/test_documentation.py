@@ -76,6 +76,14 @@ def test_tables_of_benchmarks_are_those_of_their_figures(script, figures, page, 
     assert between(text, mark, module.table(rows)) == text
 
 
+def test_what_tag_says_has_the_figures_of_the_round_trip():
+    rows = json.loads((ROOT / "benchmarks" / "annotation_tools.json").read_text(encoding="utf-8"))
+    (row,) = [r for r in rows if (r["file"], r["mentions of"]) == ("BioRED_Test.PubTator", "mosaic-ner-mini")]
+    said = f"tasks: {row['documents']} documents, {row['mentions']:,} mentions\n  passages_not_written: "
+    said += f"{row['brat']['counted']['passages_not_written']} ("
+    assert said in (ROOT / "docs" / "annotation_tools.md").read_text(encoding="utf-8")
+
+
 def shown_tables() -> dict[str, str]:
     """Command of docs/analysis.md that reads model cards alone → what the page shows after it."""
     page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
