@@ -127,7 +127,7 @@ class OpenVINOEncoder(nn.Module):
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the tracer, about what is the same for all texts
                 graph = openvino.convert_model(_HiddenStates(encoder).eval(), example_input=inputs)
-        except Exception as error:  # the tracer's, of whatever the encoder's code does
+        except RuntimeError as error:  # of the tracer, whatever went wrong in it
             raise ModelError(f"--precision {precision}: OpenVINO can't read this encoder ({error})") from error
         finally:
             logging.root.setLevel(level)  # which it raises to ERROR when it fails
