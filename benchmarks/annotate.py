@@ -1,6 +1,6 @@
 """Speed and memory of `mosaic-ner annotate`, on PubMed files made of the given texts' abstracts, repeated with new ids.
 
-    python benchmarks/annotate.py ABSTRACTS.PubTator … --tokenizer E --articles 20000 --output annotate_cpu.json
+    python benchmarks/annotate.py ABSTRACTS.PubTator … --tokenizer E --articles 20000 --output annotate.json
     python benchmarks/annotate.py ABSTRACTS.PubTator … --tokenizer E --articles 4000 --workers 2 --output annotate_two.json
 
 Without --model the encoder is a random one of 2 layers and 64 units, so that what stands around the encoder is measured, and
