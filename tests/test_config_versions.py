@@ -128,7 +128,7 @@ def test_the_command_line_says_so_too(saved, tmp_path, capsys, name):
     (tmp_path / "in.txt").write_text("BRCA1 causes velosis.")
     argv = ["--predict_input", tmp_path / "in.txt", "--predict_output", tmp_path / "out.jsonl"]
     message = fails(capsys, "--do_predict", "--model_name_or_path", old, *argv)
-    for piece in ("--model_name_or_path", str(old), "mosaic-ner 0.1", *NAMES[MODELS[name]["family"]]):
+    for piece in (f"model: {old}", "mosaic-ner 0.1", *NAMES[MODELS[name]["family"]]):
         assert piece in message
 
 
