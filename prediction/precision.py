@@ -75,12 +75,12 @@ def prepare(model, precision: str = "float32") -> str:
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     chosen = _best(model) if precision == "auto" else precision
-    on_cpu, there = model.device.type == "cpu", find_spec("openvino") is not None
+    on_cpu = model.device.type == "cpu"
     if chosen == "int8" and not on_cpu:
         raise ArgumentError(f"--precision int8 is for CPUs, and the model is on {model.device.type}; take bfloat16")
     if chosen == "int8":
         model.float().encoder = OpenVINOEncoder(model.encoder, chosen)
-    elif chosen == "bfloat16" and on_cpu and there and best_precision("cpu") == chosen:
+    elif chosen == "bfloat16" and on_cpu and _has_openvino() and best_precision("cpu") == chosen:
         try:
             model.float().encoder = OpenVINOEncoder(model.encoder, chosen)
         except ModelError as error:
@@ -96,9 +96,13 @@ def prepare(model, precision: str = "float32") -> str:
 def _best(model) -> str:
     measured = model.config.int8_delta_f1
     safe = measured is not None and abs(measured) <= LOSS
-    if safe and model.device.type == "cpu" and find_spec("openvino") is not None:
+    if safe and model.device.type == "cpu" and _has_openvino():
         return "int8"
     return best_precision(model.device)
+
+
+def _has_openvino() -> bool:
+    return find_spec("openvino") is not None
 
 
 class OpenVINOEncoder(nn.Module):

@@ -95,7 +95,7 @@ def test_mentions_are_sorted_typed_and_trimmed(documents):
 
 def test_offsets_give_the_name_of_the_concept(drafts):
     """text[start:end] is what the generator wrote there: one concept is called by its name or its short form only."""
-    names = demo._Names(demo.random.Random("0:names"))
+    names = demo.Names(demo.random.Random("0:names"))
     known = {e.identifier: {e.name, e.short} for k in "GDCS" for e in [*names.seen[k], *names.held_out[k]]}
     checked = 0
     for splits in drafts.values():
@@ -249,7 +249,7 @@ def test_a_share_of_the_test_names_is_unseen(corpora):
 
 
 def test_held_out_names_are_in_no_training_text(corpora):
-    names = demo._Names(demo.random.Random("0:names"))
+    names = demo.Names(demo.random.Random("0:names"))
     for kind in "GDCS":
         held_out = {e.identifier for e in names.held_out[kind]}
         assert not held_out & {i for d in clean_train(corpora) for m in d.mentions for i in m.identifiers}
