@@ -195,6 +195,7 @@ class _Shard:
             for kind in piece.tables[0]:
                 with self._whole(base.with_suffix(f".{kind}")) as new:
                     tables.write_table(new, [tables.joined(part[kind] for part in piece.tables)], tables.SCHEMAS[kind])
+            tables.release()
         else:
             with self._whole(base.with_suffix(".text")) as new:
                 new.write_bytes(self._pack(piece.buffer.getvalue()))
@@ -263,6 +264,7 @@ class _Shard:
         for path, (kind, schema) in zip(written, tables.SCHEMAS.items(), strict=True):
             with self._whole(path) as new:
                 tables.write_table(new, parts(kind), schema)
+        tables.release()
         return written
 
     def _text(self, bases: list[str]) -> list[Path]:

@@ -110,6 +110,11 @@ def write_table(path: Path, parts: Iterable[pa.Table], schema: pa.Schema) -> Non
                 writer.write_table(part)
 
 
+def release() -> None:
+    """Gives back what pyarrow keeps of freed tables, which would be part of the next shard's peak of memory."""
+    pa.default_memory_pool().release_unused()
+
+
 def read_table(path: Path) -> pa.Table:
     """All rows of a file."""
     return pq.ParquetFile(path).read()
