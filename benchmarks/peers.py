@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ AIONER = {"seconds": 110, "documents": 100, "cores": 24, "quoted": True}
 def stock(shape: dict):
     """transformers' token classification pipeline."""
 
-    def build(tokenizer: str):
+    def build(tokenizer: str, data_dir: str | None):
         from transformers import AutoModelForTokenClassification, AutoTokenizer, BertConfig, pipeline
 
         tokens = AutoTokenizer.from_pretrained(tokenizer, model_max_length=512)
@@ -51,7 +52,7 @@ def stock(shape: dict):
 def gliner(layers: int):
     """GLiNER's span model on DeBERTa v3, small (6 layers) or base (12)."""
 
-    def build(tokenizer: str):
+    def build(tokenizer: str, data_dir: str | None):
         from gliner import GLiNER, GLiNERConfig
 
         shape = {"num_hidden_layers": layers, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -69,7 +70,7 @@ def gliner(layers: int):
 def spacy(shape: dict):
     """spaCy's transition-based recogniser on a transformer."""
 
-    def build(tokenizer: str):
+    def build(tokenizer: str, data_dir: str | None):
         import spacy
         from spacy.training import Example
         from transformers import AutoModel, AutoTokenizer, BertConfig
@@ -98,17 +99,20 @@ def spacy(shape: dict):
 
 
 def mosaic(shape: str, precision: str):
-    """This package's AIONER."""
+    """This package's AIONER, asked for the six types in one pass, as the model in the box is."""
 
-    def build(tokenizer: str):
+    def build(tokenizer: str, data_dir: str | None):
         import throughput
+        from mosaic_ner.data_builders.builder import load_corpus
         from mosaic_ner.modeling.inference import MentionPredictor
         from mosaic_ner.prediction.precision import prepare
 
         arguments = throughput._arguments(["--shapes", shape, "--tokenizer", tokenizer])
-        bundle = throughput._bundle(arguments, shape, throughput._documents(arguments))
+        documents = load_corpus("biored", data_dir=data_dir, splits=["test"])["test"]
+        bundle = throughput._bundle(arguments, shape, documents)
         prepare(bundle.model.eval(), precision)
-        return MentionPredictor(bundle.model, bundle.tokenizer)
+        predictor = MentionPredictor(bundle.model, bundle.tokenizer)
+        return lambda texts: predictor(texts, bundle.model.tasks_for("biored"))
 
     return build
 
@@ -122,17 +126,17 @@ PEERS = {
     "gliner base": ("gliner", gliner(12)),
     "spacy bert-base": ("spacy", spacy(BERT_BASE)),
 }
-"""Name → whose Python runs it, and what builds it: tokenizer → a function of texts."""
+"""Name → whose Python runs it, and what builds it: tokenizer, corpora folder → a function of texts."""
 
 
-def serve(name: str, tokenizer: str, texts: list[str]) -> None:
+def serve(name: str, tokenizer: str, texts: list[str], data_dir: str | None = None) -> None:
     """A peer's process: a line on standard input, one pass over the texts, its CPU seconds on standard output."""
     import torch
 
     torch.set_num_threads(1)
     answer, sys.stdout = sys.stdout, sys.stderr
     with torch.inference_mode():
-        predict = PEERS[name][1](tokenizer)
+        predict = PEERS[name][1](tokenizer, data_dir)
         predict(texts)
         for _ in iter(sys.stdin.readline, ""):
             begin = time.process_time()
@@ -151,6 +155,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--limit", type=int, default=8, help="abstracts")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--output", help="write the report as JSON")
+    parser.add_argument("--page", type=Path, help="Markdown file with the marks <!-- peers -->, whose table is written")
     options = parser.parse_args(argv)
     from mosaic_ner.data_builders.builder import load_corpus
     from mosaic_ner.training.results import versions, write_json
@@ -169,6 +174,7 @@ def main(argv: list[str] | None = None) -> dict:
                 report["left_out"].append(name)
                 continue
             command = [pythons[PEERS[name][0]], __file__, "--serve", name, options.tokenizer, str(file)]
+            command += [options.data_dir] if options.data_dir else []
             running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             seconds[name] = []
         for turn in range(options.repetitions):
@@ -191,11 +197,25 @@ def main(argv: list[str] | None = None) -> dict:
     print(json.dumps(report, indent=1))
     if options.output:
         write_json(Path(options.output), report)
+    if options.page:
+        from mosaic_ner.data_builders.markdown import between
+
+        page = between(options.page.read_text(encoding="utf-8"), "peers", table(report))
+        options.page.write_text(page, encoding="utf-8")
     return report
+
+
+def table(report: dict) -> str:
+    """A row a peer, the fastest first."""
+    from mosaic_ner.data_builders.markdown import markdown_table
+
+    peers = sorted(report["peers"].items(), key=lambda item: item[1]["seconds"])
+    rows = [[name, f"{p['documents_per_second']:.2f}", f"{p.get('ratio_to_stock', math.nan):.3f}"] for name, p in peers]
+    return markdown_table(["peer", "abstracts a second", "time as a ratio to the stock class of its shape"], rows)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], sys.argv[3], json.loads(Path(sys.argv[4]).read_text(encoding="utf-8")))
+        serve(sys.argv[2], sys.argv[3], json.loads(Path(sys.argv[4]).read_text(encoding="utf-8")), *sys.argv[5:])
     else:
         main()

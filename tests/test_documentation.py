@@ -65,6 +65,7 @@ def test_the_checker_finds_what_is_too_long():
     [
         ("annotation_tools", "annotation_tools.json", "docs/annotation_tools.md", "round_trips"),
         ("clients", "clients_cpu.json", "benchmarks/README.md", "clients"),
+        ("peers", "peers_cpu.json", "benchmarks/README.md", "peers"),
     ],
 )
 def test_tables_of_benchmarks_are_those_of_their_figures(script, figures, page, mark):
