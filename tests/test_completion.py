@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import helpers_run
 import pytest
@@ -12,7 +13,7 @@ from helpers_sruner import calm
 from hypothesis import given
 from hypothesis import strategies as st
 from mosaic_ner.data_builders.formats import read_documents, write_documents
-from mosaic_ner.data_builders.options import ArgumentError
+from mosaic_ner.data_builders.options import ArgumentError, DataOptions
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.transitions import reduction, transition
@@ -21,6 +22,7 @@ from mosaic_ner.training.completion import (
     average,
     choose_thresholds,
     complete_corpus,
+    train_teachers,
 )
 from mosaic_ner.training.completion_options import CompletionOptions
 from safetensors.torch import load_file
@@ -255,6 +257,26 @@ def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_pat
     assert weights.stat().st_mtime_ns == before
     assert again["completion"]["labels"] == found["completion"]["labels"]
     assert "answers for" not in helpers_run.messages(caplog)  # they were kept
+
+
+@pytest.mark.parametrize(
+    ("given", "measured"),
+    [
+        ({}, {"test_corpora": ["biored", "bc5cdr"]}),
+        ({"test_corpora": ["biored"]}, {"test_corpora": ["biored"]}),
+        (
+            {"test_corpora": ["biored"], "validation_corpora": ["nlm_gene"]},
+            {"test_corpora": ["biored"], "validation_corpora": ["nlm_gene"]},
+        ),
+    ],
+)
+def test_a_recipes_teacher_is_measured_on_what_the_run_is_measured_on(given, measured, tmp_path):
+    asked = {}
+    data = DataOptions(corpora=["biored", "bc5cdr"], **given)
+    completion = CompletionOptions(complete_with=["teacher.yaml"])
+    arguments = SimpleNamespace(completion=completion, data=data, given={}, train=SimpleNamespace(output_dir=tmp_path))
+    (folder,) = train_teachers(arguments, lambda name, values: asked.update({name: values}))
+    assert asked == {"teacher.yaml": measured | {"output_dir": folder}}
 
 
 def test_an_empty_teacher_gives_the_plain_run_bit_for_bit(files, tmp_path, build_bundle):

@@ -77,9 +77,9 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
         if not (folder / RESULTS).exists():
             logger.info("teacher: %s is trained into %s", name, folder)
             data, given = arguments.data, arguments.given
-            measured = dict.fromkeys([*data.corpora, *(data.test_corpora or []), *(data.validation_corpora or [])])
+            measured = {"test_corpora": data.test_corpora or data.corpora, "validation_corpora": data.validation_corpora}
             values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
-            values |= {"test_corpora": list(measured)} if measured else {}
+            values |= {name: corpora for name, corpora in measured.items() if corpora}
             last = get_last_checkpoint(folder) if folder.is_dir() else None
             values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": last} if last else {})
             train(name, values)
