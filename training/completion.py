@@ -77,7 +77,10 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
         if not (folder / RESULTS).exists():
             logger.info("teacher: %s is trained into %s", name, folder)
             data, given = arguments.data, arguments.given
-            measured = {"test_corpora": data.test_corpora or data.corpora, "validation_corpora": data.validation_corpora}
+            measured = {
+                "test_corpora": data.test_corpora or data.corpora,
+                "validation_corpora": data.validation_corpora,
+            }
             values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
             values |= {name: corpora for name, corpora in measured.items() if corpora}
             last = get_last_checkpoint(folder) if folder.is_dir() else None
