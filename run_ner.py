@@ -73,12 +73,14 @@ def train(arguments: Arguments, args) -> None:
     from mosaic_ner.training.bundle import TrainingData, build
     from mosaic_ner.training.completion import complete_run
     from mosaic_ner.training.evaluator import evaluator_for
+    from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.trainer import NERTrainer, without_validation
     from transformers import set_seed
 
     begin = time.perf_counter()
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
+    seen = Seen.of(data.train)
     completion = complete_run(data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)])))
     set_seed(args.seed)
     training = TrainingData(data.space, data.train, args.seed)
@@ -106,7 +108,7 @@ def train(arguments: Arguments, args) -> None:
         "coverage": coverage,
         "completion": completion,
     }
-    finish(arguments, args, evaluator, data, seconds, facts | {"precision": precision}, bundle)
+    finish(arguments, args, evaluator, data, seen, seconds, facts | {"precision": precision}, bundle)
 
 
 def evaluate(arguments: Arguments, args) -> None:
@@ -116,6 +118,7 @@ def evaluate(arguments: Arguments, args) -> None:
     from mosaic_ner.prediction.precision import prepare
     from mosaic_ner.training.bundle import restore
     from mosaic_ner.training.evaluator import evaluator_for
+    from mosaic_ner.training.relaxed import Seen
 
     begin = time.perf_counter()
     data = load_run_data(arguments.data, args.seed)
@@ -128,16 +131,16 @@ def evaluate(arguments: Arguments, args) -> None:
         "precision": precision,
     }
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
-    finish(arguments, args, evaluator, data, {"data": time.perf_counter() - begin}, facts)
+    seconds = {"data": time.perf_counter() - begin}
+    finish(arguments, args, evaluator, data, Seen.of(data.train), seconds, facts)
 
 
-def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: dict, bundle=None) -> None:
+def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, facts: dict, bundle=None) -> None:
     """Scores every split, then writes the model (a bundle that was trained here), predictions, results.json and card."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
     from mosaic_ner.training.calibration import add_reliability, calibrate
-    from mosaic_ner.training.relaxed import Seen
     from mosaic_ner.training.results import Results, versions, without_local_paths
 
     begin = time.perf_counter()
@@ -145,7 +148,6 @@ def finish(arguments: Arguments, args, evaluator, data, seconds: dict, facts: di
     results = Results(without_local_paths(arguments.settings()), **facts, data=data.sizes(), versions=versions())
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
     results.device = str(args.device)
-    seen = Seen(d for part in data.train.values() for d in part) if data.train else None
     found: dict = {"test": {}, "validation": {}}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         for corpus, documents in corpora.items():

@@ -81,7 +81,7 @@ def answer_again(
         now, then = (100 * report["overall"]["f1"] for report in (found.report, measured[corpus]))
         agree = "as in" if round(now, 2) == round(then, 2) else f"but {then:.2f} in"
         notes.append(f"{corpus}: F1 {now:.2f}, {agree} results.json")
-    seen = Seen(d for part in data.train.values() for d in part) if data.train else None
+    seen = Seen.of(data.train)
     return Answered(run.absolute().name, gold, predicted, seen, notes)
 
 

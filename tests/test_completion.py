@@ -25,6 +25,7 @@ from mosaic_ner.training.completion import (
     train_teachers,
 )
 from mosaic_ner.training.completion_options import CompletionOptions
+from mosaic_ner.training.relaxed import Seen
 from safetensors.torch import load_file
 
 TYPES = ["Gene", "Disease", "Chemical"]
@@ -253,10 +254,16 @@ def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_pat
     weights = tmp_path / "out" / "teachers" / "teacher" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     caplog.clear()
+    options += ["--test_corpora", "demo_all"]
     again = run(tmp_path / "again", files, *options[2:], "--complete_with", weights.parent)
     assert weights.stat().st_mtime_ns == before
     assert again["completion"]["labels"] == found["completion"]["labels"]
     assert "answers for" not in helpers_run.messages(caplog)  # they were kept
+    # What training had seen is its gold mentions, not the teacher's answers.
+    seen = Seen(read_documents(files / "train.jsonl"))
+    measured = list(read_documents(tmp_path / "again" / "predictions" / "demo_all.gold.PubTator"))
+    unseen = sum(seen.unseen("unseen_mentions", d.surface(m)) for d in measured for m in d.mentions)
+    assert again["test"]["demo_all"]["relaxed"]["unseen_mentions"]["overall"]["support"] == unseen
 
 
 @pytest.mark.parametrize(

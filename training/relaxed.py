@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mosaic_ner.modeling.document import Document, normalise_name
 from scipy.optimize import linear_sum_assignment
@@ -125,10 +125,10 @@ def relaxed_scores(gold: list, predicted: list, types) -> dict[str, dict]:
 
 
 class Seen:
-    """What training documents hold: the texts of their mentions and their words.
+    """What training documents hold: the texts of their gold mentions and their words.
 
     Args:
-        documents: of training, of any corpora and types.
+        documents: of training, of any corpora and types, as they were before teachers completed them.
     """
 
     def __init__(self, documents: Iterable[Document]):
@@ -137,6 +137,11 @@ class Seen:
         for document in documents:
             self.mentions |= {normalise_name(document.surface(m)) for m in document.mentions}
             self.words |= _words(document.text)
+
+    @classmethod
+    def of(cls, train: Mapping[str, list[Document]]) -> Seen | None:
+        """Of a run's training documents by corpus; None where it has none."""
+        return cls(d for part in train.values() for d in part) if train else None
 
     def __eq__(self, other) -> bool:
         return isinstance(other, Seen) and (self.mentions, self.words) == (other.mentions, other.words)
