@@ -18,6 +18,7 @@ from mosaic_ner.data_builders.markdown import between, wrapped
 from mosaic_ner.data_builders.options import DataOptions, specs
 from mosaic_ner.data_builders.run_data import load_run_data
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.prediction.integrity import check_folder
 from mosaic_ner.prediction.options import default_model
 from mosaic_ner.training.bundle import restore
 from mosaic_ner.training.evaluator import evaluator_for
@@ -63,6 +64,7 @@ def answer_again(
         read_results(run, corpus, split)
     if not (chosen := corpora or list(measured)):
         raise ComparisonError(f"{run} was measured on no {split} documents; expected a run with {split} figures")
+    check_folder(run)  # reading the corpora takes longer
     data = load_run_data(data_of_run(results, data_dir), results.settings["seed"])
     documents = {"test": data.test, "validation": data.validation}[split]
     if missing := [corpus for corpus in chosen if corpus not in documents]:

@@ -264,9 +264,9 @@ def build_corpus(
         **({"splits": ",".join(splits)} if splits is not None else {}),
         **({"clean_suffix": True} if clean_suffix else {}),
     )
+    _prepare(builder)  # says itself what is missing where that is everything
     for message in builder.missing().values():
         logger.warning("%s", message)
-    _prepare(builder)
     return builder
 
 

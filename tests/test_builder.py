@@ -231,6 +231,12 @@ def test_splits_that_are_there_load_without_those_that_are_not(tmp_path, caplog)
     assert list(load_corpus("nlm_chem", tmp_path, tmp_path / "cache")) == ["train", "test"]
 
 
+def test_what_is_missing_is_told_once(tmp_path, caplog):
+    with pytest.raises(MissingFileError, match=r"NLMchem_TrainDev\.PubTator"):
+        load_corpus("nlm_chem", tmp_path, tmp_path / "cache")
+    assert not caplog.records
+
+
 def test_only_the_splits_asked_for_are_downloaded(tmp_path, server, monkeypatch):
     folder, url = server
     corpus = get_corpus("nlm_chem")
