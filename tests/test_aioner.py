@@ -356,13 +356,16 @@ def test_misspelt_config_options_fail(shared_bundle):
         type(shared_bundle.model.config)(classifier="crff")
 
 
-def test_tasks_for_a_corpus_and_a_mode(shared_bundle):
+def test_tasks_for_a_corpus_and_a_mode(shared_bundle, monkeypatch):
     model = shared_bundle.model
     gene, everything = model.config.task("Gene"), model.config.task("ALL")
     assert model.tasks_for("demo_gene") == [gene]
     assert model.tasks_for() == model.tasks_for("demo_all") == model.tasks_for("never seen") == [everything]
     assert [t.name for t in model.tasks_for(None, "combined")] == ["ALL", "Gene", "Disease", "Chemical"]
     assert model.tasks_for("demo_gene", "combined") == [gene]
+    # A corpus that the run only measured has taught no guideline.
+    monkeypatch.setattr(model.config, "trained_corpora", ["demo_all"])
+    assert model.tasks_for("demo_gene") == [everything]
     with pytest.raises(ValueError, match="unknown tagging mode"):
         model.tasks_for(None, "all")
 

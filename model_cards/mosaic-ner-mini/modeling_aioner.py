@@ -119,8 +119,9 @@ class AIONERForTokenClassification(NERPreTrainedModel):
             corpus: a training corpus, to get its guideline.
             mode: one of `config.modes`, for corpora and texts that the default tasks answer for.
         """
-        own = [self.config.task(name) for name in self.config.corpus_tasks.get(corpus, self.config.default_tasks)]
-        if mode is None or (corpus in self.config.corpus_tasks and not any(len(task.types) > 1 for task in own)):
+        known = self.knows(corpus)
+        own = [self.config.task(n) for n in (self.config.corpus_tasks[corpus] if known else self.config.default_tasks)]
+        if mode is None or (known and not any(len(task.types) > 1 for task in own)):
             return own
         if mode not in self.config.modes:
             raise LabelError(f"unknown tagging mode {mode!r}{nearest(mode, self.config.modes)}")
