@@ -270,7 +270,7 @@ def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_pat
     ("given", "measured"),
     [
         ({}, {"test_corpora": ["biored", "bc5cdr"]}),
-        ({"test_corpora": ["biored"]}, {"test_corpora": ["biored"]}),
+        ({"test_corpora": ["tmvar3"]}, {"test_corpora": ["biored", "bc5cdr", "tmvar3"]}),
         (
             {"test_corpora": ["biored"], "validation_corpora": ["nlm_gene"]},
             {"test_corpora": ["biored"], "validation_corpora": ["nlm_gene"]},

@@ -77,9 +77,12 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
         if not (folder / RESULTS).exists():
             logger.info("teacher: %s is trained into %s", name, folder)
             data, given = arguments.data, arguments.given
+            # A run that names no validation corpora validates on all that it reads, so all are kept from the teacher.
+            test, validation = data.test_corpora or [], data.validation_corpora
+            every = not (test and validation)
             measured = {
-                "test_corpora": data.test_corpora or data.corpora,
-                "validation_corpora": data.validation_corpora,
+                "test_corpora": list(dict.fromkeys([*data.corpora, *test])) if every else test,
+                "validation_corpora": validation,
             }
             values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
             values |= {name: corpora for name, corpora in measured.items() if corpora}
