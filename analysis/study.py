@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .study_tables import REMARKS_LEFT_OUT, Table, left_out, readme
+from .study_tables import REMARKS, REMARKS_LEFT_OUT, Table, left_out, readme, table_text
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
@@ -205,12 +205,20 @@ def write_tables(study: Study, results: Path) -> None:
     (results / "README.md").write_text(readme(study.tables, corpora, results), encoding="utf-8")
 
 
-def note(study: Study, results: Path, name: str) -> str:
-    """The table of left-out corpora for a model's card.
+def note(study: Study, results: Path, name: str, cells: list[str] | None = None) -> str:
+    """A table for a model's card: of some cells over their seeds or, without cells, of left-out corpora.
 
     Raises:
-        StudyError: no cell was measured on a corpus that it wasn't trained on, or is to be.
+        StudyError: no table of test figures has all the cells; no cell was measured, or is to be, on a corpus that it wasn't
+            trained on.
     """
+    if cells:
+        table = next((t for t in study.tables if t.split == "test" and {*cells} <= {*t.cells}), None)
+        if table is None:
+            raise StudyError(f"--note: no table of test figures in {name} has the cells {', '.join(map(repr, cells))}")
+        reference = table.reference if table.reference in cells else None
+        text = table_text(replace(table, cells=cells, reference=reference), results)
+        return wrapped(f"The study `{name}`. {REMARKS}\n\n{text}")
     corpora = {cell: study.corpora_of(cell) for cell in study.cells}
     rows = left_out(study.tables, corpora, results)
     if not rows:
@@ -230,7 +238,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, help="folder for weights; without it nothing is run")
     parser.add_argument("--cells", nargs="+", help="run these only: CELL, or CELL/SEED")
     parser.add_argument("--any_code", action="store_true", help="keep figures that other sources of this package gave")
-    parser.add_argument("--note", type=Path, help="also write the table of left-out corpora, for a model's card")
+    parser.add_argument(
+        "--note", type=Path, help="also write a card's table: --cells over seeds, else left-out corpora"
+    )
     options, more = parser.parse_known_args(argv)
     with one_message("study"):
         study = Study.read(options.study)
@@ -245,7 +255,9 @@ def main(argv: list[str] | None = None) -> None:
                 write_tables(study, options.results)
         write_tables(study, options.results)
         if options.note:
-            options.note.write_text(note(study, options.results, Path(options.study).stem), encoding="utf-8")
+            options.note.write_text(
+                note(study, options.results, Path(options.study).stem, options.cells), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def readme(tables: list[Table], corpora: dict[str, list[str]], results: Path) ->
     """
     parts = [f"# Figures of a study\n\n{REMARKS}\n"]
     for number, table in enumerate(tables, 1):
-        parts.append(table_text(table, results))
+        parts.append(f"## {table.title}\n\n{table_text(table, results)}")
         if _plot(table, results, results / f"table{number}.png"):
             parts.append(f"![{table.title}](table{number}.png)\n")
     if rows := left_out(tables, corpora, results):
@@ -65,7 +65,9 @@ def _reports(run: Results, split: str) -> dict[str, dict]:
 
 
 def table_text(table: Table, results: Path) -> str:
-    """A table in Markdown: mean and standard deviation over seeds, F1 by type, and a paired test against the reference."""
+    """A table in Markdown, without title: mean and standard deviation over seeds, F1 by type, and a paired test against the
+    reference.
+    """
     found = {cell: folders_of(results, cell) for cell in table.cells}
     rows: list[tuple[str, str, list[Results]]] = []
     tested: dict[int, float] = {}  # row → p
@@ -85,7 +87,7 @@ def table_text(table: Table, results: Path) -> str:
     header = ["corpus", "run", "seeds", "P", "R", "F1", "±1 character", *types, "labels", "p", "updates", "minutes"]
     empty = {n for n, name in enumerate(header) if name in ("labels", "p") and all(line[n] == "-" for line in lines)}
     header, *lines = ([cell for n, cell in enumerate(line) if n not in empty] for line in (header, *lines))
-    return f"## {table.title}\n\n{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
+    return f"{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
 
 
 def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[str], p: float | None) -> list[str]:
@@ -135,14 +137,18 @@ def _remarks(table: Table, tests: int) -> str:
     if tests:
         parts.append(
             "*p*: two-sided Wilcoxon signed-rank test over documents (their F1 averaged over seeds) against "
-            f"{table.reference}, corrected for {tests} tests by Holm's method; above 0.05 a difference isn't significant."
+            + table.reference
+            + (f", corrected for {tests} tests by Holm's method" if tests > 1 else "")
+            + "; above 0.05 a difference isn't significant."
         )
     return f"\n{' '.join(parts)}\n" if parts else ""
 
 
-REMARKS = """Written by `mosaic-ner study`. Exact match on test documents, in percent: mean and standard deviation over seeds; a
-row with one seed has none. *±1 character*: F1 where both ends together may be one character off. *Labels*: those that teachers
-added. *Minutes*: of training."""
+REMARKS = (
+    "Written by `mosaic-ner study`. Exact match on test documents, in percent: mean and standard deviation over seeds; a row "
+    "with one seed has none. *±1 character*: F1 where both ends together may be one character off. *Labels*: those that "
+    "teachers added. *Minutes*: of training."
+)
 REMARKS_LEFT_OUT = (
     "Test documents of corpora of which no training document was used, in percent, mean and standard deviation over seeds. "
     "*±1 character* is the match of HunFlair2's cross-corpus protocol (Sänger et al. 2024). *ECE*: expected calibration error "

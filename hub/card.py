@@ -48,6 +48,7 @@ def build_card(
     datasets: Iterable[str] = (),
     choices: str = "",
     limits: str = "",
+    seeds: str = "",
     left_out: str = "",
     speed: str = "",
     answer: Callable[[str], list[dict]] | None = None,
@@ -60,6 +61,7 @@ def build_card(
         datasets: Hub ids of the training corpora, as far as they have one, for the metadata.
         choices: a table of what else was tried (Markdown), as `mosaic-ner table --choices` writes.
         limits: what the model gets wrong, with examples (Markdown).
+        seeds: figures of the same run with other seeds (Markdown).
         left_out: figures on corpora that were left out of training (Markdown).
         speed: F1 and time in each precision (Markdown).
         answer: what the model finds in a text, for the outputs of the widget's examples; None: without them.
@@ -120,6 +122,7 @@ def build_card(
         relaxed=_relaxed(measured),
         choices=choices.strip(),
         limits=limits.strip(),
+        seeds=seeds.strip(),
         left_out=left_out.strip(),
         speed=speed.strip(),
         calibration=_calibration(measured),

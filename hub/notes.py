@@ -8,11 +8,11 @@ from pathlib import Path
 from mosaic_ner.data_builders.markdown import markdown_table
 from mosaic_ner.modeling.label_space import UserError
 
-MARKDOWN = ("choices", "limits", "left_out")
+MARKDOWN = ("choices", "limits", "seeds", "left_out")
 PRECISION = "precision.json"
 FILES = (*(f"{name}.md" for name in MARKDOWN), PRECISION)
-"""A table of what else was tried (`mosaic-ner table --choices`), what the model gets wrong, figures on corpora that were left
-out (`mosaic-ner study left_out --note`), and what benchmarks/precision.py measured of this model."""
+"""A table of what else was tried (`mosaic-ner table --choices`), what the model gets wrong, figures of the same run with other
+seeds and on corpora that were left out (`mosaic-ner study --note`), and what benchmarks/precision.py measured of this model."""
 
 
 class NotesError(UserError):

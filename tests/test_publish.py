@@ -152,6 +152,7 @@ def test_notes_and_the_notice_go_with_the_model(run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "limits.md").write_text("- It can't count.\n")
     (tmp_path / "run" / "left_out.md").write_text("| left out |\n| --- |\n| s800 |\n")
+    (tmp_path / "run" / "seeds.md").write_text("| seeds |\n| --- |\n| 3 |\n")
     name, rows = next(iter(PRECISION["models"].items()))
     (tmp_path / "run" / "precision.json").write_text(json.dumps(PRECISION | {"models": {name: rows}}))
     build_folder(tmp_path / "run", tmp_path / "out", "my-lab/x")
@@ -161,6 +162,7 @@ def test_notes_and_the_notice_go_with_the_model(run_dir, tmp_path):
     )
     assert (tmp_path / "out" / "limits.md").read_text() == "- It can't count.\n"
     card = (tmp_path / "out" / "README.md").read_text()
+    assert "## The same run with other seeds\n\n| seeds |\n| --- |\n| 3 |" in card
     assert "## Corpora left out\n\n| left out |\n| --- |\n| s800 |" in card
     assert "100 test documents of biored" in card
     int8 = rows["int8"]

@@ -233,7 +233,15 @@ def test_the_pages_of_figures_are_up_to_date(folder, tmp_path):
     assert (tmp_path / "results" / "README.md").read_text("utf-8") == (folder / "README.md").read_text("utf-8")
 
 
-def test_the_card_of_the_model_in_the_box_has_the_corpora_left_out():
+def test_the_card_of_the_model_in_the_box_has_other_seeds_and_the_corpora_left_out():
+    completed = Study.read("completed_labels"), ROOT / "results" / "completed_labels", "completed_labels"
+    text = study.note(*completed, ["completed", "control"])
+    assert (IN_THE_BOX / "seeds.md").read_text("utf-8") == text
+    rows = [line.split(" | ")[:3] for line in text.splitlines() if line.startswith("| biored")]
+    assert [row[1:] for row in rows] == [["completed", "3"], ["control", "3"]]
+    assert "against control; above" in text
+    with pytest.raises(StudyError, match="no table of test figures"):
+        study.note(*completed, ["completed", "joint IB"])
     text = study.note(Study.read("left_out"), ROOT / "results" / "left_out", "left_out")
     assert (IN_THE_BOX / "left_out.md").read_text("utf-8") == text
     with pytest.raises(StudyError, match="no cell is measured"):
