@@ -21,6 +21,8 @@ logger = logging.getLogger("run_ner")
 def main(argv: list[str] | None = None) -> None:
     """Command line entry; a user's mistake ends with one message and exit code 2, a prediction that lacks records with 3."""
     argv = sys.argv[1:] if argv is None else argv
+    # It tells every command which kernels the machine lacks and, of each layer and step of LLM.int8(), that it rounds.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if argv[:1] and argv[0] in COMMANDS:
         run_command(argv[0], argv[1:])
         return

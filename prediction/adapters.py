@@ -37,8 +37,6 @@ def loading_options(quantization: str | None) -> dict:
     if quantization is None:
         return {}
     require("peft", f"--quantization {quantization}", "bitsandbytes")
-    # It says for each layer and step that float32 inputs are rounded to float16: that is how LLM.int8() works.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     device = PartialState().device
     if quantization == "4bit":
         compute = torch.bfloat16 if device.type == "cuda" else torch.float32
