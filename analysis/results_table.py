@@ -1,6 +1,6 @@
 """The tables of results, from the cards, written between the marks of a page: models by corpora, and papers beside ours.
 
-mosaic-ner results model_cards/* --page README.md
+mosaic-ner results model_cards/* --page model_cards/README.md
 mosaic-ner results model_cards/* --page recipes/README.md
 """
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_ner.data_builders.console import one_message
-from mosaic_ner.data_builders.markdown import wrapped
+from mosaic_ner.data_builders.markdown import between, wrapped
 from mosaic_ner.modeling.label_space import UserError, nearest
 from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
@@ -228,6 +228,16 @@ def note(study: Study, results: Path, name: str, cells: list[str] | None = None)
     )
 
 
+def put(page: Path, study: Study, results: Path, name: str) -> None:
+    """Writes the study's first table, in brief, between the marks `<!-- name -->` of a page.
+
+    Raises:
+        UserError: the page doesn't have each mark once.
+    """
+    text = wrapped(table_text(study.tables[0], results, brief=True)).rstrip()
+    page.write_text(between(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line: runs what is missing, then writes the tables."""
     parser = argparse.ArgumentParser(
@@ -241,6 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--note", type=Path, help="also write a card's table: --cells over seeds, else left-out corpora"
     )
+    parser.add_argument("--page", type=Path, help="Markdown file with the marks <!-- STUDY -->; gets the first table")
     options, more = parser.parse_known_args(argv)
     with one_message("study"):
         study = Study.read(options.study)
@@ -254,10 +265,11 @@ def main(argv: list[str] | None = None) -> None:
                 runner.run(cell, seed)
                 write_tables(study, options.results)
         write_tables(study, options.results)
+        name = Path(options.study).stem
         if options.note:
-            options.note.write_text(
-                note(study, options.results, Path(options.study).stem, options.cells), encoding="utf-8"
-            )
+            options.note.write_text(note(study, options.results, name, options.cells), encoding="utf-8")
+        if options.page:
+            put(options.page, study, options.results, name)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ class Table:
     split: str = "test"
 
 
+BRIEF = ("corpus", "run", "seeds", "P", "R", "F1", "p")
+
+
 def readme(tables: list[Table], corpora: dict[str, list[str]], results: Path) -> str:
     """README.md of a study; a plot of each table is drawn into the folder of figures.
 
@@ -64,9 +67,9 @@ def _reports(run: Results, split: str) -> dict[str, dict]:
     return run.test if split == "test" else run.validation
 
 
-def table_text(table: Table, results: Path) -> str:
+def table_text(table: Table, results: Path, brief: bool = False) -> str:
     """A table in Markdown, without title: mean and standard deviation over seeds, F1 by type, and a paired test against the
-    reference.
+    reference; in brief, without types, labels and costs.
     """
     found = {cell: folders_of(results, cell) for cell in table.cells}
     rows: list[tuple[str, str, list[Results]]] = []
@@ -86,7 +89,8 @@ def table_text(table: Table, results: Path) -> str:
     lines = [_row(*row, table.split, types, corrected.get(i)) for i, row in enumerate(rows)]
     header = ["corpus", "run", "seeds", "P", "R", "F1", "±1 character", *types, "labels", "p", "updates", "minutes"]
     empty = {n for n, name in enumerate(header) if name in ("labels", "p") and all(line[n] == "-" for line in lines)}
-    header, *lines = ([cell for n, cell in enumerate(line) if n not in empty] for line in (header, *lines))
+    kept = [n for n, name in enumerate(header) if n not in empty and (name in BRIEF or not brief)]
+    header, *lines = ([line[n] for n in kept] for line in (header, *lines))
     return f"{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
 
 

@@ -13,7 +13,7 @@ from mosaic_ner.training.results import Results
 CARDS = [path for path in sorted((ROOT / "model_cards").iterdir()) if path.is_dir()]
 
 
-@pytest.mark.parametrize("page", ["README.md", "recipes/README.md"])
+@pytest.mark.parametrize("page", ["model_cards/README.md", "recipes/README.md"])
 def test_the_tables_are_up_to_date(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert put(text, CARDS) == text, f"run: mosaic-ner results model_cards/* --page {page}"

@@ -13,7 +13,7 @@ from helpers_run import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from mosaic_ner.analysis import study
-from mosaic_ner.analysis.study import Runner, Study, StudyError, write_tables
+from mosaic_ner.analysis.study import Runner, Study, StudyError, put, write_tables
 from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme
 from mosaic_ner.prediction.options import IN_THE_BOX
 from mosaic_ner.training.arguments import as_argv, parse
@@ -231,6 +231,13 @@ def test_the_pages_of_figures_are_up_to_date(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "results")
     write_tables(Study.read(folder.name), tmp_path / "results")
     assert (tmp_path / "results" / "README.md").read_text("utf-8") == (folder / "README.md").read_text("utf-8")
+    page = (ROOT / "README.md").read_text("utf-8")
+    if f"<!-- {folder.name} -->" in page:
+        (tmp_path / "page.md").write_text(page.replace("| biored | ", "| old | "), encoding="utf-8")
+        put(tmp_path / "page.md", Study.read(folder.name), folder, folder.name)
+        assert (tmp_path / "page.md").read_text("utf-8") == page
+    else:
+        assert folder.name != "completed_labels"
 
 
 def test_the_card_of_the_model_in_the_box_has_other_seeds_and_the_corpora_left_out():
