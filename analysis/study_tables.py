@@ -18,7 +18,8 @@ from .markdown import decimals, percent
 class Table:
     """Rows of a table: its cells' figures on corpora, each against the cell `reference` on the same documents.
 
-    `split` is "test" or, where settings are to be chosen, "validation"; there is no test of validation figures.
+    `split` is "test" or, where settings are to be chosen, "validation"; there is no test of validation figures. `remark` says
+    what the cells are.
     """
 
     title: str
@@ -26,6 +27,7 @@ class Table:
     corpora: list[str]
     reference: str | None = None
     split: str = "test"
+    remark: str = ""
 
 
 BRIEF = ("corpus", "run", "seeds", "P", "R", "F1", "p")
@@ -135,7 +137,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _remarks(table: Table, tests: int) -> str:
-    parts = []
+    parts = [table.remark] if table.remark else []
     if table.split != "test":
         parts.append(f"{table.split.capitalize()} documents: settings are chosen by these figures.")
     if tests:
