@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from mosaic_ner.analysis import study
 from mosaic_ner.analysis.study import Runner, Study, StudyError, put, write_tables
 from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme
+from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.prediction.options import IN_THE_BOX
+from mosaic_ner.training.aioner import build_scheme
 from mosaic_ner.training.arguments import as_argv, parse
 from mosaic_ner.training.results import Results
 
@@ -200,6 +202,21 @@ def test_every_study_of_the_package_can_be_read():
         for cell in found.cells:
             assert settings_of(found, cell)["corpora"] == found.corpora_of(cell)
         assert json.dumps(found.cells)
+
+
+def test_a_study_draws_from_tasks_and_corpora_that_its_cells_have():
+    checked = 0
+    for path in study.STUDIES.glob("*.yaml"):
+        for cell in (found := Study.read(str(path))).cells:
+            settings = settings_of(found, cell)
+            corpora = {*settings["corpora"]} - {"nlm_chem"}  # has no training documents where the studies were run
+            groups = corpora
+            if settings["family"] == "aioner" and "scheme" not in settings and "complete_with" not in settings:
+                space = load_label_mapping(scheme=settings.get("mapping", "shared")).restricted_to(corpora)
+                groups = {task for tasks in build_scheme("aio", space).corpus_tasks.values() for task in tasks}
+            assert {*settings.get("sampling_rates", {})} <= groups, f"{path.stem}: {cell}"
+            checked += bool(settings.get("sampling_rates"))
+    assert checked > 10
 
 
 def test_a_familys_control_is_the_cell_of_the_comparison():
