@@ -14,6 +14,7 @@ from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.corpora import CORPORA, NO_LICENCE
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.modeling.label_space import UserError
+from mosaic_ner.prediction.integrity import CHECKSUMS
 from mosaic_ner.training import families
 from mosaic_ner.training.results import RESULTS, Results
 
@@ -415,7 +416,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("folder", nargs="+", type=Path, help="output folder of a finished run")
     with one_message("card"):
-        for folder in parser.parse_args(argv).folder:
+        folders = parser.parse_args(argv).folder
+        for folder in folders:  # whose card has the Hub id and the model's answers, which results.json doesn't have
+            if (folder / CHECKSUMS).exists():
+                raise CardError(f"{folder} was published; make its card with `mosaic-ner publish RUN`, as the folder itself")
+        for folder in folders:
             write_card(folder)
             sys.stdout.write(f"{folder / 'README.md'}\n")
 

@@ -320,6 +320,19 @@ def test_results_of_earlier_versions_still_make_a_card(trained_dir):
             assert card_module.card_text(folder) == (folder / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_card_of_a_published_folder_is_left_alone(trained_dir, tmp_path, capsys):
+    for name in ("run", "published"):
+        (tmp_path / name).mkdir()
+        shutil.copy(trained_dir / "results.json", tmp_path / name)
+    (tmp_path / "published" / "checksums.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        card_module.main([str(tmp_path / "run"), str(tmp_path / "published")])
+    assert "mosaic-ner publish" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("README.md"))
+    card_module.main([str(tmp_path / "run")])
+    assert (tmp_path / "run" / "README.md").exists()
+
+
 def test_a_run_without_test_documents_shows_its_validation_figures_and_what_was_tried(trained_dir, tmp_path):
     found = results(trained_dir)
     found["validation"], found["test"] = found["test"], {}
