@@ -419,7 +419,9 @@ def main(argv: list[str] | None = None) -> None:
         folders = parser.parse_args(argv).folder
         for folder in folders:  # whose card has the Hub id and the model's answers, which results.json doesn't have
             if (folder / CHECKSUMS).exists():
-                raise CardError(f"{folder} was published; make its card with `mosaic-ner publish RUN`, as the folder itself")
+                raise CardError(
+                    f"{folder} was published; make its card with `mosaic-ner publish RUN`, as the folder itself"
+                )
         for folder in folders:
             write_card(folder)
             sys.stdout.write(f"{folder / 'README.md'}\n")
