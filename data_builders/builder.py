@@ -186,8 +186,14 @@ class MosaicNERBuilder(datasets.GeneratorBasedBuilder):
         documents = read_split(
             self.config.corpus, split, path, format=format, ids=ids, clean_suffix=clean, report=report
         )
+        number = -1
         for number, document in enumerate(documents):
             yield number, document_to_example(document)
+        if number < 0:
+            raise CorpusError(
+                f"{path}: none of its {report.documents} records is in the split {split!r} of {self.config.name}, whose "
+                f"ids the package knows; is this the published file of {self.config.corpus.title}?"
+            )
         # Into the folder that becomes the cache entry, under its lock: whoever finds the data finds the counts.
         data = {"file": self.config.corpus.files[split].name, "report": report.to_dict()}
         Path(self._output_dir, _report_name(split)).write_text(json.dumps(data), encoding="utf-8")

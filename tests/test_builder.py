@@ -117,6 +117,14 @@ def test_every_configuration(name, tmp_path, server, monkeypatch):
         assert load_corpus(name, cache_dir=tmp_path / "other") == documents
 
 
+def test_a_split_that_no_record_belongs_to_is_an_error(tmp_path):
+    text = pubtator(["15001", "15002"], get_corpus("biored").types)
+    (tmp_path / "BioRED_TrainDev.PubTator").write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"TrainDev.* none of its 2 records is in the split 'validation' of biored"):
+        load_corpus("biored", tmp_path, tmp_path / "cache", splits=["train", "validation"])
+    assert len(load_corpus("biored", tmp_path, tmp_path / "cache", splits=["train"])["train"]) == 2
+
+
 def medmentions(folder: Path) -> Path:
     """Small files of MedMentions: a packed file of six records, three lists of two ids each."""
     write_files(get_corpus("medmentions"), folder)
