@@ -1,6 +1,12 @@
-"""Numbers as the cells of tables show them."""
+"""Numbers as the cells of tables show them, and what tables on several pages say of themselves."""
 
 from __future__ import annotations
+
+REMARKS_LEFT_OUT = (
+    "Test documents of corpora of which no training document was used, in percent, mean and standard deviation over seeds. "
+    "*±1 character* is the match of HunFlair2's cross-corpus protocol (Sänger et al. 2024). *ECE*: expected calibration error "
+    "of the scores; the calibration was fitted on validation documents of corpora that were trained on."
+)
 
 
 def decimals(value: float | None, digits: int) -> str:

@@ -28,7 +28,7 @@ from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .study_tables import REMARKS, REMARKS_LEFT_OUT, Table, left_out, readme, table_text
+from .study_tables import REMARKS, Table, left_out, readme, table_text
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
@@ -223,9 +223,7 @@ def note(study: Study, results: Path, name: str, cells: list[str] | None = None)
     rows = left_out(study.tables, corpora, results)
     if not rows:
         raise StudyError(f"--note: in {name} no cell is measured on a corpus that it isn't trained on")
-    return wrapped(
-        f"Other models than this one, each trained without a corpus: the study `{name}`. {REMARKS_LEFT_OUT}\n\n{rows}\n"
-    )
+    return wrapped(f"Other models than this one, trained without the corpus: the study `{name}`.\n\n{rows}\n")
 
 
 def put(page: Path, study: Study, results: Path, name: str) -> None:

@@ -11,7 +11,7 @@ from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.training.results import DOCUMENT_F1, RESULTS, Results
 
 from .compare import compare
-from .markdown import decimals, percent
+from .markdown import REMARKS_LEFT_OUT, decimals, percent
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,6 @@ REMARKS = (
     "Written by `mosaic-ner study`. Exact match on test documents, in percent: mean and standard deviation over seeds; a row "
     "with one seed has none. *±1 character*: F1 where both ends together may be one character off. *Labels*: those that "
     "teachers added. *Minutes*: of training."
-)
-REMARKS_LEFT_OUT = (
-    "Test documents of corpora of which no training document was used, in percent, mean and standard deviation over seeds. "
-    "*±1 character* is the match of HunFlair2's cross-corpus protocol (Sänger et al. 2024). *ECE*: expected calibration error "
-    "of the scores; the calibration was fitted on validation documents of corpora that were trained on."
 )
 
 

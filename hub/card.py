@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from mosaic_ner.analysis.markdown import RELAXED, f1_cell, relaxed_cells
+from mosaic_ner.analysis.markdown import RELAXED, REMARKS_LEFT_OUT, f1_cell, relaxed_cells
 from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.data_builders.corpora import CORPORA, NO_LICENCE
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
@@ -125,6 +125,7 @@ def build_card(
         limits=limits.strip(),
         seeds=seeds.strip(),
         left_out=left_out.strip(),
+        remarks_left_out=REMARKS_LEFT_OUT,
         speed=speed.strip(),
         calibration=_calibration(measured),
         training=_training(trained, settings),

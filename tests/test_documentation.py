@@ -54,6 +54,19 @@ def test_links_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+def test_every_decision_is_in_the_index():
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(.+?)\]\((.+?\.md)#", index, re.MULTILINE)
+    headings = [
+        (heading, path.name)
+        for path in folder.glob("*.md")
+        if path.name != "README.md"
+        for heading in re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert sorted(rows) == sorted(headings)
+
+
 def test_the_checker_finds_what_is_too_long():
     assert faults("x " * 64 + "\n| a | b |\n") == []
     assert faults("x " * 65) == ["line 1: 130 characters"]
