@@ -55,7 +55,9 @@ class Options(BaseOptions):
         choices=("mean", "mean_and_variance", "none"),
     )
     pretraining: float = option(
-        0.0, "epochs at the beginning that train the generative parts alone; as many as --num_train_epochs: the paper's Only VAEs", least=0
+        0.0,
+        "epochs at the beginning that train the generative parts alone; as many as --num_train_epochs: the paper's Only VAEs",
+        least=0,
     )
     least_count: int = option(1, "occurrences that make a word one of the decoders'", least=1)
     word_vectors: str | None = option(
