@@ -100,16 +100,15 @@ def annotate_shard(
     """
     if (receipt := receipt_of(source, job.output)) is not None:
         return receipt
-    shard = _Shard(source, job)
     with _room(job.output):
         try:
-            content = source.content()
+            shard = _Shard(source, job)
             done = shard.annotate(tagger, tell)
         except (FormatError, FileNotFoundError) as error:
             if receipt := receipt_of(source, job.output):  # another worker was quicker, and took its pieces away
                 return receipt
             return {"failed": str(error)}
-        return shard.finish(content) if done else None
+        return shard.finish() if done else None
 
 
 @contextmanager
@@ -131,7 +130,10 @@ class _Shard:
 
     def __init__(self, source: Source, job: Job):
         self.source, self.job, self.output = source, job, Path(job.output)
-        self.work = self.output / WORK / source.name
+        self.content = source.content()
+        # Pieces of an input that has changed since, or was read in another format, are none of this shard's.
+        told = "\0".join([source.name, source.format or "", self.content]).encode("utf-8", "surrogateescape")
+        self.work = self.output / WORK / hashlib.sha256(told).hexdigest()[:32]
         self.work.mkdir(parents=True, exist_ok=True)
         self.report, self.first, self.documents = ReadReport(), None, 0
         self.around = ReadReport()
@@ -218,7 +220,7 @@ class _Shard:
         finally:
             new.unlink(missing_ok=True)
 
-    def finish(self, content: str) -> dict:
+    def finish(self) -> dict:
         """Puts the pieces together, writes the receipt, and takes the pieces away."""
         bases = [f"{number:06d}" for number in range(-(-self.documents // self.piece))]
         try:
@@ -235,7 +237,7 @@ class _Shard:
         bad = [*self.report.bad, *(line for piece in said for line in piece["bad"])][: ReadReport.max_bad]
         receipt = {
             "input": [os.path.basename(path) for path in self.source.paths][:1] + ["…"] * (len(self.source.paths) > 1),
-            "content": content,
+            "content": self.content,
             "documents": self.documents,
             "without mentions": sum(piece["without"] for piece in said),
             "mentions": sum(kinds.values()),

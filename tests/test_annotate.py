@@ -151,6 +151,45 @@ def test_a_run_that_ends_anywhere_goes_on(annotate, references, collection, tmp_
     assert len(count) <= 44 - after // 16 * 16 if after < 40 else len(count) <= 44 - 40
 
 
+def interrupted(annotate, monkeypatch, documents, *argv):
+    """A run that ends when so many documents are annotated."""
+    whole = Tagger.stream
+
+    def stream(self, given, chunk, keep=False):
+        for count, part in enumerate(whole(self, given, chunk, keep)):
+            if count == documents:
+                raise Killed
+            yield part
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Tagger, "stream", stream)
+        annotate(*argv)
+
+
+def test_pieces_of_an_input_that_changed_are_made_again(annotate, demo_texts, tmp_path, monkeypatch):
+    rows = [json.dumps({"id": str(n), "text": text[:60]}) + "\n" for n, text in enumerate(demo_texts[:20])]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(rows), "utf-8")
+    interrupted(annotate, monkeypatch, 18, file, "--output", tmp_path / "out", "--write", "jsonl")
+    file.write_text("".join([rows[-1], *rows[:-1]]), "utf-8")
+    annotate(file, "--output", tmp_path / "out", "--write", "jsonl")
+    written = (tmp_path / "out" / "texts.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(row)["id"] for row in written] == ["19", *map(str, range(19))]
+
+
+def test_a_shard_named_like_the_folder_of_another_takes_no_pieces_of_it(annotate, demo_texts, tmp_path, monkeypatch):
+    rows = "".join(json.dumps({"id": str(n), "text": text[:60]}) + "\n" for n, text in enumerate(demo_texts[:20]))
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "b.jsonl").write_text(rows, "utf-8")
+    interrupted(annotate, monkeypatch, 18, tmp_path / "in", "--output", tmp_path / "out")
+    pieces = set(tree(tmp_path / "out" / "_work"))
+    (tmp_path / "in" / "a.jsonl").write_text(rows.splitlines(keepends=True)[0], "utf-8")
+    interrupted(annotate, monkeypatch, 2, tmp_path / "in", "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "_done" / "a.json").exists()
+    assert pieces
+    assert pieces <= set(tree(tmp_path / "out" / "_work"))
+
+
 @pytest.mark.parametrize("moment", ["mentions", "documents", "_done"])
 def test_a_kill_between_two_files_of_a_shard(annotate, references, collection, tmp_path, monkeypatch, moment):
     replace = os.replace
@@ -195,8 +234,8 @@ def test_two_workers_at_the_same_shard(references, collection, predictor, model,
     one, two = shards._Shard(source, job), shards._Shard(source, job)
     assert one.annotate(Tagger(predictor), lambda count: None)
     assert two.annotate(Tagger(predictor), lambda count: None)
-    receipt = two.finish(source.content())
-    assert one.finish(source.content()) == receipt == annotate_shard(source, job, Tagger(predictor))
+    receipt = two.finish()
+    assert one.finish() == receipt == annotate_shard(source, job, Tagger(predictor))
     reference = tree(references["parquet"])
     assert {name: data for name, data in tree(tmp_path).items() if data != reference[name]} == {}
 
