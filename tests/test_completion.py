@@ -99,7 +99,17 @@ def test_a_document_that_declares_a_type_gets_no_labels_of_it():
 def test_scores_of_teachers_are_averaged_and_a_missing_answer_counts_as_zero():
     one = [Mention(0, 3, "Gene", score=0.8), Mention(5, 9, "Gene", score=0.6)]
     two = [Mention(0, 3, "Gene", score=0.6)]
-    assert [(m.key, m.score) for m in average([one, two])] == [((0, 3, "Gene"), 0.7), ((5, 9, "Gene"), 0.3)]
+    assert [(m.key, m.score) for m in average([one, two], [["Gene"], ["Gene"]])] == [
+        ((0, 3, "Gene"), 0.7),
+        ((5, 9, "Gene"), 0.3),
+    ]
+
+
+def test_a_teacher_does_not_vote_on_types_that_it_cannot_tell():
+    genes, diseases = [Mention(0, 3, "Gene", score=0.9)], [Mention(5, 9, "Disease", score=0.8)]
+    both = [Mention(0, 3, "Gene", score=0.7)]
+    got = average([genes, diseases, both], [["Gene"], ["Disease"], ["Gene", "Disease"]])
+    assert [(m.key, m.score) for m in got] == [((0, 3, "Gene"), 0.8), ((5, 9, "Disease"), 0.4)]
 
 
 def test_thresholds_chosen_on_validation_have_the_best_f1():
@@ -284,6 +294,13 @@ def test_a_recipes_teacher_is_measured_on_what_the_run_is_measured_on(given, mea
     arguments = SimpleNamespace(completion=completion, data=data, given={}, train=SimpleNamespace(output_dir=tmp_path))
     (folder,) = train_teachers(arguments, lambda name, values: asked.update({name: values}))
     assert asked == {"teacher.yaml": measured | {"output_dir": folder}}
+
+
+def test_two_recipes_of_one_file_name_would_be_one_teacher(tmp_path):
+    completion = CompletionOptions(complete_with=["aioner/biored.yaml", "sruner/biored.yaml"])
+    arguments = SimpleNamespace(completion=completion, train=SimpleNamespace(output_dir=tmp_path))
+    with pytest.raises(ArgumentError, match="2 recipes are called 'biored'"):
+        train_teachers(arguments, lambda name, values: pytest.fail("trained"))
 
 
 def test_an_empty_teacher_gives_the_plain_run_bit_for_bit(files, tmp_path, build_bundle):

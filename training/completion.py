@@ -63,13 +63,21 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
     Args:
         arguments: the run's `Arguments`.
         train: trains a recipe, some of whose options are given.
+    Raises:
+        ArgumentError: two recipes have the same file name.
     """
     from transformers.trainer_utils import get_last_checkpoint
 
     from .results import RESULTS
 
-    folders = []
-    for name in arguments.completion.complete_with or []:
+    folders, names = [], arguments.completion.complete_with or []
+    recipes = Counter(Path(name).stem for name in names if name.endswith((".yaml", ".yml")))
+    if twice := [stem for stem, count in recipes.items() if count > 1]:
+        raise ArgumentError(
+            f"--complete_with: {recipes[twice[0]]} recipes are called {twice[0]!r}, and each would be the teacher "
+            f"teachers/{twice[0]}; copy one under another name"
+        )
+    for name in names:
         if not name.endswith((".yaml", ".yml")):
             folders.append(name)
             continue
@@ -203,7 +211,7 @@ def consult(
 
     state, cache = PartialState(), _cache(cache_dir)
     found: dict[tuple[str, str], list[list[list[Mention]]]] = defaultdict(list)
-    types: dict[str, None] = {}
+    answered: list[list[str]] = []  # per teacher: the types that it answers for
     for name in teachers:
         folder = trained_folder(name, "--complete_with")
         model, tokenizer = load(str(folder))
@@ -215,7 +223,7 @@ def consult(
         spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
         bridge = next((c for c in spaces if model.knows(c)), None)
         tasks = model.tasks_for(bridge)
-        types |= dict.fromkeys(_answered(model, tasks))
+        answered.append(_answered(model, tasks))
         asked = f"{fingerprint(folder)} {[task.to_dict() for task in tasks]}"
         for part, documents in parts.items():
             texts = [(d.text, [(p.start, p.end) for p in d.passages]) for d in documents]
@@ -234,9 +242,10 @@ def consult(
                     fresh.write_text(json.dumps(rows), encoding="utf-8")
                     fresh.replace(path)
             found[part].append(answers)
-    return {part: [average(rows) for rows in zip(*answers, strict=True)] for part, answers in found.items()}, list(
-        types
-    )
+    averaged = {
+        part: [average(rows, answered) for rows in zip(*answers, strict=True)] for part, answers in found.items()
+    }
+    return averaged, list(dict.fromkeys(t for types in answered for t in types))
 
 
 def _cache(cache_dir: str | None) -> Path:
@@ -278,14 +287,19 @@ def _warn_of_leaks(name: str, folder: Path, data: RunData) -> None:
         )
 
 
-def average(answers: Iterable[list[Mention]]) -> list[Mention]:
-    """One document's answers of several teachers: every mention with the mean of their scores, 0 where one doesn't have it."""
-    answers = list(answers)
+def average(answers: Iterable[list[Mention]], answered: list[list[str]]) -> list[Mention]:
+    """One document's answers of several teachers: every mention with the mean score of those that answer for its type.
+
+    Args:
+        answers: per teacher; a mention that it doesn't have counts as 0.
+        answered: per teacher, the types that it answers for; what it can't tell doesn't count against the others.
+    """
     total: Counter = Counter()
     for row in answers:
         for mention in row:
             total[mention.key] += mention.score or 0.0
-    return [Mention(*key, score=score / len(answers)) for key, score in sorted(total.items())]
+    asked = Counter(t for types in answered for t in types)
+    return [Mention(*key, score=score / asked[key[2]]) for key, score in sorted(total.items())]
 
 
 def choose_thresholds(
