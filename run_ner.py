@@ -140,7 +140,6 @@ def evaluate(arguments: Arguments, args) -> None:
 def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, facts: dict, bundle=None) -> None:
     """Scores every split, then writes the model (a bundle that was trained here), predictions, results.json and card."""
     from mosaic_ner.analysis import run_figures
-    from mosaic_ner.data_builders.formats import write_documents
     from mosaic_ner.hub.card import write_card
     from mosaic_ner.training.calibration import add_reliability, calibrate
     from mosaic_ner.training.results import Results, versions, without_local_paths
@@ -158,10 +157,6 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
             logger.info("%s/%s: %s", corpus, split, measured.summary())
             if split == "test":
                 results.document_f1[corpus] = measured.document_f1
-            if arguments.train.write_predictions and split == "test" and args.should_save:
-                (out / "predictions").mkdir(parents=True, exist_ok=True)
-                write_documents(measured.gold, out / "predictions" / f"{corpus}.gold.PubTator")
-                write_documents(measured.predicted, out / "predictions" / f"{corpus}.predicted.PubTator")
     if bundle:
         calibrate(bundle.model.config, found)
     add_reliability(bundle and bundle.model.config.calibration, found)
@@ -174,9 +169,22 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
     results.seconds = seconds | {"total": sum(seconds.values())}
     results.write(out)
     write_card(out)
+    if arguments.train.write_predictions:
+        write_predictions(found["test"], out / "predictions")
     if arguments.train.write_figures:
         run_figures.draw(out, evaluator.predictor, data.space, data.validation, data.test, args.seed)
     logger.info("written to %s: %s", out, ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
+
+
+def write_predictions(measured: dict, folder: Path) -> None:
+    """Writes gold and predicted mentions of the test corpora as PubTator files; what these can't hold is left out and said."""
+    from mosaic_ner.data_builders.formats import write_documents
+    from mosaic_ner.prediction.annotate import tell_bad
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for corpus, found in measured.items():
+        for kind, documents in (("gold", found.gold), ("predicted", found.predicted)):
+            tell_bad(write_documents(documents, folder / f"{corpus}.{kind}.PubTator", skip_bad=True))
 
 
 def predict(arguments: Arguments, args) -> int:

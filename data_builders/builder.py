@@ -29,7 +29,7 @@ from .formats import ReadReport
 logger = logging.getLogger(__name__)
 
 # Bump with the parser (formats/, corpora.py, corpus.py) and with FEATURES: the cache knows files and options, not code.
-VERSION = datasets.Version("1.0.0")
+VERSION = datasets.Version("1.0.1")
 _INFONS = List({"key": Value("string"), "value": Value("string")})
 FEATURES = Features(
     {

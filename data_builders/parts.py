@@ -131,10 +131,14 @@ def add_parts(
     return {name: documents[name] for name in kept} | made, space
 
 
-def _part(name: str, value: object) -> Part:
-    # The name becomes part of file names, as those of corpora do.
+def check_name(option: str, name: str) -> None:
+    """Raises RunDataError if a corpus's name can't be part of file names, as those of corpora are."""
     if not re.fullmatch(r"[\w.-]+", name):
-        raise RunDataError(f"--parts: expected a name of letters, digits, '_', '-' and '.', got {name!r}")
+        raise RunDataError(f"{option}: expected a name of letters, digits, '_', '-' and '.', got {name!r}")
+
+
+def _part(name: str, value: object) -> Part:
+    check_name("--parts", name)
     if not isinstance(value, dict):
         raise RunDataError(f'--parts: {name!r}: expected a mapping such as {{"of": "biored"}}, got {value!r}')
     for key in value:

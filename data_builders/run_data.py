@@ -18,7 +18,7 @@ from .formats import ReadReport, read_documents
 from .mapping import load_label_mapping
 from .options import DataOptions
 from .overlap import OverlapReport, article_key, part_overlap
-from .parts import RunDataError, Splits, add_parts, read_parts, told_apart
+from .parts import RunDataError, Splits, add_parts, check_name, read_parts, told_apart
 from .synonyms import CORPORA_SOURCE, Synonyms, collect, coverage, coverage_table, mention_texts
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     for name in names:
         if name not in known:
             raise RunDataError(f"unknown corpus {name!r}{nearest(name, known)}")
+    if own:
+        check_name("--corpus_name", options.corpus_name)
     if own and options.corpus_name in (*CORPORA, *demo, "demo"):
         raise RunDataError(
             f"--corpus_name: {options.corpus_name!r} is a corpus of this package; name your files otherwise"

@@ -7,13 +7,20 @@ import shutil
 from collections import deque
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import DocumentWriter, ReadReport, detect_format, parts_of, write_beside
+from mosaic_ner.data_builders.formats import (
+    DocumentWriter,
+    ReadReport,
+    detect_format,
+    parts_of,
+    write_beside,
+    write_each,
+)
 from mosaic_ner.data_builders.formats.brat_write import brat_pair
 from mosaic_ner.data_builders.formats.detect import WRITTEN_AS, format_of_name
 from mosaic_ner.data_builders.formats.writing import FOLDERS
 from mosaic_ner.modeling.document import Document
 
-from .resumable_output import Journal, JournalError, ResumableOutput, note_unwritable, open_at, write_each
+from .resumable_output import Journal, JournalError, ResumableOutput, note_unwritable, open_at
 
 
 def open_output(source: str, target: str, key: dict, resume: bool, format: str | None, skip: bool):
@@ -102,15 +109,16 @@ class FolderFormatOutput:
 class FolderOutput:
     """Writes a file of the same name and format for each file of a folder, brat files for plain text; as `ResumableOutput`.
 
+    A format that can't be written is written as `WRITTEN_AS` says, under an ending of that.
     Documents are told apart by the files that they were read from: `source.path` of each, in the order of `parts_of`.
     """
 
     def __init__(self, path: Path, key: dict, resume: bool, source: Path, format: str | None, skip: bool):
         _free(path)
         self.path, self.skip, self.report = path, skip, ReadReport()
-        self.journal = Journal(path, key, resume)
         parts = parts_of(source, format)
-        self.waiting = deque((file, file.relative_to(source), found) for file, found in parts)
+        self.waiting = deque(_targets(source, parts))
+        self.journal = Journal(path, key, resume)
         state = self.journal.state
         self.done, self.writer, self.handle, self.file = 0, None, None, None
         partial = self.journal.partial
@@ -189,12 +197,41 @@ class FolderOutput:
         return self.report.summary() if self.report.counts else ""
 
 
+def _targets(source: Path, parts: list[tuple[Path, str]]) -> list[tuple[Path, Path, str]]:
+    """The files of a folder, their names in the output folder, and their formats.
+
+    Raises:
+        JournalError: two of them would get one name.
+    """
+    found, taken = [], {}
+    for file, format in parts:
+        target = _target(file.relative_to(source), format)
+        if other := taken.get(target):
+            raise JournalError(
+                f"{other} and {file} would both become {target}; give one another name, or annotate them into two folders"
+            )
+        taken[target] = file
+        found.append((file, target, format))
+    return found
+
+
+def _target(name: Path, format: str) -> Path:
+    packed = name.suffix.lower() == ".gz"
+    bare = name.with_suffix("") if packed else name
+    if format in ("brat", "text"):  # written unpacked
+        return bare
+    if format == "parquet":
+        return bare.with_suffix(".jsonl")
+    if bare.suffix.lower() == ".nxml":  # JATS's own ending; BioC is no JATS
+        bare = bare.with_suffix(".xml")
+    return bare.with_name(bare.name + name.suffix) if packed else bare
+
+
 class _Pair:
     """Writes a document as the .txt and .ann file of the given name."""
 
     def __init__(self, txt: Path, report: ReadReport):
-        name = txt.name[:-3] if txt.name.lower().endswith(".gz") else txt.name
-        self.txt, self.report = txt.with_name(name), report
+        self.txt, self.report = txt, report
 
     def write(self, document: Document) -> None:
         """Raises FormatError if the format can't hold the document; then nothing is written."""

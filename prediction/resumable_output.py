@@ -9,7 +9,13 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, format_to_write, write_beside
+from mosaic_ner.data_builders.formats import (
+    DocumentWriter,
+    ReadReport,
+    format_to_write,
+    write_beside,
+    write_each,
+)
 from mosaic_ner.data_builders.formats.detect import WRITTEN_AS
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
@@ -127,21 +133,6 @@ def note_unwritable(report: ReadReport, state: dict | None) -> None:
     """Counts the documents that an interrupted run left out."""
     if state and state.get("unwritable"):
         report.add("unwritable", "before the interruption", count=state["unwritable"])
-
-
-def write_each(writer, documents: list[Document], skip: bool) -> None:
-    """Writes documents; with `skip` those that the format can't hold are counted in the writer's report.
-
-    Raises:
-        FormatError: a document can't be written.
-    """
-    for document in documents:
-        try:
-            writer.write(document)
-        except FormatError as error:
-            if not skip:
-                raise
-            writer.report.add_bad("unwritable", error)
 
 
 class ResumableOutput:

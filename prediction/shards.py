@@ -21,12 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, read_documents
+from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, read_documents, write_each
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
 
 from .inputs import Source, local
-from .resumable_output import write_each
 from .tagger import CHUNK, Tagger, tasks_of
 
 PIECE = 16

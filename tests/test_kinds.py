@@ -23,6 +23,7 @@ from helpers_formats import (
 from mosaic_ner.data_builders import options
 from mosaic_ner.data_builders.formats import FORMATS, UNITS, FormatError, detect_format
 from mosaic_ner.data_builders.formats.units import Ruler, width
+from mosaic_ner.prediction.resumable_output import JournalError
 
 # --- content and ending -----------------------------------------------------------------------------------------------
 
@@ -287,3 +288,20 @@ def test_a_document_that_the_output_cannot_hold_is_left_out(tmp_path, caplog):
 def test_text_on_a_line_of_its_own_is_not_lost_in_silence(tmp_path):
     path = file(tmp_path, "x.pubtator", "1|t|a\n1|a|b\nand more text\n\n2|t|velosis\n")
     assert predicted(path, tmp_path / "out.pubtator") == 1
+
+
+def test_files_of_a_folder_keep_apart_and_have_the_ending_of_what_they_hold(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"id": ["1"], "text": ["velosis"]}), file(tmp_path / "in", "a.parquet", "")
+    )
+    file(tmp_path / "in", "c.txt", "velosis")
+    packed = file(tmp_path / "in", "c.txt.gz", gzip.compress(b"another velosis"))
+    with pytest.raises(JournalError, match=r"c\.txt and .*c\.txt\.gz would both become c\.txt; give one another name"):
+        predicted(tmp_path / "in", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    packed.rename(packed.with_name("d.txt.gz"))
+    assert predicted(tmp_path / "in", tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jsonl", "c.ann", "c.txt", "d.ann", "d.txt"]
+    assert surfaces(tmp_path / "out" / "a.jsonl") == [[("Disease", "velosis")]]
+    assert (tmp_path / "out" / "d.txt").read_text() == "another velosis"

@@ -231,3 +231,15 @@ def test_one_line_out_for_each_token_in(content, tmp_path, caplog):
     assert rows
     assert all("B-" in line or "I-" in line for line in rows)
     read(target, format="iob2", tag_column=2 if "B-X\tNN" in content else None)
+
+
+def test_a_token_that_begins_with_a_number_sign_is_none_of_a_comment(tmp_path):
+    text = "We PRP O\n#COVID19 NNP B-Disease\n# see the figure\n\nThe DT O\n# SYM O\n53 CD O\n"
+    documents, counts = read(file(tmp_path, "x.conll", text))
+    assert [d.text for d in documents] == ["We #COVID19", "The # 53"]
+    assert [(d.surface(m), m.type) for d in documents for m in d.mentions] == [("#COVID19", "Disease")]
+    assert counts == {"comment": 1}
+    documents, _ = read(file(tmp_path, "y.conll", "###MEDLINE:1\n\nsee O\n#doc O\n# doc 2\nx O\n"))
+    assert [(d.id, d.text) for d in documents] == [("1", "see #doc"), ("2", "x")]
+    documents, counts = read(file(tmp_path, "z.conll", "We O PRP\n#COVID19 B-Disease NNP\n"), tag_column=2)
+    assert [d.text for d in documents] == ["We #COVID19"]

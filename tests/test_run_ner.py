@@ -265,6 +265,20 @@ def test_evaluation_of_a_trained_model_gives_the_numbers_of_its_training(trained
     assert (tmp_path / "README.md").exists()
 
 
+def test_predictions_that_pubtator_cannot_hold_end_no_run(trained_dir, tmp_path, caplog):
+    rows = [
+        {"id": i, "text": "TP53 in cancer.", "mentions": [{"start": 0, "end": 4, "type": "Gene"}]} for i in ("a|b", "c")
+    ]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("--model_name_or_path", trained_dir, "--test_file", tmp_path / "test.jsonl", "--write_predictions", "true",
+        "--report_to", "none", "--output_dir", tmp_path / "out")  # fmt: skip
+    assert results(tmp_path / "out")["test"]["user"]["documents"] == 2
+    gold = (tmp_path / "out" / "predictions" / "user.gold.PubTator").read_text()
+    assert [line for line in gold.splitlines() if "|t|" in line] == ["c|t|TP53 in cancer."]
+    assert messages(caplog).count("1 records are not in the output") == 2
+    assert "a|b" in messages(caplog)
+
+
 def test_a_recipe_is_overridden_by_the_command_line(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("corpora: [demo_gene]\nmax_train_documents: {demo_gene: 5}\nseed: 7\nscheme: naive\n")
@@ -341,12 +355,14 @@ WRONG = {
     "empty": (["--train_file", "good.pubtator", "--test_file", "empty.pubtator"], ["empty.pubtator", "no document"]),
     "types": (["--train_file", "good.pubtator", "--corpus_types", "Genes"], ["Gene", "--corpus_types", "'Genes'"]),
     "same_name": (["--train_file", "good.pubtator", "--corpus_name", "biored"], ["--corpus_name", "'biored'"]),
+    "file_name": (["--train_file", "good.pubtator", "--corpus_name", "lab/mine"], ["--corpus_name", "'lab/mine'"]),
     "all_removed": (["--train_file", "good.pubtator", "--test_file", "good.pubtator"], ["--overlap"]),
     "nothing_to_train": (["--test_file", "good.pubtator"], ["nothing to train on", "--train_file"]),
     "recipe": (["recip.yaml"], ["'recip.yaml'", "'recipe.yaml'"]),
     "recipe_key": (["recipe.yaml"], ["lerning_rate", "'learning_rate'"]),
     "recipe_yaml": (["torn.yaml"], ["torn.yaml", "YAML"]),
     "recipe_list": (["list.yaml"], ["list.yaml", "mapping"]),
+    "recipe_latin": (["latin.yaml"], ["latin.yaml", "UTF-8"]),
 }  # fmt: skip
 
 
@@ -361,6 +377,7 @@ def with_files(tmp_path, monkeypatch):
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).write_text(content)
+    (tmp_path / "latin.yaml").write_bytes("# Größe\ncorpora: [demo]\n".encode("latin-1"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

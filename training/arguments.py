@@ -356,13 +356,15 @@ def read_recipe(name: str, kind: str = "recipe") -> dict:
     """A YAML mapping of option names to values; arguments as for `recipe_path`.
 
     Raises:
-        ArgumentError: no such file, no YAML, no mapping.
+        ArgumentError: no such file, no YAML in UTF-8, no mapping.
     """
     path = recipe_path(name, kind)
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ArgumentError(f"{path} is not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"{path} is not UTF-8 ({error}); save it in UTF-8") from error
     if not isinstance(recipe, dict):
         raise ArgumentError(f"{path}: expected a mapping of option names to values, got {type(recipe).__name__}")
     return recipe

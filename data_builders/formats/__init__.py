@@ -90,7 +90,7 @@ from .report import CAUSES, FormatError, ReadReport
 from .scai import read_scai
 from .streams import GzipBomb, open_binary
 from .units import CODE_POINTS, UNITS
-from .writing import DocumentWriter, format_to_write, open_writer, write_beside, write_documents
+from .writing import DocumentWriter, format_to_write, open_writer, write_beside, write_documents, write_each
 from .xmi import XmiWriter, read_xmi
 
 __all__ = [
@@ -112,6 +112,7 @@ __all__ = [
     "read_documents",
     "write_beside",
     "write_documents",
+    "write_each",
 ]
 
 _READERS = {

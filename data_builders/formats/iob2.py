@@ -73,9 +73,16 @@ def is_header(cells: list[str]) -> bool:
     return len(cells) > 1 and not is_tag(cells[-1]) and (names[0] or cells[0] in ("", "#")) and names[-1]
 
 
-def comment(line: str) -> str | None:
+def comment(line: str, columns: int | None = None, tag: int = -1) -> str | None:
     """The line without its marks where it is none of a token: an id for a line that names a document, else ""; None for a
-    token's line. A token `#` has a tag."""
+    token's line.
+
+    A token that begins with `#` has a tag: in a line of two cells, or of as many as the line before.
+
+    Args:
+        columns: cells of the line before, if it is a token's.
+        tag: which cell has the tag.
+    """
     if _DOCSTART.fullmatch(line):
         named = _DOCSTART_ID.fullmatch(line)
         return named[1] if named else ""
@@ -83,6 +90,8 @@ def comment(line: str) -> str | None:
         return None
     named, cells = _NAMED.fullmatch(line.rstrip()), row_cells(line)
     if not named and (not line.strip("# ") or (len(cells) == 2 and is_tag(cells[1]))):
+        return None
+    if columns == len(cells) > 1 and tag < columns and is_tag(cells[tag]) and not (named and not cells[0].strip("#")):
         return None
     return named[1].strip() if named else ""
 
@@ -102,9 +111,10 @@ def read_iob2(handle, reading: Reading) -> Iterator[Document]:
 
 
 def _builders(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
-    with_starts, part, number, first = None, None, 0, True
+    with_starts, part, number, first, columns = None, None, 0, True, None
+    tag = -1 if reading.tag_column is None else reading.tag_column - 1
     for line_number, line in read_lines(handle, reading):
-        named = None if isinstance(line, Undecodable) else comment(line)
+        named = None if isinstance(line, Undecodable) else comment(line, columns, tag)
         if named is not None and _begins(line):
             if with_starts is False:
                 remedy = "start the file with such a line, or remove them: each sentence is then a document"
@@ -126,7 +136,9 @@ def _builders(handle, reading: Reading) -> Iterator[Callable[[], Document]]:
             if part is None:
                 number += 1
                 part = _Part(f"{reading.stem}:{number}", line_number)
-            part.sentences[-1].append(line if isinstance(line, Undecodable) else _cells(line, line_number))
+            row = line if isinstance(line, Undecodable) else _cells(line, line_number)
+            columns = columns if isinstance(row, Undecodable) else len(row.cells)
+            part.sentences[-1].append(row)
         elif with_starts:
             part.sentences.append([])
         elif part is not None:

@@ -219,9 +219,28 @@ class _Packed(gzip.GzipFile):
         self._beneath.close()
 
 
-def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None) -> ReadReport:
+def write_each(writer, documents: Iterable[Document], skip: bool) -> None:
+    """Writes documents; with `skip` those that the format can't hold are counted in the writer's report.
+
+    Raises:
+        FormatError: a document can't be written.
+    """
+    for document in documents:
+        try:
+            writer.write(document)
+        except FormatError as error:
+            if not skip:
+                raise
+            writer.report.add_bad("unwritable", error)
+
+
+def write_documents(
+    documents: Iterable[Document], path: str | Path, format: str | None = None, skip_bad: bool = False
+) -> ReadReport:
     """Write all documents; the file (or, for brat and XMI, the folder) appears under its name only when it is complete.
 
+    Args:
+        skip_bad: leave out documents that can't be written, and say so in what is returned.
     Returns:
         what the format could not hold.
 
@@ -240,8 +259,7 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
         else:
             writer = DocumentWriter(create(partial, path.name.lower().endswith(".gz")), format, owned=True)
         with writer:
-            for document in documents:
-                writer.write(document)
+            write_each(writer, documents, skip_bad)
         os.replace(partial, path)
         write_beside(path, format)
     finally:
