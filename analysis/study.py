@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .study_tables import REMARKS, Table, left_out, readme, table_text
+from .study_tables import REMARKS, Folders, Table, left_out, readme, table_text
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
@@ -70,6 +70,15 @@ class Study:
         for key in content:
             if key not in keys:
                 raise StudyError(f"{name}: unknown key {key!r}{nearest(key, keys)}")
+        known = [f.name for f in fields(Table)]
+        for number, table in enumerate(content.get("tables") or (), 1):
+            if not isinstance(table, dict) or not {"title", "cells", "corpora"} <= table.keys():
+                raise StudyError(
+                    f"{name}: table {number}: expected a mapping with title, cells and corpora, got {table!r}"
+                )
+            for key in table:
+                if key not in known:
+                    raise StudyError(f"{name}: table {table['title']!r}: unknown key {key!r}{nearest(key, known)}")
         study = cls(
             content.get("cells") or {},
             content.get("seeds") or [42],
@@ -77,8 +86,12 @@ class Study:
             [Table(**table) for table in content.get("tables") or ()],
         )
         for cell, options in study.cells.items():
-            if "recipe" not in options:
+            if "recipe" not in (options or {}):
                 raise StudyError(f"{name}: cell {cell!r} names no recipe")
+        for cell in [None, *study.cells]:
+            seeds = study.seeds_of(cell) if cell else study.seeds
+            if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds):
+                raise StudyError(f"{name}: seeds: expected a list of whole numbers such as [42, 43], got {seeds!r}")
         for table in study.tables:
             for cell in [*table.cells, *([table.reference] if table.reference else [])]:
                 if cell not in study.cells:
@@ -93,6 +106,11 @@ class Study:
     def seeds_of(self, cell: str) -> list[int]:
         """The seeds of a cell."""
         return self.cells[cell].get("seeds", self.seeds)
+
+    def folders(self, results: Path) -> Folders:
+        """Cell → its folders of figures, in the order of its seeds; what other seeds left there isn't among them."""
+        found = {cell: [results / cell / str(seed) for seed in self.seeds_of(cell)] for cell in self.cells}
+        return {cell: [folder for folder in folders if (folder / RESULTS).exists()] for cell, folders in found.items()}
 
     def chosen(self, words: list[str] | None) -> list[tuple[str, int]]:
         """Cells with their seeds: `CELL` is a cell with all its seeds, `CELL/SEED` with one; without words, all cells.
@@ -155,15 +173,12 @@ class Runner:
             weights: whether they are needed, or its figures alone.
         """
         folder, figures = self.runs / cell / str(seed), self.results / cell / str(seed)
-        options = self.study.common | self.study.cells[cell]
-        recipe = options["recipe"]
-        options = {name: value for name, value in options.items() if name not in ("recipe", "seeds")}
-        argv = [recipe, *as_argv(options), "--seed", str(seed), "--output_dir", str(folder), *self.more]
-        state = {"settings": without_local_paths(parse(argv).settings()), "code": code_digest()}
-        if self._is(figures, state, any_code=self.any_code) and (not weights or (folder / RESULTS).exists()):
+        argv, state = self._argv(cell, seed), self._state(cell, seed)
+        there = (folder / RESULTS).exists() and self._is(folder, state)
+        if self._is(figures, state) and (there or not weights):
             return folder
-        argv = [self._resolved(word, seed) for word in argv]
-        if not (folder / RESULTS).exists() or not self._is(folder, state):
+        argv = [str(self.run(*self._referred(w, seed), weights=True)) if w.startswith(REFERENCE) else w for w in argv]
+        if not there:
             if not self._is(folder, state):
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
@@ -177,20 +192,35 @@ class Runner:
         write_json(figures / CELL, state)
         return folder
 
-    def _resolved(self, word: str, seed: int) -> str:
-        if not word.startswith(REFERENCE):
-            return word
+    def _argv(self, cell: str, seed: int) -> list[str]:
+        options = self.study.common | self.study.cells[cell]
+        values = {name: value for name, value in options.items() if name not in ("recipe", "seeds")}
+        folder = self.runs / cell / str(seed)
+        return [options["recipe"], *as_argv(values), "--seed", str(seed), "--output_dir", str(folder), *self.more]
+
+    def _state(self, cell: str, seed: int) -> dict:
+        """What decides a cell's figures: its settings, the sources, and the same of the cells that it refers to."""
+        argv = self._argv(cell, seed)
+        state = {"settings": without_local_paths(parse(argv).settings()), "code": code_digest()}
+        cells = {word: self._state(*self._referred(word, seed)) for word in argv if word.startswith(REFERENCE)}
+        return state | ({"cells": cells} if cells else {})
+
+    def _referred(self, word: str, seed: int) -> tuple[str, int]:
         cell, _, other = word.removeprefix(REFERENCE).partition("/")
         if cell not in self.study.cells:
             raise StudyError(f"{word}: no such cell{nearest(cell, self.study.cells)}")
-        return str(self.run(cell, int(other) if other else seed, weights=True))
+        return cell, int(other) if other else seed
 
-    @staticmethod
-    def _is(folder: Path, state: dict, any_code: bool = False) -> bool:
-        """Whether a folder is of this state."""
+    def _is(self, folder: Path, state: dict) -> bool:
+        """Whether a folder is of this state, whatever its sources if any will do."""
         path = folder / CELL
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return found == state or (any_code and found.get("settings") == state["settings"])
+        return found == state or (self.any_code and _without_code(found) == _without_code(state))
+
+
+def _without_code(state: dict) -> dict:
+    cells = {word: _without_code(other) for word, other in state.get("cells", {}).items()}
+    return {key: value for key, value in state.items() if key not in ("code", "cells")} | {"cells": cells}
 
 
 def _call(argv: list[str]) -> None:
@@ -202,7 +232,8 @@ def _call(argv: list[str]) -> None:
 def write_tables(study: Study, results: Path) -> None:
     """Writes README.md and a plot of each table into the folder of figures."""
     corpora = {cell: study.corpora_of(cell) for cell in study.cells}
-    (results / "README.md").write_text(readme(study.tables, corpora, results), encoding="utf-8")
+    text = readme(study.tables, corpora, study.folders(results), results)
+    (results / "README.md").write_text(text, encoding="utf-8")
 
 
 def note(study: Study, results: Path, name: str, cells: list[str] | None = None) -> str:
@@ -217,10 +248,10 @@ def note(study: Study, results: Path, name: str, cells: list[str] | None = None)
         if table is None:
             raise StudyError(f"--note: no table of test figures in {name} has the cells {', '.join(map(repr, cells))}")
         reference = table.reference if table.reference in cells else None
-        text = table_text(replace(table, cells=cells, reference=reference), results)
+        text = table_text(replace(table, cells=cells, reference=reference), study.folders(results))
         return wrapped(f"The study `{name}`. {REMARKS}\n\n{text}")
     corpora = {cell: study.corpora_of(cell) for cell in study.cells}
-    rows = left_out(study.tables, corpora, results)
+    rows = left_out(study.tables, corpora, study.folders(results))
     if not rows:
         raise StudyError(f"--note: in {name} no cell is measured on a corpus that it isn't trained on")
     return wrapped(f"Other models than this one, trained without the corpus: the study `{name}`.\n\n{rows}\n")
@@ -232,7 +263,7 @@ def put(page: Path, study: Study, results: Path, name: str) -> None:
     Raises:
         UserError: the page doesn't have each mark once.
     """
-    text = wrapped(table_text(study.tables[0], results, brief=True)).rstrip()
+    text = wrapped(table_text(study.tables[0], study.folders(results), brief=True)).rstrip()
     page.write_text(between(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")
 
 

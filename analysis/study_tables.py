@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
-from mosaic_ner.training.results import DOCUMENT_F1, RESULTS, Results
+from mosaic_ner.training.results import DOCUMENT_F1, Results
 
 from .compare import compare
 from .markdown import REMARKS_LEFT_OUT, decimals, percent
@@ -30,22 +30,25 @@ class Table:
     remark: str = ""
 
 
+Folders = dict[str, list[Path]]
+"""Cell → its folders of figures, a seed each."""
 BRIEF = ("corpus", "run", "seeds", "P", "R", "F1", "p")
 
 
-def readme(tables: list[Table], corpora: dict[str, list[str]], results: Path) -> str:
-    """README.md of a study; a plot of each table is drawn into the folder of figures.
+def readme(tables: list[Table], corpora: dict[str, list[str]], folders: Folders, place: Path) -> str:
+    """README.md of a study.
 
     Args:
         corpora: cell → its training corpora.
-        results: folder of figures, `CELL/SEED/results.json`.
+        folders: cell → those with its figures, one a seed.
+        place: the folder into which a plot of each table is drawn.
     """
     parts = [f"# Figures of a study\n\n{REMARKS}\n"]
     for number, table in enumerate(tables, 1):
-        parts.append(f"## {table.title}\n\n{table_text(table, results)}")
-        if _plot(table, results, results / f"table{number}.png"):
+        parts.append(f"## {table.title}\n\n{table_text(table, folders)}")
+        if _plot(table, folders, place / f"table{number}.png"):
             parts.append(f"![{table.title}](table{number}.png)\n")
-    if rows := left_out(tables, corpora, results):
+    if rows := left_out(tables, corpora, folders):
         parts += [f"## Corpora that a run was trained without\n\n{rows}\n\n{REMARKS_LEFT_OUT}\n"]
     return wrapped("\n".join(parts))
 
@@ -60,20 +63,15 @@ def holm(values: list[float]) -> list[float]:
     return corrected
 
 
-def folders_of(results: Path, cell: str) -> list[Path]:
-    """A cell's folders of figures, in the order of seeds."""
-    return sorted((p.parent for p in (results / cell).glob(f"*/{RESULTS}")), key=lambda p: int(p.name))
-
-
 def _reports(run: Results, split: str) -> dict[str, dict]:
     return run.test if split == "test" else run.validation
 
 
-def table_text(table: Table, results: Path, brief: bool = False) -> str:
+def table_text(table: Table, folders: Folders, brief: bool = False) -> str:
     """A table in Markdown, without title: mean and standard deviation over seeds, F1 by type, and a paired test against the
     reference; in brief, without types, labels and costs.
     """
-    found = {cell: folders_of(results, cell) for cell in table.cells}
+    found = {cell: folders[cell] for cell in table.cells}
     rows: list[tuple[str, str, list[Results]]] = []
     tested: dict[int, float] = {}  # row → p
     for corpus in table.corpora:
@@ -106,7 +104,7 @@ def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[st
     return [
         corpus,
         cell,
-        str(len(part)),
+        _seeds(part),
         *_overall(reports),
         *(percent(_mean(reports, lambda r, name=name: r["per_type"][name]["f1"])) for name in types),
         f"{sum(labels) / len(part):.0f}" if labels else "-",
@@ -114,6 +112,15 @@ def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[st
         decimals(_mean(part, lambda r: r.updates), 0),
         f"{statistics.fmean(r.seconds.get('train', 0.0) for r in part) / 60:.0f}",
     ]
+
+
+def _seeds(part: list[Results]) -> str:
+    """How many, and whether they differ in more than the seed (and the folders of teachers, which have one each)."""
+    own = [
+        {k: v for k, v in r.settings.items() if k not in ("seed", "complete_with", "resume_from_checkpoint")}
+        for r in part
+    ]
+    return str(len(part)) + ("" if all(settings == own[0] for settings in own) else ", settings differ")
 
 
 def _overall(reports: list[dict]) -> list[str]:
@@ -157,7 +164,7 @@ REMARKS = (
 )
 
 
-def left_out(tables: list[Table], corpora: dict[str, list[str]], results: Path) -> str:
+def left_out(tables: list[Table], corpora: dict[str, list[str]], folders: Folders) -> str:
     """Figures of the tables' cells on corpora that they weren't trained on, exact and one character off, by type, and the
     calibration of their scores, in Markdown; empty if there are no such cells.
 
@@ -168,7 +175,7 @@ def left_out(tables: list[Table], corpora: dict[str, list[str]], results: Path) 
     )
     rows = []
     for corpus, cell in pairs:
-        part = [run for run in map(Results.read, folders_of(results, cell)) if corpus in run.test]
+        part = [run for run in map(Results.read, folders[cell]) if corpus in run.test]
         reports = [run.test[corpus] for run in part]
         if not part:
             rows.append([corpus, cell, "all", "0", "not run", *["-"] * 5])
@@ -177,7 +184,7 @@ def left_out(tables: list[Table], corpora: dict[str, list[str]], results: Path) 
             decimals(_mean(reports, value), 3)
             for value in (lambda r: r["calibration"]["ece"], lambda r: r["calibration"]["uncalibrated"]["ece"])
         ]
-        rows.append([corpus, cell, "all", str(len(part)), *_overall(reports), *errors])
+        rows.append([corpus, cell, "all", _seeds(part), *_overall(reports), *errors])
         types = list(reports[0]["per_type"])
         for name in types if len(types) > 1 else ():
             own = [
@@ -185,16 +192,16 @@ def left_out(tables: list[Table], corpora: dict[str, list[str]], results: Path) 
                 | ({"relaxed": {"near": {"overall": r["relaxed"]["near"]["per_type"][name]}}} if "relaxed" in r else {})
                 for r in reports
             ]
-            rows.append([corpus, cell, name, str(len(part)), *_overall(own), "-", "-"])
+            rows.append([corpus, cell, name, _seeds(part), *_overall(own), "-", "-"])
     header = ["left out", "run", "type", "seeds", "P", "R", "F1", "±1 character", "ECE", "before calibration"]
     return markdown_table(header, rows) if rows else ""
 
 
-def _plot(table: Table, results: Path, path: Path) -> bool:
+def _plot(table: Table, folders: Folders, path: Path) -> bool:
     """F1 of every seed as a point, its mean as a line, per corpus and cell; whether there was anything to draw."""
     from .plots import COLOURS, save, titled_axes
 
-    found = {cell: [Results.read(folder) for folder in folders_of(results, cell)] for cell in table.cells}
+    found = {cell: [Results.read(folder) for folder in folders[cell]] for cell in table.cells}
     rows = [
         (
             f"{corpus}: {cell}" if len(table.corpora) > 1 else cell,

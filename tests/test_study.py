@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mosaic_ner.analysis import study
 from mosaic_ner.analysis.study import Runner, Study, StudyError, put, write_tables
-from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme
+from mosaic_ner.analysis.study_tables import Table, holm, left_out, readme, table_text
 from mosaic_ner.data_builders.mapping import load_label_mapping
 from mosaic_ner.prediction.options import IN_THE_BOX
 from mosaic_ner.training.aioner import build_scheme
@@ -113,6 +113,44 @@ def test_a_cell_that_refers_to_another_runs_it_first(runner):
     assert second[second.index("--complete_with") + 1] == str(runner.runs / "plain" / "1")
 
 
+def test_a_cell_runs_again_when_one_that_it_refers_to_changes(runner):
+    runner.run("taught", 1)
+    runner.study.cells["plain"]["learning_rate"] = 1e-4
+    runner.run("taught", 1)
+    assert len(runner.call.made) == 4
+    runner.run("taught", 1)
+    assert len(runner.call.made) == 4
+
+
+def test_weights_of_other_settings_teach_nobody(runner):
+    runner.run("plain", 1)
+    state = runner.runs / "plain" / "1" / "cell.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"code": "older"}))
+    runner.run("plain", 1)
+    assert len(runner.call.made) == 1  # its figures are there
+    runner.run("taught", 1)
+    assert len(runner.call.made) == 3
+    runner.any_code = True
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"code": "older"}))
+    shutil.rmtree(runner.results / "taught")
+    shutil.rmtree(runner.runs / "taught")
+    runner.run("taught", 1)
+    assert len(runner.call.made) == 4
+
+
+def test_a_table_shows_the_seeds_of_its_study_and_whether_their_settings_differ(runner):
+    for seed in (1, 2):
+        runner.run("plain", seed)
+    folders = runner.study.folders(runner.results)
+    table = Table("T", ["plain"], ["demo_all"])
+    assert "| demo_all | plain | 2 | " in table_text(table, folders)
+    other = Results.read(folders["plain"][1])
+    replace(other, settings=other.settings | {"learning_rate": 0.5}).write(folders["plain"][1])
+    assert "| demo_all | plain | 2, settings differ | " in table_text(table, folders)
+    runner.study.seeds.remove(2)
+    assert "| demo_all | plain | 1 | " in table_text(table, runner.study.folders(runner.results))
+
+
 def test_tables_are_written_from_figures_alone(runner):
     runner.results.mkdir()
     write_tables(runner.study, runner.results)
@@ -139,7 +177,8 @@ def test_a_table_for_choosing_has_validation_figures_and_left_out_corpora_have_a
     report = results.test["demo_all"] | {"calibration": {"ece": 0.125, "uncalibrated": {"ece": 0.25}}}
     replace(results, test={"demo_gene": report}, validation={"demo_all": report}).write(folder)
     tables = [Table("T", ["plain", "masked"], ["demo_all"], split="validation"), Table("U", ["plain"], ["demo_gene"])]
-    text = readme(tables, {"plain": ["demo_all"], "masked": ["demo_all"]}, runner.results)
+    folders = runner.study.folders(runner.results)
+    text = readme(tables, {"plain": ["demo_all"], "masked": ["demo_all"]}, folders, runner.results)
     chosen, unseen = text.split("## Corpora that a run was trained without")
     assert [line for line in chosen.splitlines() if line.startswith("| demo_all | plain | 1 | ")]
     assert "Validation documents" in chosen
@@ -149,9 +188,8 @@ def test_a_table_for_choosing_has_validation_figures_and_left_out_corpora_have_a
     assert rows[0][:4] == ["demo_gene", "plain", "all", "1"]
     assert rows[0][7:] == [f"{100 * near:.2f}", "0.125", "0.250"]
     assert [row[2] for row in rows[1:]] == sorted(report["per_type"])
-    assert left_out(tables[:1], {"plain": ["demo_all"], "masked": ["demo_all"]}, runner.results) == ""
-    (tmp_path / "none").mkdir()
-    assert "not run" in left_out(tables[1:], {"plain": []}, tmp_path / "none")
+    assert left_out(tables[:1], {"plain": ["demo_all"], "masked": ["demo_all"]}, folders) == ""
+    assert "not run" in left_out(tables[1:], {"plain": []}, runner.study.folders(tmp_path / "none"))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
@@ -169,6 +207,13 @@ def test_holm_equals_the_closed_test_with_bonferroni(values):
     [
         ("cell: {}", "did you mean 'cells'"),
         ("cells: {a: {}}", "names no recipe"),
+        ("cells: {a: }", "names no recipe"),
+        ("seeds: 42\ncells: {a: {recipe: quickstart}}", "a list of whole numbers such as .* got 42"),
+        (
+            "tables: [{title: T, cells: [], corpus: [c], corpora: [c]}]",
+            "'T': unknown key 'corpus'; did you mean 'corpora'",
+        ),
+        ("tables: [{title: T}]", "table 1: expected a mapping with title, cells and corpora"),
         ("cells: {a: {recipe: quickstart}}\ntables: [{title: T, cells: [b], corpora: [c]}]", "no cell 'b'"),
     ],
 )
@@ -238,8 +283,10 @@ def test_what_was_run_has_the_settings_of_its_cell():
     for name in ("completed_labels", "comparison", "left_out"):
         found = Study.read(name)
         for path in (ROOT / "results" / name).glob("*/*/cell.json"):
-            told = json.loads(path.read_text(encoding="utf-8"))["settings"] | {"seed": 42}
-            wanted = settings_of(found, path.parts[-3])
+            state = json.loads(path.read_text(encoding="utf-8"))
+            told, wanted = state["settings"] | {"seed": 42}, settings_of(found, path.parts[-3])
+            referred = [word for word in wanted.get("complete_with", ()) if word.startswith("cell:")]
+            assert list(state.get("cells", {})) == referred
             assert told | {k: wanted.get(k) for k in ("encoder", "bf16")} == wanted | {"bf16": wanted.get("bf16")}
 
 
