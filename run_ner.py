@@ -117,6 +117,8 @@ def evaluate(arguments: Arguments, args) -> None:
     """Measures a trained model on the run's validation and test splits."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
+    from mosaic_ner.prediction.folders import trained_folder
+    from mosaic_ner.prediction.integrity import weights_digest
     from mosaic_ner.prediction.precision import prepare
     from mosaic_ner.training.bundle import restore
     from mosaic_ner.training.evaluator import evaluator_for
@@ -128,10 +130,9 @@ def evaluate(arguments: Arguments, args) -> None:
     if arguments.train.write_figures:
         run_figures.check(bundle.model)
     precision = prepare(bundle.model.to(args.device), arguments.prediction.precision)
-    facts = {
-        "coverage": bundle.features.report([*data.validation.values(), *data.test.values()]),
-        "precision": precision,
-    }
+    weights = weights_digest(trained_folder(arguments.model.model_name_or_path, "--model_name_or_path"))
+    coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
+    facts = {"coverage": coverage, "precision": precision, "weights": weights}
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
     seconds = {"data": time.perf_counter() - begin}
     finish(arguments, args, evaluator, data, Seen.of(data.train), seconds, facts)
@@ -141,6 +142,7 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
     """Scores every split, then writes the model (a bundle that was trained here), predictions, results.json and card."""
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.hub.card import write_card
+    from mosaic_ner.prediction.annotate import write_both
     from mosaic_ner.training.calibration import add_reliability, calibrate
     from mosaic_ner.training.results import Results, versions, without_local_paths
 
@@ -170,21 +172,11 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
     results.write(out)
     write_card(out)
     if arguments.train.write_predictions:
-        write_predictions(found["test"], out / "predictions")
+        for corpus, measured in found["test"].items():
+            write_both(out / "predictions", corpus, measured.gold, measured.predicted)
     if arguments.train.write_figures:
         run_figures.draw(out, evaluator.predictor, data.space, data.validation, data.test, args.seed)
     logger.info("written to %s: %s", out, ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
-
-
-def write_predictions(measured: dict, folder: Path) -> None:
-    """Writes gold and predicted mentions of the test corpora as PubTator files; what these can't hold is left out and said."""
-    from mosaic_ner.data_builders.formats import write_documents
-    from mosaic_ner.prediction.annotate import tell_bad
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for corpus, found in measured.items():
-        for kind, documents in (("gold", found.gold), ("predicted", found.predicted)):
-            tell_bad(write_documents(documents, folder / f"{corpus}.{kind}.PubTator", skip_bad=True))
 
 
 def predict(arguments: Arguments, args) -> int:

@@ -64,6 +64,8 @@ def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:
     if len(sizes) > 1:
         raise ComparisonError(f"the runs were tested on different numbers of {corpus} documents: {sorted(sizes)}")
     declared = [read_results(folder, corpus).data.get("test", {}).get(corpus, {}) for folder in (*ours, *others)]
+    if len({row["ids"] for row in declared if "ids" in row}) > 1:  # results of earlier versions don't say
+        raise ComparisonError(f"the runs were tested on different {corpus} documents, or in another order")
     if any(row.get("declared") != declared[0].get("declared") for row in declared):
         raise ComparisonError(f"the runs were scored on different types: their {corpus} documents declare other types")
     first, second = ([statistics.fmean(values) for values in zip(*(d for _, d in side), strict=True)] for side in sides)

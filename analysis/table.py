@@ -80,9 +80,9 @@ def build_table(runs: list[Path], corpus: str) -> str:
         report, overlap = result.test[corpus], result.overlap
         updates = "-" if result.updates is None else result.updates
         by_type = [percent(report["per_type"].get(t, {}).get("f1")) for t in types]
-        kept = "kept" if overlap["kept"] else "removed"
+        kept = {True: "kept", False: "removed", None: "-"}[overlap.get("kept")]
         rows.append([name, result.settings["seed"], kept, updates, *_prf(report["overall"]), *by_type])
-        copying = overlap["evaluation"].get(f"{corpus}/test", {}).get("copying")
+        copying = overlap.get("evaluation", {}).get(f"{corpus}/test", {}).get("copying")
         if copying and copying["predicted"]:
             copies[tuple(_prf(copying))] = None
     rows += [["copying, no model", "-", "-", "-", *copy, *("-" for _ in types)] for copy in copies]

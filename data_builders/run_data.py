@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections import Counter
@@ -38,11 +39,12 @@ class RunData:
     faults: ReadReport
 
     def sizes(self) -> dict:
-        """Documents and mentions (native types) of each split, JSON-ready; `declared`: set of types → how many documents
-        annotate just these, where some don't annotate all of their corpus's."""
+        """Documents and mentions (native types) of each split, JSON-ready; `ids`: a digest of their ids in their order;
+        `declared`: set of types → how many documents annotate just these, where some don't annotate all of their corpus's."""
         return {
             split: {
-                c: {"documents": len(d), "mentions": sum(len(x.mentions) for x in d)} | self._declared(d)
+                c: {"documents": len(d), "mentions": sum(len(x.mentions) for x in d), "ids": _digest(d)}
+                | self._declared(d)
                 for c, d in part.items()
             }
             for split, part in ((TRAIN, self.train), (VALIDATION, self.validation), (TEST, self.test))
@@ -144,6 +146,11 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     data = RunData(train, validation, test, space, overlap, faults)
     logger.info("%s", data.summary())
     return data
+
+
+def _digest(documents: list[Document]) -> str:
+    names = "\0".join(f"{d.id}#{d.index}" for d in documents)
+    return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _expand(names: Iterable[str] | None, demo: list[str]) -> list[str]:

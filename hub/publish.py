@@ -29,7 +29,14 @@ from mosaic_ner.modeling.handler import UNLIMITED
 from mosaic_ner.modeling.modeling_ner import NERPreTrainedModel
 from mosaic_ner.modeling.pipeline_ner import NERPipeline
 from mosaic_ner.prediction.folders import load_config, trained_folder
-from mosaic_ner.prediction.integrity import CHECKSUMS, FOR_READERS, check_folder, own_file, write_checksums
+from mosaic_ner.prediction.integrity import (
+    CHECKSUMS,
+    FOR_READERS,
+    check_folder,
+    own_file,
+    weights_digest,
+    write_checksums,
+)
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.training.results import RESULTS, Results, ResultsError, without_local_paths, write_json
 from safetensors.torch import load_file, save_file
@@ -93,12 +100,14 @@ def build_folder(
         raise PublishError(f"--output: {output} isn't empty and was not written by `publish`; take another folder")
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise PublishError(f"--output: {output} would be replaced, and {source} with it; take another folder")
-    results = _with_figures(_results(source), _results(measured)) if measured else _results(source)
+    results = _results(source)
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
     model, tokenizer = load_stock(source) if stock else load(str(source))
     _check_kind(model, results, source / RESULTS)
     with staged(output) as fresh:
         write_model(model, tokenizer, fresh, whole, half)
+        if measured:
+            results = _with_figures(results, _results(measured), measured, [source, fresh])
         results.write(fresh)
         if results.export:
             _copy_comparison(source, fresh)
@@ -190,15 +199,26 @@ def _check_kind(model, results: Results, path: Path) -> None:
         )
 
 
-def _with_figures(run: Results, measured: Results) -> Results:
-    """The run's results with an evaluation's figures of what the run itself didn't measure."""
+def _with_figures(run: Results, measured: Results, where: Path, folders: list[Path]) -> Results:
+    """The run's results with an evaluation's figures of what the run itself didn't measure.
+
+    Args:
+        where: the evaluation's folder. folders: the run's and the published one, whose weights may be rounded.
+    Raises:
+        PublishError: the evaluation is of other weights.
+    """
+    if measured.weights not in [weights_digest(folder) for folder in folders]:
+        raise PublishError(
+            f"--measured: {where / RESULTS} isn't of the weights in {folders[0]}, nor of those that are published; measure "
+            "them: mosaic-ner --model_name_or_path FOLDER --test_corpora …"
+        )
     data = {split: measured.data.get(split, {}) | run.data.get(split, {}) for split in ("test", "validation")}
     return replace(
         run,
         test=run.test | {c: report for c, report in measured.test.items() if c not in run.test},
         data=run.data | data,
         coverage=measured.coverage | run.coverage,
-        overlap=run.overlap | {"evaluation": measured.overlap["evaluation"] | run.overlap["evaluation"]},
+        overlap=run.overlap | {"evaluation": measured.overlap.get("evaluation", {}) | run.overlap["evaluation"]},
     )
 
 

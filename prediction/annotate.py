@@ -9,8 +9,9 @@ from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from mosaic_ner.data_builders.formats import ReadReport, read_documents
+from mosaic_ner.data_builders.formats import ReadReport, read_documents, write_documents
 from mosaic_ner.data_builders.options import DataOptions
+from mosaic_ner.modeling.document import Document
 
 from .options import PredictionOptions
 from .outputs import open_output
@@ -85,6 +86,13 @@ def _write_deleted(path: Path, faults: ReadReport) -> None:
         path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     else:
         path.unlink(missing_ok=True)
+
+
+def write_both(folder: Path, corpus: str, gold: list[Document], predicted: list[Document]) -> None:
+    """Writes a corpus's documents with gold and predicted mentions as PubTator; what that can't hold is left out and said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, documents in (("gold", gold), ("predicted", predicted)):
+        tell_bad(write_documents(documents, folder / f"{corpus}.{kind}.PubTator", skip_bad=True))
 
 
 def tell_bad(*reports: ReadReport) -> int:

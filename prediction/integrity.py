@@ -173,6 +173,12 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's weights, hexadecimal; of several files, of their checksums."""
+    sums = [digest(path) for path in sorted(folder.glob("*.safetensors"))]
+    return sums[0] if len(sums) == 1 else hashlib.sha256(" ".join(sums).encode()).hexdigest()
+
+
 def write_checksums(folder: Path) -> None:
     """Writes the SHA-256 of every file of the folder into its checksums.json."""
     sums = {p.relative_to(folder).as_posix(): digest(p) for p in _files(folder)}

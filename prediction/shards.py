@@ -25,6 +25,7 @@ from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadRe
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
 
+from . import integrity
 from .inputs import Source, local
 from .tagger import CHUNK, Tagger, tasks_of
 
@@ -330,8 +331,4 @@ class _Piece:
 
 def digest(path: Path) -> dict:
     """A file's size and its SHA-256."""
-    found = hashlib.sha256()
-    with path.open("rb") as handle:
-        while piece := handle.read(1 << 20):
-            found.update(piece)
-    return {"bytes": path.stat().st_size, "sha256": found.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": integrity.digest(path)}

@@ -58,6 +58,11 @@ def _version(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
+def _valid(name: str) -> str:
+    """A file's name in UTF-8, with question marks for bytes that are none."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def rows(documents: Iterable[SourcedDocument], first: int) -> dict[str, pa.Table]:
     """The tables of consecutive documents.
 
@@ -67,7 +72,7 @@ def rows(documents: Iterable[SourcedDocument], first: int) -> dict[str, pa.Table
     mentions, records = [], []
     for number, document in enumerate(documents, first):
         infons = dict(document.infons)
-        name = (document.id, _version(infons.get("version")), os.path.basename(document.path), number)
+        name = (document.id, _version(infons.get("version")), _valid(os.path.basename(document.path)), number)
         ids = {"pmid": document.id} if "version" in infons else {}
         ids |= {"pmcid": document.id} if document.id.startswith("PMC") else {}
         own = [infons.get(key, ids.get(key)) for key in ("pmid", "pmcid", "doi")]

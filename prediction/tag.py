@@ -230,10 +230,11 @@ def _show(documents: Iterable[Document]) -> None:
     out = sys.stdout
     try:
         if not out.isatty():
-            with DocumentWriter(out, "jsonl") as writer:
+            with DocumentWriter(out.buffer, "jsonl") as writer:  # UTF-8, whatever the terminal's encoding is
                 for document in documents:
                     writer.write(document)
             return
+        out.reconfigure(errors="replace")
         for number, document in enumerate(documents):
             heading = f"{document.id}\n" if document.id != "text" else ""
             out.write("\n" * bool(number) + heading + table(document.text, document.mentions) + "\n")

@@ -51,6 +51,13 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys):
     first = run_folder(tmp_path / "a", 0.8, OURS)
     with pytest.raises(ComparisonError, match="different numbers"):
         compare([first], [run_folder(tmp_path / "b", 0.7, OTHERS[:3])], "biored")
+    other = run_folder(tmp_path / "c", 0.7, OTHERS)
+    for folder, ids in ((first, "a"), (other, "b")):
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        content["data"] = {"test": {"biored": {"ids": ids}}}
+        (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ComparisonError, match="different biored documents, or in another order"):
+        compare([first], [other], "biored")
     with pytest.raises(ComparisonError, match="not tested on 'bc5cdr'"):
         compare([first], [first], "bc5cdr")
     with pytest.raises(SystemExit) as stop:

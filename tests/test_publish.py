@@ -19,7 +19,7 @@ from mosaic_ner.hub.notes import NotesError
 from mosaic_ner.hub.privacy import check_content
 from mosaic_ner.hub.publish import PublishError, build_folder
 from mosaic_ner.modeling.inference import MentionPredictor
-from mosaic_ner.prediction.integrity import check_folder
+from mosaic_ner.prediction.integrity import check_folder, weights_digest
 from mosaic_ner.prediction.loading import load
 from mosaic_ner.training.results import Results
 
@@ -127,10 +127,14 @@ def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_ad
     row = next(iter(found["test"].values()))
     sizes = {"test": {"elsewhere": {"documents": 3, "mentions": 5}}}
     measured = found | {"test": {"elsewhere": row}, "validation": {}, "data": sizes}
-    measured["overlap"] = found["overlap"] | {"evaluation": {}}
+    measured["overlap"] = {key: value for key, value in found["overlap"].items() if key != "evaluation"}
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "results.json").write_text(json.dumps(measured))
     whole, half = tmp_path / "whole", tmp_path / "half"
+    with pytest.raises(PublishError, match=r"--measured: .* isn't of the weights in"):
+        build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
+    measured["weights"] = weights_digest(run_dir)
+    (tmp_path / "measured" / "results.json").write_text(json.dumps(measured))
     build_folder(run_dir, whole, "my-lab/x")
     results = build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
     assert list(results.test) == [*found["test"], "elsewhere"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import logging
 import os
@@ -262,6 +263,8 @@ def test_evaluation_of_a_trained_model_gives_the_numbers_of_its_training(trained
     assert not (tmp_path / "model.safetensors").exists()
     assert {p.name: p.stat().st_mtime_ns for p in trained_dir.iterdir()} == before
     assert str(trained_dir.parent) not in (tmp_path / "results.json").read_text()
+    assert results(tmp_path)["weights"] == hashlib.sha256((trained_dir / "model.safetensors").read_bytes()).hexdigest()
+    assert results(tmp_path)["data"]["test"] == results(trained_dir)["data"]["test"]
     assert (tmp_path / "README.md").exists()
 
 

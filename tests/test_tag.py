@@ -73,6 +73,15 @@ def test_a_text_in_a_pipe_gives_a_line_of_json(tagged, text, predictor):
     assert spans(record) == keys(predictor([text])[0]) != []
 
 
+def test_json_lines_are_utf_8_whatever_the_encoding_of_the_terminal(model):
+    text = "TNF-\N{GREEK SMALL LETTER ALPHA} in mice"
+    process = subprocess.run(
+        [sys.executable, ROOT / "run_ner.py", "tag", text, "--model", model],
+        capture_output=True, env=environment(PYTHONIOENCODING="cp1252"), check=True,
+    )  # fmt: skip
+    assert json.loads(process.stdout.decode("utf-8"))["text"] == text
+
+
 def test_a_text_in_a_terminal_gives_a_table(model, text, predictor, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     main([text, "--model", model])

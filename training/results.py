@@ -37,6 +37,7 @@ class Results:
         padding: share of the training tokens that are padding, 0..1; None: nothing was trained.
         completion: of a run with teachers, what they labelled (`Completed.to_dict`).
         export: of a stock export, how it was made and compared.
+        weights: of the evaluation of a trained model, the checksum of its weights (`weights_digest`).
         document_f1: test corpus → F1 of each document, in a file of its own.
     """
 
@@ -55,6 +56,7 @@ class Results:
     precision: str = "float32"
     completion: dict | None = None
     export: dict | None = None
+    weights: str | None = None
     document_f1: dict[str, list[float]] = field(default_factory=dict)
 
     @property
