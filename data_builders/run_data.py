@@ -121,6 +121,7 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     if own:
         documents[options.corpus_name] = _own_files(options, faults)
         spaces.append(_own_space(options, documents[options.corpus_name], spaces[0]))
+        documents[options.corpus_name] = _of_known_types(documents[options.corpus_name], spaces[-1])
     if not documents:
         raise RunDataError("no data: name --corpora (e.g. demo, biored) or give --train_file / --test_file")
     space = LabelSpace({c: t for s in spaces for c, t in s.corpora.items()})
@@ -213,6 +214,20 @@ def _own_space(options: DataOptions, splits: Splits, published: LabelSpace) -> L
             space.shared(options.corpus_name, name)  # an unmapped type is an error
         return space.restricted_to([options.corpus_name])
     return LabelSpace({options.corpus_name: {t: t for t in types}})
+
+
+def _of_known_types(splits: Splits, space: LabelSpace) -> Splits:
+    """The documents without `unclear` mentions of types that the files don't annotate: nothing is taught there."""
+    made, dropped = {}, 0
+    for split, documents in splits.items():
+        made[split] = []
+        for document in documents:
+            kept = tuple(m for m in document.unclear if m.type in space.native_types(document.corpus))
+            dropped += len(document.unclear) - len(kept)
+            made[split].append(replace(document, unclear=kept))
+    if dropped:
+        logger.warning("%d unclear mentions have no effect: the files don't annotate their types", dropped)
+    return made
 
 
 def _limit_types(space: LabelSpace, types: list[str] | None) -> LabelSpace:

@@ -91,6 +91,8 @@ class Adapters:
     def __init__(self, model, tokenizer, config, base: str, quantization: str | None):
         self.peft = require("peft", "--lora_rank", "peft")
         self.model, self.tokenizer, self.base, self.quantization = model, tokenizer, base, quantization
+        self.folder: str | Path | None = None
+        """Where `finish` has saved the adapter."""
         try:
             model.encoder = self.peft.get_peft_model(model.encoder, config)
         except ValueError as error:
@@ -195,12 +197,16 @@ class Adapters:
         kind = type(self._plain)
         adapter.auto_mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
         adapter.save_pretrained(folder)
+        self.save_config(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def save_config(self, folder: str | Path) -> None:
+        """Writes the config alone: that of an adapter that is saved, whose scores are calibrated after the merge."""
         config = copy.deepcopy(self.model.config)
         for name in ("auto_map", "custom_pipelines"):  # the code is not beside these weights
             vars(config).pop(name, None)
         config.quantization = self.quantization
         config.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
 
     def load(self, folder: str | Path) -> None:
         """Takes over what `save` wrote.
@@ -251,6 +257,7 @@ class Adapters:
         """Saves the adapter (but for None) and merges it: what is scored afterwards is what is saved as the model."""
         if folder is not None:
             self.save(folder)
+            self.folder = folder
         self.merge()
 
 

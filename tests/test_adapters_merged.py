@@ -75,14 +75,14 @@ def test_the_merged_model_and_the_saved_adapter_give_what_was_trained(
     if encoder != "bert_dir":
         assert torch.equal(model.encoder.shared.weight, model.encoder.encoder.embed_tokens.weight)
 
-    # The adapter, put on its encoder again.
+    # The adapter, put on its encoder again; its scores are calibrated after the merge.
+    model.config.calibration = [0.5, -0.7]
+    bundle.save(tmp_path / "merged")
     again, tokenizer = load(str(tmp_path / "adapter"))
     assert difference(logits_of(again, batch), merged) < 1e-6
     assert mentions_of(again, tokenizer, texts) == mentions_of(model, bundle.tokenizer, texts)
 
     # The merged model, as an ordinary one.
-    model.save_pretrained(tmp_path / "merged")
-    bundle.tokenizer.save_pretrained(tmp_path / "merged")
     for folder, bits in (("merged", None), ("adapter", quantization)):
         config = json.loads((tmp_path / folder / "config.json").read_text())
         assert "quantization_config" not in json.dumps(config)

@@ -387,3 +387,12 @@ def test_a_text_is_answered_with_the_types_of_its_task_only(shared_bundle, demo_
         assert chosen - wanted  # the untrained chain does choose other tasks' labels
     predicted = {m.type for mentions in predictor(demo_texts[:8], [task]) for m in mentions}
     assert predicted == chosen & wanted
+
+
+@pytest.mark.parametrize("scheme", ["aio", "mtl"])
+def test_what_is_only_measured_decides_no_task(build_bundle, scheme):
+    space = LabelSpace({"wide": {"D": "Disease", "C": "Chemical"}, "narrow": {"D": "Disease"}})
+    alone = build_bundle(space.restricted_to(["narrow"]), scheme=scheme).model.config
+    both = build_bundle(space, trained=["narrow"], scheme=scheme).model
+    assert both.config.to_dict() == alone.to_dict()
+    assert [t.types for t in both.tasks_for("wide")] == [("Disease",)]

@@ -312,6 +312,8 @@ def test_transformers_own_checks_are_ours(recipe):
             ["--balanced_sampling", "--sampling_rates", '{"Gene": 2}'],
             "--balanced_sampling sets the rates .* --sampling_rates",
         ),
+        (["--label_smoothing_factor", "0.5"], "unknown option '--label_smoothing_factor'"),
+        (["--hp_search", "space.yaml", "--complete_with", "m"], "--hp_search doesn't complete labels"),
     ],
 )
 def test_values_that_cannot_be_right_fail_before_anything_is_read(recipe, options, message):
@@ -395,7 +397,8 @@ def test_balanced_sampling_alone_is_fine(recipe):
 
 def test_settings_are_what_departs_from_the_defaults(recipe):
     path = recipe(hidden_size=64, corpora=["demo"], sampling_rates={"ALL": 2})
-    settings = parse([path, "--seed", "3"]).settings()
+    settings = parse([path, "--seed", "3", "--adam_beta1", "0.8"]).settings()
+    assert settings["adam_beta1"] == 0.8
     assert settings["hidden_size"] == 64
     assert settings["sampling_rates"] == {"ALL": 2}
     assert settings["corpora"] == ["demo"]

@@ -17,6 +17,7 @@ from mosaic_ner.data_builders.options import ArgumentError, DataOptions
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.transitions import reduction, transition
+from mosaic_ner.training import families
 from mosaic_ner.training.completion import (
     added_names,
     average,
@@ -91,9 +92,10 @@ def test_a_document_that_declares_a_type_gets_no_labels_of_it():
     ]
     names = added_names(SPACE, "all", TYPES)
     (made,), counts = complete_corpus([document], [answer], SPACE, names, dict.fromkeys(TYPES, 0.5), None)
-    assert [m.key for m in made.mentions] == [(0, 3, "G"), (10, 12, "Chemical")]
+    assert [m.key for m in made.mentions] == [(0, 3, "G"), (10, 12, "C")]
     assert counts == {"Chemical": {"documents": 1, "added": 1, "masked": 0, "beside_gold": 1}}
-    assert made.annotated_types == {"G", "D", "Chemical"}
+    assert made.annotated_types == {"G", "D", "C"}
+    assert SPACE.annotated_shared_types(made) == TYPES
 
 
 def test_scores_of_teachers_are_averaged_and_a_missing_answer_counts_as_zero():
@@ -320,3 +322,38 @@ def test_an_empty_teacher_gives_the_plain_run_bit_for_bit(files, tmp_path, build
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert Path(plain / "config.json").read_bytes() == Path(taught / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_a_teacher_of_any_family_completes(family, build_bundle, files, tmp_path):
+    teacher = build_bundle(lively=True, family=family)
+    teacher.save(tmp_path / "teacher")
+    more = ["--complete_threshold", '{"Disease": 0.01, "Gene": 0.5}', "--cache_dir", tmp_path]
+    found = run(tmp_path / "out", files, "--complete_with", tmp_path / "teacher", *more)["completion"]
+    assert found["thresholds"].keys() == {"Gene", "Disease", "Chemical", "Species"}
+    assert found["labels"]["user"]["Disease"]["added"] + found["labels"]["user"]["Disease"]["beside_gold"] > 0
+    narrow = [*more[2:], "--types", "Gene"]
+    found = run(tmp_path / "narrow", files, "--complete_with", tmp_path / "teacher", *narrow)["completion"]
+    assert found["labels"]["user"] == {}
+
+
+def test_answers_of_types_without_a_shared_one_are_left_out():
+    found = average([[Mention(0, 3, "Gene", score=0.8), Mention(5, 9, "Finding", score=0.8)]], [["Gene"]])
+    assert [m.key for m in found] == [(0, 3, "Gene")]
+
+
+def test_a_type_that_several_native_types_are_is_not_completed():
+    space = LabelSpace({"c": {"Protein": "Gene", "DNA": "Gene", "Illness": "Disease", "Drug": None, "Species": None}})
+    names = added_names(space, "c", ["Gene", "Disease", "Chemical", "Species"])
+    assert names == {"Disease": "Illness", "Chemical": "Chemical", "Species": "Species (completed)"}
+
+
+def test_a_parts_teacher_is_measured_on_its_corpus_where_the_part_has_no_test_documents(tmp_path):
+    asked = {}
+    parts = {"half": {"of": "biored", "articles": [0, 0.5]}, "tested": {"of": "bc5cdr", "test": ["test"]}}
+    data = DataOptions(corpora=["half", "tested"], parts=parts)
+    completion = CompletionOptions(complete_with=["teacher.yaml"])
+    arguments = SimpleNamespace(completion=completion, data=data, given={}, train=SimpleNamespace(output_dir=tmp_path))
+    train_teachers(arguments, lambda name, values: asked.update(values))
+    assert asked["test_corpora"] == ["biored", "tested"]
+    assert asked["parts"] == {"tested": parts["tested"]}

@@ -221,3 +221,13 @@ def test_faults_of_a_file_are_counted_in_the_results(tmp_path):
     faults = results(tmp_path / "out")["faults"]
     assert faults["counts"]["duplicate_mention"]
     assert str(tmp_path) not in json.dumps(faults)  # results.json is published: no path of this machine
+
+
+def test_unclear_mentions_of_types_that_nothing_annotates_are_dropped_and_counted(tmp_path, caplog):
+    row = {"id": "1", "text": "Aspirin for asthma.", "mentions": [{"start": 12, "end": 18, "type": "Disease"}]}
+    row["unclear"] = [{"start": 0, "end": 7, "type": "Chemical"}, {"start": 0, "end": 7, "type": "Disease"}]
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+    data = load_run_data(DataOptions(train_file=str(tmp_path / "train.jsonl")))
+    (document,) = data.train["user"]
+    assert [m.type for m in document.unclear] == ["Disease"]
+    assert "1 unclear mentions have no effect" in caplog.text

@@ -343,3 +343,9 @@ def test_balanced_small_groups_come_several_times_an_epoch_and_large_ones_over_s
         assert max(seen[i] for i, group in enumerate(groups) if group == "a") == 1
     for drawn in epochs:
         assert set(Counter(i for i in drawn if groups[i] == "b").values()) <= {2, 3, 4}
+
+
+def test_seeds_of_any_size():
+    orders = [list(MixtureSampler(LENGTHS, GROUPS, 4, seed=seed)) for seed in (1, 20240101, 2**31)]
+    assert all(sorted(order) == list(range(len(LENGTHS))) for order in orders)
+    assert orders[0] != orders[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -411,3 +412,21 @@ def test_validation_f1_is_the_mean_over_corpora(bundle, demo_corpora, trainer_fo
     assert metrics["eval_demo_all_f1"] == 0
     assert metrics["eval_f1"] == 0.5
     assert [row["eval_f1"] for row in trainer.validation_history()] == [0.5]
+
+
+def test_a_masked_run_goes_on_inside_an_epoch_as_if_it_had_not_stopped(build_bundle, demo_corpora, trainer_for):
+    after = []
+    for checkpoint in (None, "checkpoint-3"):
+        bundle = build_bundle(token_masking=0.3)
+        trainer = trainer_for(
+            bundle, first_features(bundle, demo_corpora, 16), per_device_train_batch_size=2, max_steps=6, seed=3,
+            save_strategy="steps", save_steps=3, save_total_limit=5, learning_rate=1e-2,
+        )  # fmt: skip
+        trainer.train(resume_from_checkpoint=checkpoint and str(Path(trainer.args.output_dir) / checkpoint))
+        after.append({n: p.detach().clone() for n, p in bundle.model.named_parameters()})
+    assert all(torch.equal(after[0][name], value) for name, value in after[1].items())
+    plain = build_bundle()
+    trainer = trainer_for(plain, first_features(plain, demo_corpora, 16), per_device_train_batch_size=2, max_steps=6, seed=3,
+                          learning_rate=1e-2)  # fmt: skip
+    trainer.train()
+    assert any(not torch.equal(after[0][n], p) for n, p in plain.model.named_parameters())

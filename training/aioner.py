@@ -324,7 +324,8 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
                 f"({', '.join(name for name in names() if name != model.family)}). To measure it only, name it in "
                 "--test_corpora instead of --corpora"
             )
-    scheme = build_scheme(own.scheme, data.space, own.bridge, declared)
+    space = data.space.restricted_to(data.corpora)  # what is only measured decides nothing
+    scheme = build_scheme(own.scheme, space, own.bridge, declared)
     parts = encoder_parts(model, data)
     ids = add_tags(
         parts, [tag for task in scheme.tasks if task.tagged for tag in (f"<{task.name}>", f"</{task.name}>")]
@@ -347,7 +348,7 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
         default_tasks=scheme.default_tasks,
         modes=scheme.modes,
         **own.values_for(AIONERConfig) | {"restrict_labels": scheme.restrict_labels or own.restrict_labels},
-        **common(model, data.space, parts),
+        **common(model, space, parts),
         **numbered(scheme.labels),
     )
     network = AIONERForTokenClassification(config)

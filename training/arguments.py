@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, HelpFormatter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -173,11 +173,15 @@ _TRAINERS_SHOWN = (
     "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
 )  # fmt: skip
 _TRAINERS_PUBLISHED = (
-    "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "max_grad_norm", "optim", "adam_beta2", "adam_epsilon",
-    "lr_scheduler_type", "resume_from_checkpoint",
+    "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "max_grad_norm", "optim", "optim_args", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs", "resume_from_checkpoint", "neftune_noise_alpha",
+    "dataloader_drop_last",
 )  # fmt: skip
-_TRAINERS_HIDDEN = ("do_train", "do_eval", "do_predict", "remove_unused_columns", "average_tokens_across_devices")
-"""Of these the program decides itself."""
+_TRAINERS_HIDDEN = (
+    "do_train", "do_eval", "do_predict", "remove_unused_columns", "average_tokens_across_devices", "label_smoothing_factor",
+    "data_seed", "train_sampling_strategy", "length_column_name", "prediction_loss_only", "bf16_full_eval", "fp16_full_eval",
+)  # fmt: skip
+"""Of these the program decides itself, or they have no effect: losses, sampling and evaluation are its own."""
 _TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
 """Options of the model and of training that have an effect on a trained model, or an error of their own."""
 _OF_FILES = {
@@ -306,6 +310,10 @@ def _check(arguments: Arguments, said: set[str], sized: set[str]) -> None:
         for name in ("do_predict", "model_name_or_path", "resume_from_checkpoint"):
             if arguments.given.get(name):
                 raise ArgumentError(f"--hp_search trains new models from --encoder; leave out --{name}")
+        if arguments.completion.complete_with:
+            raise ArgumentError(
+                "--hp_search doesn't complete labels; search without --complete_with, then train with it"
+            )
     for name in sorted(sized & {"scratch_layers", "scratch_hidden_size"}) if model.encoder != "scratch" else ():
         raise ArgumentError(f"--{name} is the size of the encoder 'scratch'; it needs --encoder scratch")
     if trained:
@@ -400,16 +408,6 @@ def _mapping(text: str) -> dict:
     return value
 
 
-class _HelpFormatter(ArgumentDefaultsHelpFormatter):
-    """Wide; no "(default: None)"."""
-
-    def __init__(self, prog):
-        super().__init__(prog, max_help_position=34, width=110)
-
-    def _get_help_string(self, action):
-        return action.help
-
-
 def _add(section, spec: Spec, shown: bool) -> None:
     text = spec.help.replace("%", "%%")
     if spec.default not in (None, False, []):
@@ -433,7 +431,7 @@ def _parser(groups, family: str, full: bool) -> ArgumentParser:
         epilog="--help with another --family shows that family's options; --help_all adds every option of "
         "transformers.TrainingArguments. docs/options.md has them all.",
         allow_abbrev=False,
-        formatter_class=_HelpFormatter,
+        formatter_class=lambda prog: HelpFormatter(prog, max_help_position=34, width=110),
     )
     for group in groups:
         title = group.__doc__.strip().splitlines()[0].rstrip(".").lower()

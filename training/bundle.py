@@ -50,11 +50,15 @@ class NERCollator:
         self.mask_token_id = mask_token_id
 
     def __call__(self, features: list[dict]) -> dict[str, Tensor]:
-        batch = pad_batch(features, self.padding)
-        if self.masking:
-            hidden = (torch.rand(batch["labels"].shape) < self.masking) & (batch["labels"] >= 0)
-            batch["input_ids"] = batch["input_ids"].masked_fill(hidden, self.mask_token_id)
-        return batch
+        return pad_batch(features, self.padding)
+
+    def hide(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with words hidden. Drawn as late as dropout is: a loader draws ahead of what a checkpoint has seen."""
+        if not self.masking:
+            return batch
+        labels = batch["labels"]
+        hidden = (torch.rand(labels.shape, device=labels.device) < self.masking) & (labels >= 0)
+        return batch | {"input_ids": batch["input_ids"].masked_fill(hidden, self.mask_token_id)}
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Bundle:
         """
         self.model.save_pretrained(folder, inference_only=inference_only)
         self.tokenizer.save_pretrained(folder)
+        if self.adapters is not None and self.adapters.folder is not None:
+            self.adapters.save_config(self.adapters.folder)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], No
         return None
     teachers = train_teachers(arguments, train)
     size, cache = args.per_device_eval_batch_size, arguments.data.cache_dir
-    done = complete(data, arguments.completion, teachers, size, args.device, cache)
+    done = complete(data, arguments.completion, teachers, size, args.device, cache, arguments.data.types)
     if args.should_save:
         folder = Path(args.output_dir) / "completed"
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +88,17 @@ def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
             # A run that names no validation corpora validates on all that it reads, so all are kept from the teacher.
             test, validation = data.test_corpora or [], data.validation_corpora
             every = not (test and validation)
+            parts = data.parts or {}
+            # A part may have no test documents; its corpus has.
+            whole = [parts[c]["of"] if "test" not in parts.get(c, {"test": None}) else c for c in data.corpora]
             measured = {
-                "test_corpora": list(dict.fromkeys([*data.corpora, *test])) if every else test,
+                "test_corpora": list(dict.fromkeys([*whole, *test])) if every else test,
                 "validation_corpora": validation,
             }
             values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
             values |= {name: corpora for name, corpora in measured.items() if corpora}
+            named = {c: part for c, part in parts.items() if any(c in (corpora or ()) for corpora in measured.values())}
+            values |= {"parts": named} if named else {}
             last = get_last_checkpoint(folder) if folder.is_dir() else None
             values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": last} if last else {})
             train(name, values)
@@ -134,7 +139,13 @@ class Completed:
 
 
 def complete(
-    data: RunData, options: CompletionOptions, teachers: list[str], batch_size: int, device, cache_dir: str | None
+    data: RunData,
+    options: CompletionOptions,
+    teachers: list[str],
+    batch_size: int,
+    device,
+    cache_dir: str | None,
+    only: list[str] | None = None,
 ) -> Completed:
     """Completes the training documents of a run; its `train` and `space` are replaced.
 
@@ -147,6 +158,7 @@ def complete(
         teachers: folders or Hub ids of trained models of any family; their scores are averaged.
         batch_size: windows per batch. device: of torch.
         cache_dir: where answers are kept (without texts); default: that of datasets.
+        only: the run's shared types, if it has some only.
     Raises:
         ArgumentError: nothing to complete, thresholds to choose without validation documents.
     """
@@ -156,6 +168,7 @@ def complete(
             raise ArgumentError("--complete_threshold validation needs validation documents, and this run has none")
         parts |= {(VALIDATION, c): d for c, d in data.validation.items()}
     answers, types = consult(teachers, data, parts, batch_size, device, cache_dir)
+    types = [t for t in types if not only or t in only]
     thresholds = options.thresholds(types) or choose_thresholds(
         [(d, answers[VALIDATION, c]) for c, d in data.validation.items()], data.space, types
     )
@@ -184,10 +197,17 @@ def _declaring(document: Document, types: Iterable[str]) -> Document:
 
 
 def added_names(space: LabelSpace, corpus: str, types: Iterable[str]) -> dict[str, str]:
-    """Shared type → the native name that its completed mentions get in a corpus: its own, unless the corpus means something
-    else by that name."""
-    own = space.corpora[corpus]
-    return {t: t if own.get(t, t) == t else f"{t} (completed)" for t in types}
+    """Shared type → the native name that its completed mentions get in a corpus: that of the corpus's own type, or else the
+    shared type's, unless the corpus means something else by that name.
+
+    A shared type that several of the corpus's types are isn't completed: an answer doesn't say which of them it is.
+    """
+    own, names = space.corpora[corpus], {}
+    for t in types:
+        natives = [native for native, shared in own.items() if shared == t]
+        if len(natives) < 2:
+            names[t] = natives[0] if natives else t if t not in own else f"{t} (completed)"
+    return names
 
 
 # ---- the teachers' answers
@@ -259,13 +279,13 @@ def _cache(cache_dir: str | None) -> Path:
 def _answered(model, tasks) -> list[str]:
     """The shared types that tasks answer for."""
     space: LabelSpace = model.config.labels
-    return list(
-        dict.fromkeys(
-            t
-            for task in tasks
-            for t in (task.types or (space.shared_types_of(task.corpus) if task.corpus else space.shared_types))
-        )
-    )
+    named = [
+        task.types
+        if isinstance(task.types, tuple)
+        else (space.shared_types_of(task.corpus) if task.corpus else space.shared_types)
+        for task in tasks
+    ]
+    return list(dict.fromkeys(t for types in named for t in types))
 
 
 def _warn_of_leaks(name: str, folder: Path, data: RunData) -> None:
@@ -298,8 +318,10 @@ def average(answers: Iterable[list[Mention]], answered: list[list[str]]) -> list
     for row in answers:
         for mention in row:
             total[mention.key] += mention.score or 0.0
-    asked = Counter(t for types in answered for t in types)
-    return [Mention(*key, score=score / asked[key[2]]) for key, score in sorted(total.items())]
+    asked = Counter(
+        t for types in answered for t in types
+    )  # a type without a shared one keeps its name, and isn't asked for
+    return [Mention(*key, score=score / asked[key[2]]) for key, score in sorted(total.items()) if key[2] in asked]
 
 
 def choose_thresholds(

@@ -71,10 +71,22 @@ class Evaluator:
         for number, document in enumerate(documents):
             by_corpus[document.corpus].append(number)
         for corpus, numbers in by_corpus.items():
-            predicted = self.predictor([documents[n] for n in numbers], self._tasks(corpus))
+            predicted = self._answers([documents[n] for n in numbers], self._tasks(corpus))
             for number, mentions in zip(numbers, predicted, strict=True):
                 found[number] = mentions
         return found
+
+    def _answers(self, documents: list[Document], tasks: list[Task]) -> list[list[Mention]]:
+        """As the saved model will answer: without the autocast that accelerate wraps around `forward` for --bf16 and --fp16."""
+        model = self.predictor.model
+        wrapped = model.__dict__.get("forward") if "_original_forward" in model.__dict__ else None
+        try:
+            if wrapped is not None:
+                model.forward = model._original_forward
+            return self.predictor(documents, tasks)
+        finally:
+            if wrapped is not None:
+                model.forward = wrapped
 
     def _tasks(self, corpus: str) -> list[Task]:
         """Those of the headline: a model that knows the corpus's own types is asked for them, unless a mode was chosen."""
@@ -118,7 +130,7 @@ class Evaluator:
 
         def ask(tasks: list[Task]) -> list[Document]:
             if (key := tuple(tasks)) not in answers:
-                found = self.predictor(documents, tasks)
+                found = self._answers(documents, tasks)
                 answers[key] = [d.with_mentions(m) for d, m in zip(documents, found, strict=True)]
             return answers[key]
 
@@ -130,7 +142,9 @@ class Evaluator:
         gold = documents if own_names else [in_shared_types(d, self.space) for d in documents]
         predicted = ask(self._tasks(corpus))
         if self.mode in (None, "native") and knows_native and not own_names:
-            predicted = [in_shared_types(d, self.space) for d in predicted]
+            # The model may know native types that the run's files don't have.
+            both = LabelSpace({corpus: model.config.labels.corpora[corpus] | self.space.corpora[corpus]})
+            predicted = [in_shared_types(d, both) for d in predicted]
         predicted = [d.with_mentions(m for m in d.mentions if m.type not in outside) for d in predicted]
         report = _scores(gold, predicted, scored)
         if full:

@@ -165,6 +165,10 @@ class UnitFeatures(Features):
         """
         raise NotImplementedError
 
+    def _document_limits(self, mentions: list[Mention]) -> dict[Mention, str]:
+        """Of a document's mentions that windows can express, those that the family can't, with the cause."""
+        return {}
+
     def _lost(self, document: Document, windows: list[Window]) -> dict[Mention, str]:
         """The mentions that the window that owns them can't express, with the cause; they are counted."""
         config = self.model.config
@@ -175,6 +179,7 @@ class UnitFeatures(Features):
                 found = Grid(window, config.units).place(align(window, own))
                 inside = {m for _, _, m in found}
                 lost |= {m: "unit_boundary" for m in own if m not in inside} | self._limits(found)
+        lost |= self._document_limits([m for m in document.mentions if m not in lost])
         nested = keep_flat([m for m in document.mentions if m not in lost])[1] if config.flat else []
         self.coverage.add(
             document.corpus, len(document.mentions), Counter([*lost.values(), *("nested" for _ in nested)])

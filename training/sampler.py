@@ -92,7 +92,7 @@ class MixtureSampler(Sampler[int]):
     def _generator(self, turn: int, name: str) -> torch.Generator:
         # A stable number for the name: Python's hash changes from process to process.
         salt = sum((i + 1) * b for i, b in enumerate(name.encode()))
-        return torch.Generator().manual_seed((self.seed * 1_000_003 + turn) * 1_000_003 + salt)
+        return torch.Generator().manual_seed(((self.seed * 1_000_003 + turn) * 1_000_003 + salt) % 2**63)
 
     def __iter__(self) -> Iterator[int]:
         generator = self._generator(self.epoch, "\0order")

@@ -64,6 +64,11 @@ class Features(UnitFeatures):
         _, crowded = without_crowding(kept, self.model.config.max_actions)
         return {mentions[key]: "crossing" for key in crossing} | {mentions[key]: "crowded" for key in crowded}
 
+    def _document_limits(self, mentions: list[Mention]) -> dict[Mention, str]:
+        # Of two that cross, each may be another window's.
+        found = {(m.start, m.end, m.type): m for m in mentions}
+        return {found[key]: "crossing" for key in without_crossing(list(found))[1]}
+
     def _document(self, document: Document, windows: list[Window]) -> Iterator[tuple[str, dict]]:
         document = without_repeats(document)
         lost = self._lost(document, windows)

@@ -128,6 +128,7 @@ class NERTrainer(Trainer):
             self.add_callback(EarlyStopping(figure, args.early_stopping_patience, bundle.pretraining))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = self.bundle.collator.hide(inputs)
         outputs = model(**inputs)
         for name, value in outputs.loss_terms.items():
             self._terms[name].append(value.detach())
