@@ -36,6 +36,20 @@ def read_results(folder: Path, corpus: str | None = None, split: str = "test") -
     return results
 
 
+def common_corpus(runs: list[Path], split: str = "test") -> str:
+    """The corpus on which all runs were measured: BioRED, or the only one.
+
+    Raises:
+        ComparisonError: there is none, or there are several. ResultsError: not the folder of a finished run.
+    """
+    measured = [getattr(read_results(run), split) for run in runs]
+    shared = [corpus for corpus in measured[0] if all(corpus in other for other in measured)]
+    if "biored" in shared or len(shared) == 1:
+        return "biored" if "biored" in shared else shared[0]
+    told = f"{', '.join(shared)}; name one with --corpus" if shared else "no corpus together"
+    raise ComparisonError(f"the {split} documents on which all runs were measured are of {told}")
+
+
 def read_run(folder: Path, corpus: str) -> tuple[float, list[float]]:
     """A run's test F1 on the corpus and the F1 of each document.
 
@@ -60,6 +74,12 @@ def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:
         ComparisonError: the runs were tested on different documents, or what `read_run` raises.
     """
     sides = [[read_run(folder, corpus) for folder in side] for side in (ours, others)]
+    if twice := [f for f in {*ours, *others} if [*ours, *others].count(f) > 1]:
+        raise ComparisonError(f"{twice[0]} is named twice; a run is one seed of one side")
+    for side in (ours, others):
+        seeds = [seed for folder in side if (seed := read_results(folder).settings.get("seed")) is not None]
+        if twice := [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]:
+            raise ComparisonError(f"two runs of one side have the seed {twice[0]}; expected a seed each")
     sizes = {len(documents) for side in sides for _, documents in side}
     if len(sizes) > 1:
         raise ComparisonError(f"the runs were tested on different numbers of {corpus} documents: {sorted(sizes)}")
@@ -81,13 +101,16 @@ def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: prints the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="output folders of one setting, a seed each")
     parser.add_argument("--against", nargs="+", type=Path, required=True, help="output folders of the other setting")
-    parser.add_argument("--corpus", default="biored")
+    parser.add_argument("--corpus", help="default: biored, or the only one that all were tested on")
     options = parser.parse_args(argv)
     with one_message("compare"):
-        result = compare(options.runs, options.against, options.corpus)
+        corpus = options.corpus or common_corpus([*options.runs, *options.against])
+        result = compare(options.runs, options.against, corpus)
     for name, row in (("runs", result["ours"]), ("against", result["others"])):
         spread = "one seed" if row["sd"] is None else f"± {100 * row['sd']:.2f} over {row['runs']} seeds"
         sys.stdout.write(f"{name:8s} F1 {100 * row['mean']:.2f} ({spread})\n")

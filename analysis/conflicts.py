@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     log_progress()
     with one_message("conflicts"):
-        check_output(options.output, page=options.page, mark="conflicts")
+        check_output(options.output, page=options.page, mark="conflicts", inputs=options.corpora)
         if options.documents is not None and (not options.model or options.documents < 1):
             raise ConflictError(f"--documents {options.documents}: expected a number of at least 1, beside --model")
         corpora, space = read_corpora(options.corpora, options.data_dir, options.mapping)

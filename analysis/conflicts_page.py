@@ -299,10 +299,9 @@ def _example(case: Case, names: tuple[str, str], types: list[str]) -> str:
     place = sentence_of(document.text, stretch)
     elsewhere = {m.key for a in case.answers for m in a.document.mentions if m.type in case.elsewhere}
     sides = [(n, a.document.mentions, stressed | elsewhere) for n, a in zip(names, case.answers, strict=True)]
-    where = f"{case.answers[1].document.id}, characters {stretch[0]} to {stretch[1]}: {case.difference.kind}"
-    return (
-        f'<div class="mn-card"><p>{escape(_said(where, names))}</p>{answers(document.text, place, sides, types)}</div>'
-    )
+    where = f"{case.answers[1].document.id}, characters {stretch[0]} to {stretch[1]}: "
+    where += _said(case.difference.kind, names)
+    return f'<div class="mn-card"><p>{escape(where)}</p>{answers(document.text, place, sides, types)}</div>'
 
 
 def _said(where: str, names: tuple[str, str]) -> str:

@@ -126,7 +126,9 @@ def _short(alpha: float) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: F1 against α of some runs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="output folders: one or more seeds for each α")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write; a JSON table goes beside it")
     options = parser.parse_args(argv)

@@ -182,7 +182,9 @@ def _settings(options: argparse.Namespace) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: prints the tables, and writes them and their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner generation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="folders or Hub ids of trained joint_ib models")
     parser.add_argument("--corpora", nargs="+", required=True, help="by name, e.g. mtl_ncbi_disease genia; or demo")
     parser.add_argument("--data_dir", help="folder with the corpora's files; without it they are downloaded")

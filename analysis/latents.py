@@ -335,7 +335,9 @@ def compare(folders: list[Path], split: str, output: Path) -> dict[str, Cloud]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: a figure of some runs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner latents", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="output folders of runs with --write_figures true")
     parser.add_argument("--split", choices=SPLITS, default="validation", help="documents to show (default: validation)")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write; a JSON table goes beside it")

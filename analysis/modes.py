@@ -52,7 +52,9 @@ def measure(model: str, data: DataOptions, corpus: str, batch_size: int = 16) ->
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner modes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="a trained tagger: folder or Hub id")
     parser.add_argument("--corpus", default="biored", help="test corpus (default: biored)")
     parser.add_argument("--data_dir", help="folder with the corpus's files; without it they are downloaded")

@@ -146,6 +146,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, help="Markdown file with the marks; default: print")
     options = parser.parse_args(argv)
     with one_message("results"):
+        if absent := [folder for folder in options.cards if not folder.exists()]:
+            raise UserError(f"{absent[0]}: no such folder")
         folders = [folder for folder in options.cards if folder.is_dir()]
         if options.page:
             options.page.write_text(put(options.page.read_text(encoding="utf-8"), folders), encoding="utf-8")

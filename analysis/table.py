@@ -19,10 +19,10 @@ from collections import Counter
 from pathlib import Path
 from statistics import fmean, stdev
 
-from mosaic_ner.data_builders.console import one_message
+from mosaic_ner.data_builders.console import check_output, one_message
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 
-from .compare import ComparisonError, read_results
+from .compare import ComparisonError, common_corpus, read_results
 from .markdown import RELAXED, f1_cell, percent, relaxed_cells
 
 HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
@@ -63,6 +63,12 @@ figures, or there are none. Written by `mosaic-ner table --relaxed`.
 """
 
 
+def run_names(runs: list[Path]) -> list[str]:
+    """What tables call runs: their folders' names, or paths where two have the same name."""
+    names = [run.resolve().name for run in runs]
+    return [name if names.count(name) == 1 else run.as_posix() for name, run in zip(names, runs, strict=True)]
+
+
 def build_table(runs: list[Path], corpus: str) -> str:
     """A Markdown table with a row per run, and a row of the copying baseline for each of its different values.
 
@@ -72,11 +78,11 @@ def build_table(runs: list[Path], corpus: str) -> str:
     Raises:
         ResultsError: not the folder of a finished run. ComparisonError: a run was not tested on the corpus.
     """
-    results = {run.name: read_results(run, corpus) for run in runs}
-    types = sorted({t for r in results.values() for t in r.test[corpus]["per_type"]})
+    results = [read_results(run, corpus) for run in runs]
+    types = sorted({t for r in results for t in r.test[corpus]["per_type"]})
     header = ["run", "seed", "overlap", "updates", "P", "R", "F1", *types]
     rows, copies = [], {}
-    for name, result in results.items():
+    for name, result in zip(run_names(runs), results, strict=True):
         report, overlap = result.test[corpus], result.overlap
         updates = "-" if result.updates is None else result.updates
         by_type = [percent(report["per_type"].get(t, {}).get("f1")) for t in types]
@@ -100,7 +106,7 @@ def build_disjoint_and_merged(runs: list[Path], corpora: list[str], alone: list[
         ResultsError: not the folder of a finished run.
         ComparisonError: a corpus that no run was tested on, or one that two single-task runs were tested on.
     """
-    tests = [(run.name, read_results(run).test) for run in runs]
+    tests = [(name, read_results(run).test) for name, run in zip(run_names(runs), runs, strict=True)]
     joined: dict[str, dict] = {}
     for run in alone:
         test = read_results(run).test
@@ -214,7 +220,7 @@ def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
     parts = ("category", "span", "boundary", "both", "spurious")
     shares = ("span_share_of_false_positives", "span_share_of_predictions")
     rows = []
-    for run in runs:
+    for name, run in zip(run_names(runs), runs, strict=True):
         found = read_results(run, corpus, split).report(corpus, split).get("errors")
         if found is None:
             raise ComparisonError(
@@ -223,7 +229,7 @@ def build_errors(runs: list[Path], corpus: str, split: str = "test") -> str:
             )
         wrong = found["false_positives"]
         counts = [found["support"], found["predicted"], wrong["total"], *(wrong[part] for part in parts)]
-        rows.append([run.name, *counts, *(percent(found[share]) for share in shares)])
+        rows.append([name, *counts, *(percent(found[share]) for share in shares)])
     header = ["run", "gold", "predictions", "false positives", *parts]
     header += ["span errors of false positives", "span errors of predictions"]
     return ERRORS.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
@@ -236,10 +242,10 @@ def build_relaxed(runs: list[Path], corpus: str, split: str = "test") -> str:
         as `build_errors`, but that older runs have cells without a figure.
     """
     rows = []
-    for run in runs:
+    for run, called in zip(runs, run_names(runs), strict=True):
         report = read_results(run, corpus, split).report(corpus, split)
         names = [None, *report["per_type"]] if len(report["per_type"]) > 1 else [None]
-        rows += [[run.name, name or "all", *relaxed_cells(report, name)] for name in names]
+        rows += [[called, name or "all", *relaxed_cells(report, name)] for name in names]
     header = ["run", "type", "exact", *RELAXED]
     return RELAXED_SCORES.format(split=split, corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
@@ -250,9 +256,11 @@ def _prf(scores: dict) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: writes the table, or prints it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="*", type=Path, help="output folders of finished runs")
-    parser.add_argument("--corpus", default="biored", help="all figures of one corpus (default: biored)")
+    parser.add_argument("--corpus", help="all figures of one corpus; default: biored, or the only one of all runs")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--corpora", nargs="+", help="instead, disjoint and merged F1 on each of these")
     which.add_argument(
@@ -286,26 +294,31 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("name at least one finished run")
     if options.alone and not options.corpora:
         parser.error("--alone needs --corpora")
+    if options.corpus and (groups or options.corpora):
+        parser.error("--corpus has no effect with --group or --corpora; leave it out")
     if options.split and not (options.errors or options.relaxed):
         parser.error("--split needs --errors or --relaxed")
     with one_message("table"):
+        check_output(options.output)
+        split = "validation" if options.choices else options.split or "test"
+        corpus = options.corpus or ("" if options.corpora or groups else common_corpus(options.runs, split))
         if options.corpora:
             table = build_disjoint_and_merged(options.runs, options.corpora, options.alone)
         elif groups:
             table = build_groups(groups)
         elif options.choices:
-            table = build_choices(options.runs, options.corpus)
+            table = build_choices(options.runs, corpus)
         elif options.errors:
-            table = build_errors(options.runs, options.corpus, options.split or "test")
+            table = build_errors(options.runs, corpus, split)
         elif options.relaxed:
-            table = build_relaxed(options.runs, options.corpus, options.split or "test")
+            table = build_relaxed(options.runs, corpus, split)
         else:
-            table = build_table(options.runs, options.corpus)
-    table = wrapped(table)
-    if options.output:
-        options.output.write_text(table, encoding="utf-8")
-    else:
-        sys.stdout.write(table)
+            table = build_table(options.runs, corpus)
+        table = wrapped(table)
+        if options.output:
+            options.output.write_text(table, encoding="utf-8")
+        else:
+            sys.stdout.write(table)
 
 
 if __name__ == "__main__":

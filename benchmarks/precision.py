@@ -79,6 +79,8 @@ def measure(model: str, documents: list, precisions: list[str]) -> dict:
 
 def record(folder: Path, delta: float) -> None:
     """Writes the difference into config.json, and nothing else."""
+    if (folder / "checksums.json").exists():
+        raise SystemExit(f"{folder} was published: its checksums would no longer agree; record before publishing")
     path = folder / "config.json"
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"int8_delta_f1": delta})
 

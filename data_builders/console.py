@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,14 +42,19 @@ def one_message(command: str) -> Iterator[None]:
     sys.exit(2)
 
 
-def check_output(*files: Path | None, page: Path | None = None, mark: str = "") -> None:
+def check_output(
+    *files: Path | None, page: Path | None = None, mark: str = "", inputs: Iterable[str | Path] = ()
+) -> None:
     """Before the work: whether the files can be written.
 
     Args:
         page: a Markdown file that gets something between the marks of the name `mark`.
+        inputs: what is read; none of it may be overwritten.
     Raises:
-        UserError: one is a folder, or its folder isn't there, or the page lacks the marks. OSError: there is no such page.
+        UserError: one is a folder, or its folder isn't there, or it is an input or named twice, or the page lacks the marks.
+        OSError: there is no such page.
     """
+    read, written = {Path(given).resolve() for given in inputs}, set()
     if page:
         between(page.read_text(encoding="utf-8"), mark, "")
     for file in filter(None, files):
@@ -57,3 +62,8 @@ def check_output(*files: Path | None, page: Path | None = None, mark: str = "") 
             raise UserError(f"{file} is a folder; expected the name of a file to write")
         if not file.parent.is_dir():
             raise UserError(f"{file} can't be written: there is no folder {file.parent}; make it, or name another file")
+        if file.resolve() in read:
+            raise UserError(f"{file} is an input, which would be overwritten; name another file")
+        if file.resolve() in written:
+            raise UserError(f"{file} is named for two outputs; name another file for one of them")
+        written.add(file.resolve())

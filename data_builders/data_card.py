@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import UserError
 
+from .console import one_message
 from .corpora import CORPORA, SPLITS, Corpus, get_corpus, read_split
 from .formats import ReadReport
 from .mapping import load_label_mapping
@@ -136,6 +138,10 @@ def built_statistics(
             seen.add(path)
             splits[split] = statistics(read_split(corpus, split, path, format=format, report=counts))
         result[name] = (splits, report)
+    if not any(splits for splits, _ in result.values()):
+        raise UserError(
+            f"--data_dir: no corpus's file is in {str(data_dir)!r}; name the folder with the corpora's files"
+        )
     return result
 
 
@@ -251,11 +257,14 @@ def _verdict(name: str, published: int, built: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the data card, or writes it into the package with `--write_card`."""
-    parser = argparse.ArgumentParser(description="Statistics of the corpora beside the published figures, as Markdown.")
+    parser = argparse.ArgumentParser(
+        prog="mosaic-ner data_card", description="Statistics of the corpora beside the published figures, as Markdown."
+    )
     parser.add_argument("--data_dir", required=True, help="folder with the corpora's files, or the one above them")
     parser.add_argument("--write_card", action="store_true", help=f"write {CARD_PATH.name} beside this module")
     options = parser.parse_args(arguments)
-    card = data_card(options.data_dir)
+    with one_message("data_card"):
+        card = data_card(options.data_dir)
     if options.write_card:
         CARD_PATH.write_text(card, encoding="utf-8")
     else:

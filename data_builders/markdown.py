@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mosaic_ner.modeling.label_space import UserError
 
 WIDTH = 128
@@ -9,9 +11,13 @@ WIDTH = 128
 
 
 def markdown_table(header: list[str], rows: list[list]) -> str:
-    """A Markdown table; cells are printed as they are."""
+    """A Markdown table; a `|` in a cell is no border, a line end is a space."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+
+
+def _cell(content) -> str:
+    return re.sub(r"(?<!\\)\|", r"\|", " ".join(str(content).splitlines()) if "\n" in str(content) else str(content))
 
 
 def between(page: str, name: str, text: str) -> str:

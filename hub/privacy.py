@@ -25,9 +25,9 @@ CONTENT = re.compile(
 """What a published folder has, besides this package's code."""
 LOCAL_PATH = re.compile(
     # An absolute path of two parts at least; a slash after a word, as in P/R or in an address, begins none.
-    r"(?<![\w/.<)}~-])(/[\w.+@-]+(?:/[\w.+@-]+)+|~\w*/[\w.]+)|\b[A-Za-z]:[\\/]+\w[\w\\/]*|\\\\+\w+\\+\w+|file://\S+"
+    r"(?<![\w/.<)}~-])(/[\w.+@-]+(?:/[\w.+@-]+)+|~\w*/[A-Za-z_.][\w.]*)|\b[A-Za-z]:[\\/]+\w[\w\\/]*|\\\\+\w+\\+\w+|file://\S+"
 )
-NAME = "a name of this machine's user"
+NAME, PATH = "a name of this machine's user", "a path on this machine"
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}\b")
 EVERYBODY = {"root", "user", "admin", "ubuntu", "runner", "home", "nobody", "jovyan", "app", "test", "model", "models"}
 """User names that tell nothing about anybody, and may stand in any text."""
@@ -60,7 +60,7 @@ def check_content(folder: Path, repo_id: str, allowed: tuple[str, ...] = ()) -> 
     """Checks that nothing but published files is there, and nothing private in their text.
 
     Args:
-        allowed: names that may stay although they are those of this machine's user.
+        allowed: what may stay although it is a name of this machine's user, or looks like a path.
     Raises:
         PublishError: names file, line and what was found.
     """
@@ -82,12 +82,12 @@ def check_content(folder: Path, repo_id: str, allowed: tuple[str, ...] = ()) -> 
         if name == "tokenizer.json":  # a vocabulary is full of words and slashes that mean nothing
             patterns = [row for row in private if row[1] != NAME]
         else:
-            patterns = [*private, (LOCAL_PATH, "a path on this machine")]
+            patterns = [*private, (LOCAL_PATH, PATH)]
         for where, text in _texts(path):
             for pattern, what in patterns:
-                if found := pattern.search(text):
+                if (found := pattern.search(text)) and found[0] not in allowed:
                     shown = "" if what == "a token" else f" ({found[0]!r})"
-                    advice = "; if it means something else, add it to --allow" if what == NAME else ""
+                    advice = "; if it means something else, add it to --allow" if what in (NAME, PATH) else ""
                     raise PublishError(
                         f"{name}, {where}: {what}{shown}; take it out of the run's folder and publish again{advice}"
                     )

@@ -27,7 +27,7 @@ from pathlib import Path
 from mosaic_ner.data_builders.console import log_progress, one_message
 from mosaic_ner.data_builders.options import FORMATS, ArgumentError
 
-from .tag import add_question
+from .tag import add_question, before_types
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, patterns or addresses")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files, folders, patterns or addresses")
     parser.add_argument("--output", required=True, help="folder; every worker must see it")
     add_question(parser)
     parser.add_argument("--format", choices=FORMATS, help="of the input; default: what its content or ending says")
@@ -75,9 +75,11 @@ def annotate(options: argparse.Namespace) -> int:
     from .inputs import sources, split
     from .shards import WRITTEN, Job, receipt_of
 
-    for name in ("batch_size", "chunk"):
-        if getattr(options, name) < 1:
-            raise ArgumentError(f"--{name} is {getattr(options, name)}; expected 1 or more")
+    if not options.inputs:
+        raise ArgumentError("no input: expected files, folders, patterns or addresses" + before_types(options.types))
+    for name, least in (("batch_size", 1), ("chunk", 1), ("workers", 1), ("gpus", 0)):
+        if (value := getattr(options, name)) is not None and value < least:
+            raise ArgumentError(f"--{name} is {value}; expected {least} or more")
     if options.write not in WRITTEN:
         raise ArgumentError(f"--write is {options.write!r}; expected one of {', '.join(WRITTEN)}")
     for name in ("workers", "gpus", "address"):
@@ -155,7 +157,10 @@ def _claim(output: Path, job) -> dict:
     named = [] if run["content of the model"] else ["model"]  # a folder may have moved
     path = output / MANIFEST
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["run"]
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))["run"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is the manifest of another program; name another folder") from error
         changed = [
             f"{key} was {before.get(key)!r}, is {run.get(key)!r}"
             for key in [*sorted(run.keys() - {"model"}), *named]
@@ -177,18 +182,17 @@ def _claim(output: Path, job) -> dict:
 def _check_content(source, receipt: dict | None) -> None:
     if receipt and source.content() != receipt["content"]:
         raise RunError(
-            f"{source.paths[0]} has changed since its shard {source.name!r} was written; delete the shard and its receipt "
-            f"_done/{source.name}.json to have it annotated again"
+            f"{source.paths[0]} isn't what the shard {source.name!r} was made of. If it is another file of that name, name "
+            f"another output folder; if it has changed, delete the shard and its receipt _done/{source.name}.json"
         )
 
 
 def _finish(output: Path, run: dict, found: list, failed: dict[str, str]) -> int:
     """Writes the manifest when no shard is missing but those that can't be read, and says what the run came to."""
-    from .shards import WORK, receipt_of
+    from .shards import WORK, receipts_of
 
-    receipts = {source.name: receipt_of(source, output) for source in found}
-    missing = [name for name, receipt in receipts.items() if receipt is None and name not in failed]
-    done = {name: receipt for name, receipt in receipts.items() if receipt is not None}
+    done = receipts_of(output)  # those of other inputs, too, that an earlier command has put here
+    missing = [source.name for source in found if source.name not in done and source.name not in failed]
     total = {key: sum(r[key] for r in done.values()) for key in ("documents", "mentions", "missing", "deleted")}
     logger.info(
         "%s: %d shards, %d documents, %d mentions; %d shards failed, %d are still to come", output, len(done),

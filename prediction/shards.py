@@ -85,6 +85,13 @@ def receipt_of(source: Source, output: str | Path) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def receipts_of(output: Path) -> dict[str, dict]:
+    """Shard → its receipt, of all that are complete."""
+    paths = sorted((output / DONE).rglob("*.json"))
+    names = [path.relative_to(output / DONE).with_suffix("").as_posix() for path in paths]
+    return {n: json.loads(path.read_text(encoding="utf-8")) for n, path in zip(names, paths, strict=True)}
+
+
 def annotate_shard(
     source: Source, job: Job, tagger: Tagger, tell: Callable[[int], None] = lambda count: None
 ) -> dict | None:

@@ -12,17 +12,22 @@ characters stay in `doc._.mosaic_ner`, and `doc._.mosaic_ner_counts` counts it.
 
 from __future__ import annotations
 
+import tempfile
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import srsly
 from mosaic_ner.modeling.label_space import UserError
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans, minibatch
 
 NAME = "mosaic_ner"
+TEXT = "mosaic_ner_text"
+"""The key of a checksum of the text that the mentions are of."""
 
 
 class SpacyNER:
@@ -76,7 +81,7 @@ class SpacyNER:
             yield from map(self._annotated, docs, self.pipeline([doc.text for doc in docs]))
 
     def _annotated(self, doc: Doc, found: list[dict]) -> Doc:
-        records = [record for record in doc.user_data.get(NAME, ()) if record["pipe"] != self.name]
+        records = [record for record in _records(doc) if record["pipe"] != self.name]
         spans: dict[tuple, Span] = {}
         for row in found:
             span = doc.char_span(row["start"], row["end"], label=row["entity_group"], alignment_mode="expand")
@@ -85,6 +90,7 @@ class SpacyNER:
                 "start": row["start"], "end": row["end"], "type": row["entity_group"], "score": row["score"],
                 "span_start": span.start_char, "span_end": span.end_char, "pipe": self.name,
             })  # fmt: skip
+        doc.user_data[TEXT] = zlib.crc32(doc.text.encode("utf-8", "surrogatepass"))
         # of plain types, which spaCy saves with a document
         doc.user_data[NAME] = sorted(records, key=lambda record: (record["start"], record["end"], record["type"]))
         doc.spans[self.name] = sorted(spans.values(), key=lambda span: (span.start, span.end, span.label_))
@@ -103,6 +109,19 @@ class SpacyNER:
         """Loads what `to_disk` saved; the model that the config names isn't looked for."""
         self._load(path)
         return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """The files of `to_disk`."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.to_disk(folder)
+            return srsly.msgpack_dumps({path.name: path.read_bytes() for path in Path(folder).iterdir()})
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> SpacyNER:
+        """Loads what `to_bytes` gave."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            for name, content in srsly.msgpack_loads(data).items():
+                (Path(folder) / name).write_bytes(content)
+            return self.from_disk(folder)
 
 
 @Language.factory(
@@ -129,8 +148,14 @@ def make(
     return SpacyNER(name, model, {"corpus": corpus, "tasks": tasks, "types": types, "threshold": threshold})
 
 
+def _records(doc: Doc) -> list[dict]:
+    """The document's mentions; none where spaCy has copied them to a document of another text (`as_doc`, `from_docs`)."""
+    own = doc.user_data.get(TEXT) == zlib.crc32(doc.text.encode("utf-8", "surrogatepass"))
+    return list(doc.user_data.get(NAME, ())) if own else []
+
+
 def _best(span: Span) -> dict | None:
-    records, best = span.doc.user_data.get(NAME, ()), None
+    records, best = _records(span.doc), None
     place = bisect_left(records, span.start_char, key=lambda record: record["span_start"])
     while place < len(records) and records[place]["span_start"] == span.start_char:
         record = records[place]
@@ -147,7 +172,7 @@ def _score(span: Span) -> float | None:
 
 
 def _counts(doc: Doc) -> dict[str, int]:
-    records = doc.user_data.get(NAME, ())
+    records = _records(doc)
     keys = [(record["span_start"], record["span_end"], record["type"]) for record in records]
     entities = {(entity.start_char, entity.end_char, entity.label_) for entity in doc.ents}
     return {
@@ -158,7 +183,7 @@ def _counts(doc: Doc) -> dict[str, int]:
     }
 
 
-Doc.set_extension(NAME, getter=lambda doc: list(doc.user_data.get(NAME, ())), force=True)
+Doc.set_extension(NAME, getter=_records, force=True)
 Doc.set_extension(f"{NAME}_counts", getter=_counts, force=True)
 Span.set_extension(NAME, getter=_best, force=True)
 Span.set_extension(f"{NAME}_score", getter=_score, force=True)

@@ -145,6 +145,8 @@ def read_input(given: str, format: str | None, report, stack: ExitStack) -> Iter
             raise ArgumentError("the text is empty; expected a text, a file, a folder or -")
         if len(given.split()) == 1 and ("/" in given or format_of_name(given) is not None):
             raise ArgumentError(f"{given}: no such file or folder")
+        if "\n" not in given and format_of_name(given) is not None:
+            raise ArgumentError(f"{given!r}: no such file; if it is a text, end it with a full stop")
         if format:
             raise ArgumentError(f"--format {format} has no effect on a text; {given[:40]!r} is no file or folder")
         return iter([Document("text", "user", replace_halves(given, "the text"))])
@@ -160,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("input", help="a text, a file, a folder, or - for standard input")
+    parser.add_argument("input", nargs="?", help="a text, a file, a folder, or - for standard input")
     add_question(parser)
     parser.add_argument("--format", choices=FORMATS, help="of the input; default: what its content or ending says")
     parser.add_argument("--output", type=Path, help="file to write; its ending (before .gz) tells the format")
@@ -171,6 +173,11 @@ def main(argv: list[str] | None = None) -> int:
         gc.disable()  # nothing that the imports make is garbage; looking for some would take a sixth of the start's time
         stack.callback(gc.enable)
         return _run(options, stack)
+
+
+def before_types(types: list[str]) -> str:
+    """What an error without input says where --types has taken the input, too."""
+    return f"; name it before --types, which has taken {types[-1][:40]!r}" if types else ""
 
 
 def add_question(parser: argparse.ArgumentParser) -> None:
@@ -190,9 +197,10 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
 
     from .annotate import tell_bad
 
-    check_output(options.html)
-    if options.output and format_to_write(options.output) not in FOLDERS:
-        check_output(options.output)
+    if options.input is None:
+        raise ArgumentError("no input: expected a text, a file, a folder or -" + before_types(options.types))
+    files = [options.output] if options.output and format_to_write(options.output) not in FOLDERS else []
+    check_output(options.html, *files, inputs=[options.input])
     report = ReadReport()
     documents = read_input(options.input, options.format, report, stack)
     tagger = _tagger(options.model, options.corpus, options.types, options.threshold, options.precision)
@@ -202,9 +210,10 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
         tagged = list(tagged)
         options.html.write_text(tagged_page(tagged, tagger.told), encoding="utf-8")
     if options.output:
-        written = write_documents(tagged, options.output)
+        written = write_documents(tagged, options.output, skip_bad=True)
         logger.info("%s: %s", options.output, written.summary())
-    elif not options.html:
+        return 3 if tell_bad(report, written) else 0
+    if not options.html:
         _show(tagged)
     return 3 if tell_bad(report) else 0
 

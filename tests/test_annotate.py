@@ -377,3 +377,25 @@ def test_parts_of_parts_are_all_pieces_once():
     owners = [[n for n in range(60) if n % part.parts == part.part] for part in twice]
     assert sorted(n for own in owners for n in own) == list(range(60))
     assert len(twice) == 6
+
+
+def test_a_second_command_into_the_same_folder_keeps_the_first_shards(annotate, demo_texts, tmp_path, capsys, model):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": name, "text": demo_texts[0]}) + "\n", "utf-8")
+        annotate(tmp_path / f"{name}.jsonl", "--output", tmp_path / "out")
+    said = manifest(tmp_path / "out")
+    assert list(said["shards"]) == ["one", "two"]
+    assert said["documents"] == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "two.jsonl").write_text('{"id": "x", "text": "y"}\n')
+    told = error(
+        capsys, tmp_path / "other" / "two.jsonl", "--output", tmp_path / "out", "--model", model, "--chunk", CHUNK
+    )
+    assert "isn't what the shard 'two' was made of. If it is another file of that name" in told
+    (tmp_path / "out" / "manifest.json").write_text("{}")
+    told = error(capsys, tmp_path / "one.jsonl", "--output", tmp_path / "out", "--model", model, "--chunk", CHUNK)
+    assert "is the manifest of another program" in told
+    assert "expected 1 or more" in error(
+        capsys, tmp_path / "one.jsonl", "--output", "o", "--engine", "ray", "--workers", "0"
+    )
+    assert "no input: expected files" in error(capsys, "--output", "o")

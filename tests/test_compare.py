@@ -52,6 +52,14 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys):
     with pytest.raises(ComparisonError, match="different numbers"):
         compare([first], [run_folder(tmp_path / "b", 0.7, OTHERS[:3])], "biored")
     other = run_folder(tmp_path / "c", 0.7, OTHERS)
+    with pytest.raises(ComparisonError, match=r"a is named twice"):
+        compare([first, first], [other], "biored")
+    seeds = [run_folder(tmp_path / name, 0.8, OURS) for name in ("s1", "s2")]
+    for folder in seeds:
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8")) | {"settings": {"seed": 1}}
+        (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ComparisonError, match="two runs of one side have the seed 1"):
+        compare(seeds, [other], "biored")
     for folder, ids in ((first, "a"), (other, "b")):
         content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         content["data"] = {"test": {"biored": {"ids": ids}}}

@@ -214,3 +214,23 @@ def test_real_abstracts_lose_nothing(folder):
         assert [(m["start"], m["end"], m["type"]) for m in doc._.mosaic_ner] == [m.key for m in document.mentions]
         total += len(document.mentions)
     assert total > 500
+
+
+def test_a_document_made_of_another_has_no_wrong_mentions(docs):
+    whole = docs[0]
+    part = whole[4:].as_doc(copy_user_data=True)
+    assert whole._.mosaic_ner
+    assert part._.mosaic_ner == []
+    assert all(span._.mosaic_ner is None for span in part.ents)
+    assert part._.mosaic_ner_counts["mentions"] == 0
+
+
+def test_a_pipeline_in_bytes_has_its_model(folder, texts, expected):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("mosaic_ner", config={"model": str(folder)})
+    data = nlp.to_bytes()
+    again = spacy.blank("en")
+    again.add_pipe("mosaic_ner", config={"model": "nowhere"})
+    again.from_bytes(data)
+    found = [(r["start"], r["end"], r["type"]) for r in again(texts[0])._.mosaic_ner]
+    assert found == [(r["start"], r["end"], r["type"]) for r in nlp(texts[0])._.mosaic_ner] != []

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from mosaic_ner.analysis.table import build_disjoint_and_merged, build_table, main
+from mosaic_ner.data_builders.markdown import markdown_table
 
 
 def row(f1: float) -> dict:
@@ -192,3 +193,18 @@ def test_choices_name_what_differs_from_the_reference(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*map(str, runs), "--choices", "--corpus", "d"])
     assert "was not validated on 'd'; it was on c" in capsys.readouterr().err
+
+
+def test_two_runs_of_one_folder_name_keep_a_row_each(tmp_path):
+    runs = []
+    for name, f1 in (("one", 0.8), ("two", 0.9)):
+        (tmp_path / name).mkdir()
+        runs.append(run_folder(tmp_path / name / "biored", f1, False, None))
+    assert [(r[0], r[6]) for r in cells(build_table(runs, "biored"))[2:]] == [
+        (runs[0].as_posix(), "80.00"),
+        (runs[1].as_posix(), "90.00"),
+    ]
+
+
+def test_a_border_of_a_table_in_a_cell_is_none():
+    assert markdown_table(["a", "b"], [["x|y\nz", r"u\|v"]]).splitlines()[-1] == r"| x\|y z | u\|v |"

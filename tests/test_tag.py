@@ -170,9 +170,27 @@ def test_mistakes(capsys, model, tmp_path):
     for option in ("--output", "--html"):
         assert "there is no folder" in error(capsys, "a text", option, tmp_path / "absent" / "out.jsonl", *named)
     assert "is a folder" in error(capsys, "a text", "--html", tmp_path, *named)
+    (tmp_path / "notes.jsonl").write_text('{"id": "1", "text": "Some genes."}\n')
+    for option in ("--output", "--html"):
+        assert "is an input, which would be" in error(
+            capsys, tmp_path / "notes.jsonl", option, tmp_path / "notes.jsonl", *named
+        )
+    assert "Some genes." in (tmp_path / "notes.jsonl").read_text()
+    twice = ["--output", tmp_path / "out.jsonl", "--html", tmp_path / "out.jsonl"]
+    assert "named for two outputs" in error(capsys, "a text", *twice, *named)
+    assert "'my notes.txt': no such file" in error(capsys, "my notes.txt", *named)
+    assert "name it before --types, which has taken 'a text'" in error(capsys, "--types", "Gene", "a text")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     assert "not an empty folder" in error(capsys, "a text", "--output", tmp_path / "full", *named)
+
+
+def test_a_document_that_the_output_cannot_hold_is_left_out_and_said(model, tmp_path, caplog):
+    rows = [{"id": i, "text": "Genes."} for i in ("a|b", "c")]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.pubtator"), "--model", model]) == 3
+    assert [d.id for d in read_documents(tmp_path / "out.pubtator")] == ["c"]
+    assert "1 records are not in the output" in caplog.text
 
 
 def test_a_reader_that_has_seen_enough(model, documents, tmp_path):

@@ -11,6 +11,7 @@ import json
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, HelpFormatter
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mosaic_ner.modeling.label_space import nearest
 from mosaic_ner.prediction.options import PredictionOptions, default_model
 
 from . import families
+from .commands import COMMANDS
 from .completion_options import CompletionOptions
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -356,7 +358,7 @@ def recipe_path(name: str, kind: str = "recipe") -> Path:
             return candidate
     folder = path.parent
     there = [str(p) for p in folder.glob("*.yaml")] if folder.is_dir() else []
-    there += [str(p.relative_to(RECIPES).with_suffix("")) for p in RECIPES.rglob("*.yaml")]
+    there += [*COMMANDS, *(str(p.relative_to(RECIPES).with_suffix("")) for p in RECIPES.rglob("*.yaml"))]
     raise ArgumentError(f"no {kind} {name!r}{nearest(name, there, listing=False)}")
 
 
@@ -433,6 +435,7 @@ def _parser(groups, family: str, full: bool) -> ArgumentParser:
         allow_abbrev=False,
         formatter_class=lambda prog: HelpFormatter(prog, max_help_position=34, width=110),
     )
+    parser.add_argument("--version", action="version", version=f"mosaic-ner {version('mosaic-ner')}")
     for group in groups:
         title = group.__doc__.strip().splitlines()[0].rstrip(".").lower()
         section = parser.add_argument_group(title if group in SHARED else f"family {family}: {title}")

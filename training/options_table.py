@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mosaic_ner.data_builders.console import check_output, one_message
 from mosaic_ner.data_builders.options import Spec, specs
 
 from . import families
@@ -65,7 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, help="file to write; default: print")
     output = parser.parse_args(argv).output
-    if output:
-        output.write_text(options_markdown(), encoding="utf-8")
-    else:
-        sys.stdout.write(options_markdown())
+    with one_message("options"):
+        check_output(output)
+        if output:
+            output.write_text(options_markdown(), encoding="utf-8")
+        else:
+            sys.stdout.write(options_markdown())

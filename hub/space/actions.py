@@ -79,6 +79,7 @@ class Actions:
         """What a model finds in a text under each of several guidelines, as HTML."""
         text = self.limits.check_text(text)
         tagger = self.taggers.get(model)
+        guidelines = guidelines or []
         if not 2 <= len(guidelines) <= MOST_GUIDELINES:
             raise SpaceError(f"{len(guidelines)} guidelines are chosen. Choose 2 to {MOST_GUIDELINES}.")
         answers = [
