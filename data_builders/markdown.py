@@ -17,7 +17,7 @@ def markdown_table(header: list[str], rows: list[list]) -> str:
 
 
 def _cell(content) -> str:
-    return re.sub(r"(?<!\\)\|", r"\|", " ".join(str(content).splitlines()) if "\n" in str(content) else str(content))
+    return re.sub(r"(?<!\\)\|", r"\|", " ".join(str(content).splitlines()))
 
 
 def between(page: str, name: str, text: str) -> str:

@@ -107,6 +107,8 @@ def _check(folder: Path, strict: bool) -> None:
                 check_references(path)
                 if strict and path.name == "adapter_config.json":
                     _check_adapter_alone(path)
+    if not (folder / "config.json").exists():
+        raise IntegrityError(f"{folder} holds no model: it has no config.json")
     with reading(folder / "config.json"):
         config = read_config(folder)
         check_labels(folder, config)

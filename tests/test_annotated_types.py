@@ -346,16 +346,16 @@ def test_copying_is_scored_on_what_both_documents_declare():
 
 def test_runs_scored_on_different_declarations_are_not_compared(tmp_path):
     folders = []
-    for name, data in (("a", {"declared": {"Gene": 1}}), ("b", {})):
+    for name, data in (("a", {"declared": {"Gene": 1}}), ("b", {}), ("c", {"declared": {"Gene": 1}})):
         folder = tmp_path / name
         folder.mkdir()
         found = {"settings": {}, "test": {"user": {"overall": {"f1": 0.5}}}, "data": {"test": {"user": data}}}
         (folder / "results.json").write_text(json.dumps(found))
         (folder / "document_f1.json").write_text(json.dumps({"user": [0.5]}))
         folders.append(folder)
-    assert compare(folders[:1], folders[:1], "user")["p"] is None
+    assert compare(folders[:1], folders[2:], "user")["p"] is None
     with pytest.raises(ComparisonError, match="scored on different types"):
-        compare(folders[:1], folders[1:], "user")
+        compare(folders[:1], folders[1:2], "user")
 
 
 # ---- files and whole runs

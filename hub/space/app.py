@@ -31,7 +31,6 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the demo page needs gradio: pip install 'mosaic-ner[space]'", name="gradio") from error
 from huggingface_hub import metadata_load
-from mosaic_ner.data_builders.console import one_message
 from mosaic_ner.hub.space.actions import MOST_GUIDELINES, Actions, Limits, on_page
 from mosaic_ner.hub.space.build import SHEET, build_space
 from mosaic_ner.hub.space.links import read_link, write_link
@@ -331,12 +330,12 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     for name in ("max_characters", "max_megabytes"):
         if not 0 < getattr(options, name) < math.inf:
-            parser.error(f"--{name} is {getattr(options, name)}; expected a number above 0")
+            parser.error(f"--{name} is {getattr(options, name)}; expected more than 0")
     if options.port is not None and not 0 <= options.port < 1 << 16:
         parser.error(f"--port is {options.port}; expected 0 to 65535")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     limits = Limits(options.max_characters, options.max_megabytes)
-    with one_message("space"):
+    try:
         models = named_models(options.models)
         if options.build:
             folder = build_space(options.build, models)
@@ -345,6 +344,9 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="mosaic-ner-") as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder
             serve(build_page(models, limits), limits, server_name=options.host, server_port=options.port)
+    except (UserError, OSError) as error:  # the latter: a folder that can't be written, a port that is taken
+        sys.stderr.write(f"space: error: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def annotate_file(
         annotated.append(document.with_mentions(find(document)))
     written_format = WRITTEN_AS.get(format, format)
     path = folder / annotated_name(source.name, written_format)
-    written = write_documents(annotated, path, written_format)
-    remarks = [f"Left out: {line.replace(str(source), source.name)}" for line in report.bad]
+    written = write_documents(annotated, path, written_format, skip_bad=True)
+    remarks = [f"Left out: {line.replace(str(source), source.name)}" for line in (*report.bad, *written.bad)]
     for verb, counted in (("reading", report), ("writing", written)):
         remarks += [f"In {verb}: {n:,} × {CAUSES[c][1]}." for c, n in counted.counts.most_common() if c in CAUSES]
     return Annotated(path, annotated, remarks)
@@ -101,4 +101,4 @@ def annotated_name(name: str, format: str) -> str:
     own = name[len(stem) :]
     if format_of_name(name) != format:
         own = next((ending for ending in endings if own and ending.endswith(own.lower())), endings[0])
-    return f"{stem}.annotated{own}"
+    return f"{stem[:80]}.annotated{own}"  # a name may have 255 bytes
