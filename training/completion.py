@@ -318,9 +318,8 @@ def average(answers: Iterable[list[Mention]], answered: list[list[str]]) -> list
     for row in answers:
         for mention in row:
             total[mention.key] += mention.score or 0.0
-    asked = Counter(
-        t for types in answered for t in types
-    )  # a type without a shared one keeps its name, and isn't asked for
+    # A type without a shared one keeps its name; nobody is asked for it.
+    asked = Counter(t for types in answered for t in types)
     return [Mention(*key, score=score / asked[key[2]]) for key, score in sorted(total.items()) if key[2] in asked]
 
 
