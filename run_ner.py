@@ -104,13 +104,9 @@ def train(arguments: Arguments, args) -> None:
     if bundle.adapters:
         bundle.adapters.finish(Path(args.output_dir) / "adapter" if args.should_save else None)
     seconds = {"data": trained - begin, "train": time.perf_counter() - trained}
-    facts = {
-        "padding": padding,
-        "history": trainer.validation_history(),
-        "coverage": coverage,
-        "completion": completion,
-    }
-    finish(arguments, args, evaluator, data, seen, seconds, facts | {"precision": precision}, bundle)
+    facts = {"padding": padding, "history": trainer.validation_history(), "completion": completion}
+    facts |= {"coverage": coverage, "precision": precision}
+    finish(arguments, args, evaluator, data, seen, seconds, facts, bundle)
 
 
 def evaluate(arguments: Arguments, args) -> None:
@@ -118,24 +114,26 @@ def evaluate(arguments: Arguments, args) -> None:
     from mosaic_ner.analysis import run_figures
     from mosaic_ner.data_builders.run_data import load_run_data
     from mosaic_ner.prediction.folders import trained_folder
-    from mosaic_ner.prediction.integrity import weights_digest
     from mosaic_ner.prediction.precision import prepare
     from mosaic_ner.training.bundle import restore
     from mosaic_ner.training.evaluator import evaluator_for
     from mosaic_ner.training.relaxed import Seen
+    from mosaic_ner.training.results import evaluated
+    from mosaic_ner.training.teachers import warn_of_seen
 
     begin = time.perf_counter()
-    data = load_run_data(arguments.data, args.seed)
+    folder = trained_folder(arguments.model.model_name_or_path, "--model_name_or_path")
+    facts = evaluated(arguments.settings(), folder)
+    data = load_run_data(arguments.data, facts["settings"]["seed"])
+    warn_of_seen(folder, data)
     bundle = restore(arguments.model.model_name_or_path, data.space, arguments.model.given_encoder)
     if arguments.train.write_figures:
         run_figures.check(bundle.model)
     precision = prepare(bundle.model.to(args.device), arguments.prediction.precision)
-    weights = weights_digest(trained_folder(arguments.model.model_name_or_path, "--model_name_or_path"))
     coverage = bundle.features.report([*data.validation.values(), *data.test.values()])
-    facts = {"coverage": coverage, "precision": precision, "weights": weights}
+    facts |= {"coverage": coverage, "precision": precision}
     evaluator = evaluator_for(bundle, data.space, arguments.model.prediction_mode, args.per_device_eval_batch_size)
-    seconds = {"data": time.perf_counter() - begin}
-    finish(arguments, args, evaluator, data, Seen.of(data.train), seconds, facts)
+    finish(arguments, args, evaluator, data, Seen.of(data.train), {"data": time.perf_counter() - begin}, facts)
 
 
 def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, facts: dict, bundle=None) -> None:
@@ -144,11 +142,12 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
     from mosaic_ner.hub.card import write_card
     from mosaic_ner.prediction.annotate import write_both
     from mosaic_ner.training.calibration import add_reliability, calibrate
-    from mosaic_ner.training.results import Results, versions, without_local_paths
+    from mosaic_ner.training.results import Results, asked, versions
 
     begin = time.perf_counter()
     out = Path(args.output_dir)
-    results = Results(without_local_paths(arguments.settings()), **facts, data=data.sizes(), versions=versions())
+    facts = {"settings": asked(arguments, args)} | facts | {"data": data.sizes(), "versions": versions()}
+    results = Results(**facts)
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
     results.device = str(args.device)
     found: dict = {"test": {}, "validation": {}}

@@ -15,6 +15,9 @@ from mosaic_ner.modeling.label_space import UserError
 from mosaic_ner.training.results import DOCUMENT_F1, Results
 from scipy.stats import wilcoxon
 
+OF_A_SEED = ("seed", "complete_with", "resume_from_checkpoint", "model_name_or_path")
+"""Settings in which runs of one setting differ."""
+
 
 class ComparisonError(UserError):
     """Runs that can't be compared, or that lack what is asked for."""
@@ -60,6 +63,14 @@ def read_run(folder: Path, corpus: str) -> tuple[float, list[float]]:
     if corpus not in results.document_f1:
         raise ComparisonError(f"{folder} has no {DOCUMENT_F1} with the F1 of each document of {corpus}")
     return results.test[corpus]["overall"]["f1"], results.document_f1[corpus]
+
+
+def differing(runs: list[Results]) -> list[str]:
+    """The settings in which runs differ, but for the seed (and the folders of teachers, which have one each)."""
+    own = [{k: v for k, v in r.settings.items() if k not in OF_A_SEED} for r in runs]
+    return [
+        name for name in dict.fromkeys(n for s in own for n in s) if any(s.get(name) != own[0].get(name) for s in own)
+    ]
 
 
 def compare(ours: list[Path], others: list[Path], corpus: str) -> dict:
@@ -111,6 +122,9 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("compare"):
         corpus = options.corpus or common_corpus([*options.runs, *options.against])
         result = compare(options.runs, options.against, corpus)
+    for name, side in (("runs", options.runs), ("against", options.against)):
+        if names := differing([read_results(folder) for folder in side]):
+            sys.stderr.write(f"compare: warning: {name} differ in {', '.join(names)}, not in the seed alone\n")
     for name, row in (("runs", result["ours"]), ("against", result["others"])):
         spread = "one seed" if row["sd"] is None else f"± {100 * row['sd']:.2f} over {row['runs']} seeds"
         sys.stdout.write(f"{name:8s} F1 {100 * row['mean']:.2f} ({spread})\n")

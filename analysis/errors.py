@@ -62,20 +62,23 @@ def answer_again(
     measured = {"test": results.test, "validation": results.validation}[split]
     for corpus in corpora or []:
         read_results(run, corpus, split)
-    if not (chosen := corpora or list(measured)):
+    if not (corpora or measured):
         raise ComparisonError(f"{run} was measured on no {split} documents; expected a run with {split} figures")
     check_folder(run)  # reading the corpora takes longer
     data = load_run_data(data_of_run(results, data_dir), results.settings["seed"])
     documents = {"test": data.test, "validation": data.validation}[split]
-    if missing := [corpus for corpus in chosen if corpus not in documents]:
+    # Figures that `publish --measured` added are of documents that the run's own settings don't read.
+    chosen = corpora or [corpus for corpus in measured if corpus in documents]
+    if missing := [corpus for corpus in chosen or measured if corpus not in documents]:
         raise ComparisonError(
-            f"no {split} documents of {', '.join(missing)} were found; name their folder with --data_dir"
+            f"the run's settings read no {split} documents of {', '.join(missing)}, but of {', '.join(documents) or 'none'}; "
+            "name their folder with --data_dir, or others with --corpus"
         )
     bundle = restore(str(run), data.space)
     evaluator = evaluator_for(bundle, data.space, results.settings.get("prediction_mode"), batch_size)
     gold: list[Document] = []
     predicted: list[Document] = []
-    notes = []
+    notes = [f"{corpus}: measured apart from the run" for corpus in measured if not corpora and corpus not in chosen]
     for corpus in chosen:
         found = evaluator.evaluate(documents[corpus])
         gold += found.gold

@@ -10,6 +10,7 @@ import argparse
 import re
 import shlex
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -25,12 +26,15 @@ from .markdown import percent
 from .repeats import PAPERS, Repeat, read_header
 
 NOTE = """F1 in percent on test documents (exact match in characters, micro-averaged, types that the corpus annotates), encoder
-all-MiniLM-L6-v2, training documents of evaluation splits taken out. A mean ± standard deviation has its seeds in brackets; all
-other figures are of one seed. *Copying*: the annotations of training documents with the identical text, had they stayed in."""
+{encoder}, training documents of evaluation splits taken out. A mean ± standard deviation has its seeds in brackets; all
+other figures are of one seed.{apart} *Copying*: the annotations of training documents with the identical text, had they stayed
+in; the largest over the runs."""
+APART = " \\*: without the test documents that are in a training corpus."
 
 NOTE_RECIPES = """F1 in percent. *Ours* are runs of exactly the recipe and its options, but for seed and encoder, which is
-named; their [cards](../model_cards/README.md) have the rest. A recipe that was changed since its run is "not run". Where a
-recipe differs from its paper, its first lines say."""
+named; their [cards](../model_cards/README.md) have the rest. A recipe that was changed since its run is "not run". A version
+is named where it isn't this one: the same settings may do something else since. Where a recipe differs from its paper, its
+first lines say."""
 FREE = {"encoder", "seed", "bf16", "fp16", "resume_from_checkpoint"}
 """Settings in which a run may differ from the recipe that it is a run of."""
 MISSING = object()
@@ -53,7 +57,14 @@ def results_table(folders: list[Path]) -> str:
     corpora = sorted({corpus for runs in models.values() for run in runs for corpus in run.test})
     rows = [[name, *(_cell(runs, corpus) for corpus in corpora)] for name, runs in models.items()]
     copying = [_copying([run for runs in models.values() for run in runs], corpus) for corpus in corpora]
-    return wrapped(NOTE) + "\n\n" + markdown_table(["model", *corpora], [*rows, ["copying, no model", *copying]])
+    encoders = sorted({_encoder(run) for runs in models.values() for run in runs})
+    apart = APART if any(cell.endswith("*") for row in rows for cell in row) else ""
+    told = " ".join(NOTE.format(encoder=", ".join(encoders), apart=apart).split())
+    return wrapped(told) + "\n\n" + markdown_table(["model", *corpora], [*rows, ["copying, no model", *copying]])
+
+
+def _encoder(run: Results) -> str:
+    return str(run.settings["encoder"]).rpartition("/")[2]
 
 
 def _name(folder: str, tested) -> str:
@@ -64,10 +75,13 @@ def _name(folder: str, tested) -> str:
 
 
 def _cell(runs: list[Results], corpus: str) -> str:
-    scores = [run.test[corpus]["overall"]["f1"] for run in runs if corpus in run.test]
+    found = [run for run in runs if corpus in run.test]
+    scores = [run.test[corpus]["overall"]["f1"] for run in found]
+    splits = [run.overlap.get("evaluation", {}).get(f"{corpus}/test", {}) for run in found]
+    apart = "\\*" if any(split.get("not_scored") for split in splits) else ""
     if len(scores) < 2:
-        return percent(scores[0]) if scores else ""
-    return f"{percent(fmean(scores))} ± {percent(stdev(scores))} ({len(scores)})"
+        return percent(scores[0]) + apart if scores else ""
+    return f"{percent(fmean(scores))} ± {percent(stdev(scores))} ({len(scores)}){apart}"
 
 
 def _copying(runs: list[Results], corpus: str) -> str:
@@ -100,8 +114,14 @@ def _ours(recipe: Path, repeat: Repeat, runs: list[Results]) -> str:
     scores: dict[str, list[float]] = {}
     for run in runs:
         if run.export is None and _same(run.settings, arguments, free) and (f1 := repeat.measured(run)) is not None:
-            scores.setdefault(str(run.settings["encoder"]).rpartition("/")[2], []).append(f1)
-    return "; ".join(f"{_mean(found)}, {encoder}" for encoder, found in sorted(scores.items())) or "not run"
+            scores.setdefault(", ".join([_encoder(run), *_version(run)]), []).append(f1)
+    return "; ".join(f"{_mean(found)}, {told}" for told, found in sorted(scores.items())) or "not run"
+
+
+def _version(run: Results) -> list[str]:
+    """What a cell says of a run of another version of this package."""
+    of = run.versions.get("mosaic-ner")
+    return [f"of {of}"] if of not in (None, version("mosaic-ner")) else []
 
 
 def _same(settings: dict[str, Any], arguments: Arguments, free: set[str]) -> bool:

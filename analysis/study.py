@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,10 @@ from mosaic_ner.training.arguments import as_argv, parse, read_recipe
 from mosaic_ner.training.results import RESULTS, Results, without_local_paths, write_json
 from transformers.trainer_utils import get_last_checkpoint
 
-from .study_tables import REMARKS, Folders, Table, left_out, readme, table_text
+from .study_tables import CELL, REMARKS, Folders, Table, left_out, readme, table_text
 
 STUDIES = Path(__file__).with_name("studies")
 """The studies that come with the package; they can be named without this folder and without their ending."""
-CELL = "cell.json"
 CODE = ("modeling", "data_builders", "prediction", "training")
 """The rooms whose sources decide what a run learns."""
 REFERENCE = "cell:"
@@ -247,8 +246,7 @@ def note(study: Study, results: Path, name: str, cells: list[str] | None = None)
         table = next((t for t in study.tables if t.split == "test" and {*cells} <= {*t.cells}), None)
         if table is None:
             raise StudyError(f"--note: no table of test figures in {name} has the cells {', '.join(map(repr, cells))}")
-        reference = table.reference if table.reference in cells else None
-        text = table_text(replace(table, cells=cells, reference=reference), study.folders(results))
+        text = table_text(table, study.folders(results), shown=cells)
         return wrapped(f"The study `{name}`. {REMARKS}\n\n{text}")
     corpora = {cell: study.corpora_of(cell) for cell in study.cells}
     rows = left_out(study.tables, corpora, study.folders(results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 from mosaic_ner.training.results import DOCUMENT_F1, Results
 
-from .compare import compare
+from .compare import compare, differing
 from .markdown import REMARKS_LEFT_OUT, decimals, percent
 
 
@@ -30,6 +31,8 @@ class Table:
     remark: str = ""
 
 
+CELL = "cell.json"
+"""Beside the figures of a cell with a seed: what decides them."""
 Folders = dict[str, list[Path]]
 """Cell → its folders of figures, a seed each."""
 BRIEF = ("corpus", "run", "seeds", "P", "R", "F1", "p")
@@ -67,9 +70,12 @@ def _reports(run: Results, split: str) -> dict[str, dict]:
     return run.test if split == "test" else run.validation
 
 
-def table_text(table: Table, folders: Folders, brief: bool = False) -> str:
+def table_text(table: Table, folders: Folders, brief: bool = False, shown: list[str] | None = None) -> str:
     """A table in Markdown, without title: mean and standard deviation over seeds, F1 by type, and a paired test against the
     reference; in brief, without types, labels and costs.
+
+    Args:
+        shown: the cells that get a row, of those that are tested; default: all.
     """
     found = {cell: folders[cell] for cell in table.cells}
     rows: list[tuple[str, str, list[Results]]] = []
@@ -86,12 +92,21 @@ def table_text(table: Table, folders: Folders, brief: bool = False) -> str:
             rows.append((corpus, cell, part))
     corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
     types = sorted({t for corpus, _, part in rows for r in part for t in _reports(r, table.split)[corpus]["per_type"]})
-    lines = [_row(*row, table.split, types, corrected.get(i)) for i, row in enumerate(rows)]
+    lines = [
+        _row(*row, table.split, types, corrected.get(i)) for i, row in enumerate(rows) if not shown or row[1] in shown
+    ]
     header = ["corpus", "run", "seeds", "P", "R", "F1", "±1 character", *types, "labels", "p", "updates", "minutes"]
     empty = {n for n, name in enumerate(header) if name in ("labels", "p") and all(line[n] == "-" for line in lines)}
     kept = [n for n, name in enumerate(header) if n not in empty and (name in BRIEF or not brief)]
     header, *lines = ([line[n] for n in kept] for line in (header, *lines))
-    return f"{markdown_table(header, lines)}\n{_remarks(table, len(tested))}"
+    changed = [cell for cell in shown or table.cells if len({_code(folder) for folder in found[cell]}) > 1]
+    return f"{markdown_table(header, lines)}\n{_remarks(table, len(tested), changed)}"
+
+
+def _code(folder: Path) -> str | None:
+    """The digest of the sources that a cell's figures are of."""
+    path = folder / CELL
+    return json.loads(path.read_text(encoding="utf-8")).get("code") if path.exists() else None
 
 
 def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[str], p: float | None) -> list[str]:
@@ -116,11 +131,7 @@ def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[st
 
 def _seeds(part: list[Results]) -> str:
     """How many, and whether they differ in more than the seed (and the folders of teachers, which have one each)."""
-    own = [
-        {k: v for k, v in r.settings.items() if k not in ("seed", "complete_with", "resume_from_checkpoint")}
-        for r in part
-    ]
-    return str(len(part)) + ("" if all(settings == own[0] for settings in own) else ", settings differ")
+    return str(len(part)) + (", settings differ" if differing(part) else "")
 
 
 def _overall(reports: list[dict]) -> list[str]:
@@ -143,7 +154,7 @@ def _spread(values: list[float]) -> str:
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
-def _remarks(table: Table, tests: int) -> str:
+def _remarks(table: Table, tests: int, changed: list[str]) -> str:
     parts = [table.remark] if table.remark else []
     if table.split != "test":
         parts.append(f"{table.split.capitalize()} documents: settings are chosen by these figures.")
@@ -154,6 +165,8 @@ def _remarks(table: Table, tests: int) -> str:
             + (f", corrected for {tests} tests by Holm's method" if tests > 1 else "")
             + "; above 0.05 a difference isn't significant."
         )
+    if changed:
+        parts.append(f"Seeds of {', '.join(changed)} were run with different states of the package's code (cell.json).")
     return f"\n{' '.join(parts)}\n" if parts else ""
 
 

@@ -22,12 +22,13 @@ from statistics import fmean, stdev
 from mosaic_ner.data_builders.console import check_output, one_message
 from mosaic_ner.data_builders.markdown import markdown_table, wrapped
 
-from .compare import ComparisonError, common_corpus, read_results
+from .compare import ComparisonError, common_corpus, differing, read_results
 from .markdown import RELAXED, f1_cell, percent, relaxed_cells
 
 HEADER = """F1 on the test documents of {corpus}, in percent: exact match, micro-averaged. *Overlap* says what was done
-with training documents that are in an evaluation split; *copying* is no model, only the annotations of training documents
-with the identical text, repeated. Written by `mosaic-ner table`.
+with documents that training and test share: removed from training, not scored, or kept. *Gold* counts the mentions that were
+scored; where it differs, runs were measured on different documents. *Copying* is no model, only the annotations of training
+documents with the identical text, repeated. Written by `mosaic-ner table`.
 """
 
 DISJOINT_AND_MERGED = """F1 on the test documents of each corpus, in percent: exact match, micro-averaged. *Disjoint*: the
@@ -44,7 +45,7 @@ GROUPS = """F1 on the test documents of each corpus, in percent: exact match, mi
 """
 
 CHOICES = """Precision, recall and F1 on the {documents} validation documents of {corpus} ({support} mentions), in percent,
-of runs that differ in the settings shown, after {epochs} epochs with seed {seed}. The first row is the reference. Written by
+of runs that differ in the settings shown{same}. The first row is the reference. Written by
 `mosaic-ner table --choices`.
 """
 
@@ -80,18 +81,21 @@ def build_table(runs: list[Path], corpus: str) -> str:
     """
     results = [read_results(run, corpus) for run in runs]
     types = sorted({t for r in results for t in r.test[corpus]["per_type"]})
-    header = ["run", "seed", "overlap", "updates", "P", "R", "F1", *types]
+    header = ["run", "seed", "overlap", "updates", "gold", "P", "R", "F1", *types]
     rows, copies = [], {}
     for name, result in zip(run_names(runs), results, strict=True):
         report, overlap = result.test[corpus], result.overlap
         updates = "-" if result.updates is None else result.updates
         by_type = [percent(report["per_type"].get(t, {}).get("f1")) for t in types]
-        kept = {True: "kept", False: "removed", None: "-"}[overlap.get("kept")]
-        rows.append([name, result.settings["seed"], kept, updates, *_prf(report["overall"]), *by_type])
-        copying = overlap.get("evaluation", {}).get(f"{corpus}/test", {}).get("copying")
+        split = overlap.get("evaluation", {}).get(f"{corpus}/test", {})
+        apart = f"{split.get('not_scored')} not scored" if split.get("mode") == "evaluation" else None
+        kept = apart or {True: "kept", False: "removed", None: "-"}[overlap.get("kept")]
+        gold = report["overall"]["support"]
+        rows.append([name, result.settings["seed"], kept, updates, gold, *_prf(report["overall"]), *by_type])
+        copying = split.get("copying")
         if copying and copying["predicted"]:
             copies[tuple(_prf(copying))] = None
-    rows += [["copying, no model", "-", "-", "-", *copy, *("-" for _ in types)] for copy in copies]
+    rows += [["copying, no model", "-", "-", "-", "-", *copy, *("-" for _ in types)] for copy in copies]
     return HEADER.format(corpus=corpus) + "\n" + markdown_table(header, rows) + "\n"
 
 
@@ -141,10 +145,13 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
         ComparisonError: two runs of a setting with the same corpus and seed, or no tested corpus at all.
     """
     found: dict[str, dict[tuple[str, str], dict[int, float]]] = {}
+    unlike: dict[str, list[str]] = {}  # setting → what its runs on one corpus differ in, but for the seed
     for group, runs in groups.items():
         scores = found.setdefault(group, {})
-        for run in runs:
-            result = read_results(run)
+        read = {run: read_results(run) for run in runs}
+        for corpus in dict.fromkeys(corpus for result in read.values() for corpus in result.test):
+            unlike.setdefault(group, []).extend(differing([r for r in read.values() if corpus in r.test]))
+        for run, result in read.items():
             seed = result.settings["seed"]
             for corpus, report in result.test.items():
                 for name, row in {"": report["overall"], **report["per_type"]}.items():
@@ -167,6 +174,8 @@ def build_groups(groups: dict[str, list[Path]]) -> str:
         seeds = f"One seed ({listed})." if len(numbers) == 1 else f"One run each, with different seeds ({listed})."
     else:
         seeds = "Means ± standard deviations over seeds, how many in brackets."
+    for group, names in unlike.items():
+        seeds += f" Runs of {group} differ in {', '.join(dict.fromkeys(names))}, too." if names else ""
     header = ["setting", *(f"{corpus}: {name}" if name else corpus for corpus, name in columns)]
     return GROUPS.format(seeds=seeds) + "\n" + markdown_table(header, rows) + "\n"
 
@@ -190,19 +199,22 @@ def build_choices(runs: list[Path], corpus: str) -> str:
     results = [read_results(run, corpus, "validation") for run in runs]
     settings = [result.settings for result in results]
     names = dict.fromkeys(name for own in settings for name in own)
-    differing = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
+    unlike = [n for n in names if len({str(own.get(n)) for own in settings}) > 1]
     rows = []
     for own, result in zip(settings, results, strict=True):
-        changed = [f"{n} {own.get(n, 'default')}" for n in differing if own.get(n) != settings[0].get(n)]
+        changed = [f"{n} {own.get(n, 'default')}" for n in unlike if own.get(n) != settings[0].get(n)]
         rows.append([", ".join(changed) or "reference", *_prf(result.validation[corpus]["overall"])])
-    report = results[0].validation[corpus]
-    text = CHOICES.format(
-        corpus=corpus,
-        documents=report["documents"],
-        support=report["overall"]["support"],
-        epochs=settings[0]["num_train_epochs"],
-        seed=settings[0]["seed"],
-    )
+    sizes = {(r.validation[corpus]["documents"], r.validation[corpus]["overall"]["support"]) for r in results}
+    if len(sizes) > 1:
+        raise ComparisonError(
+            f"the runs were validated on different {corpus} documents: (number, mentions) {sorted(sizes)}"
+        )
+    documents, support = sizes.pop()
+    lasting = {(own.get("max_steps"), own.get("num_train_epochs")) for own in settings}
+    steps, epochs = lasting.pop()
+    same = "" if lasting else f", after {steps} updates" if steps else f", after {epochs} epochs"
+    same += f" with seed {settings[0]['seed']}" if "seed" not in unlike else ""
+    text = CHOICES.format(corpus=corpus, documents=documents, support=support, same=same)
     return text + "\n" + markdown_table(["setting", "P", "R", "F1"], rows) + "\n"
 
 

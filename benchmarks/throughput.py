@@ -46,6 +46,7 @@ from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.modeling_ner import build_encoder
 from mosaic_ner.modeling.transitions import EOA
 from mosaic_ner.prediction.encoders import plain_tokenizer
+from mosaic_ner.prediction.model_classes import PREFIX
 from mosaic_ner.prediction.precision import prepare
 from mosaic_ner.training.allocator import keep_freed_memory
 from mosaic_ner.training.arguments import ModelOptions
@@ -83,6 +84,7 @@ def main() -> None:
     for shape in arguments.shapes:
         bundle = _bundle(arguments, shape, documents)
         bundle.model.to(device)
+        report["family"] = bundle.model.config.model_type.removeprefix(PREFIX)
         texts = {"prediction": [d.text for d in documents]}
         if arguments.words:
             texts = {f"prediction, {n} words": passages(documents, n) for n in arguments.words}

@@ -132,7 +132,11 @@ class DataOptions(Options):
     )
     cache_dir: str | None = option(None, "cache of the built corpora; default: that of datasets", published=False)
     mapping: str = option("shared", "column of the label mapping: shared (CVAE-NER's Table 7), aioner or sruner")
-    types: list[str] | None = option(None, "keep only these shared types (e.g. one type of a corpus)")
+    types: list[str] | None = option(
+        None,
+        "only these shared types count (e.g. one type of a corpus); aioner learns no others, "
+        "the other families learn them as the corpora's own types",
+    )
     train_file: str | None = option(
         None, "your own training file or folder; its content tells its format, or else its ending", exists=True
     )
@@ -196,12 +200,13 @@ class DataOptions(Options):
         super().check()
         if self.merge_validation and self.validation_corpora:
             raise ArgumentError("--merge_validation trains on validation documents; leave out --validation_corpora")
-        for mode in self._overlap_modes().values():
+        for mode in self.overlap_modes().values():
             if mode not in MODES:
                 hint = nearest(str(mode), MODES, listing=False)
                 raise ArgumentError(f"--overlap has {mode!r}; expected one of {', '.join(MODES)}{hint}")
 
-    def _overlap_modes(self) -> dict[str, str]:
+    def overlap_modes(self) -> dict[str, str]:
+        """Corpus → what is done with documents that training shares with its evaluation splits; "" stands for all others."""
         if not self.overlap.startswith("{"):
             return {"": self.overlap}
         try:
@@ -211,7 +216,7 @@ class DataOptions(Options):
 
     def overlap_mode(self, corpus: str) -> str:
         """What is done with documents that training shares with the corpus's evaluation splits."""
-        modes = self._overlap_modes()
+        modes = self.overlap_modes()
         return modes.get(corpus, modes.get("", MODES[0]))
 
     def reading(self, *files: str) -> dict[str, Any]:

@@ -179,8 +179,8 @@ def part_overlap(
       of a user's own file has a namespace where the user gives it); otherwise the same id and the same text, however short;
     - the same text, whole or a passage (e.g. the abstract alone), after NFKC and case folding and without white space
       and punctuation, where that leaves at least `min_characters` characters;
-    - where one of the two is a record whose id is of none of `NAMESPACES` (e.g. a sentence of an IOB file): a text that
-      contains the record's text.
+    - where the id of one of the two is of none of `NAMESPACES` (e.g. a sentence of an IOB file, or an abstract with its
+      keywords): a text that contains the other's whole text.
 
     Args:
         training: corpus name → documents.
@@ -296,14 +296,15 @@ def _same_article(one: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 class TextIndex:
-    """Documents, in sets, by article id, by text and by the words that records without an id start with."""
+    """Documents, in sets, by article id, by text and by the words that they start with."""
 
     def __init__(self, evaluation: dict[str, list[Document]], min_characters: int):
         self.min_characters = min_characters
         self._ids: dict[str, list[tuple[tuple[str, str], Place]]] = defaultdict(list)
         self._texts: dict[bytes, list[Place]] = defaultdict(list)
-        # first characters of a record without id → (its text, place)
+        # first characters of a document → (its text, place): of records without id, of the others
         self._records: dict[str, list[tuple[str, Place]]] = defaultdict(list)
+        self._articles: dict[str, list[tuple[str, Place]]] = defaultdict(list)
         # a run of characters of any evaluation text → places, filled when a record without an id asks
         self._evaluation = evaluation
         self._runs: dict[int, list[Place]] | None = None
@@ -316,10 +317,10 @@ class TextIndex:
         self._ids[bare].append((key, place))
         for digest in _digests(document, self.min_characters):
             self._texts[digest].append(place)
-        if namespace not in NAMESPACES:
-            text = normalise(document.text)
-            if len(text) >= self.min_characters:
-                self._records[text[: self.min_characters]].append((text, place))
+        text = normalise(document.text)
+        if len(text) >= self.min_characters:
+            starts = self._articles if namespace in NAMESPACES else self._records
+            starts[text[: self.min_characters]].append((text, place))
 
     def has_id(self, document: Document) -> bool:
         """Whether an evaluation document has the same id, and one of the two has no namespace."""
@@ -336,17 +337,19 @@ class TextIndex:
             or (not (namespace and other[0]) and normalise(document.text) == normalise(self._document(place).text))
         ]
         by_text = [p for digest in _digests(document, self.min_characters) for p in self._texts.get(digest, ())]
-        by_sentence = self._contained_in(document) if self._records else []
-        if namespace not in NAMESPACES:
+        unnamed = namespace not in NAMESPACES
+        by_sentence = self._contained_in(document, unnamed) if self._records or unnamed else []
+        if unnamed:
             by_sentence = [*by_sentence, *self._containing(document)]
         return {"by_id": by_id, "by_text": by_text, "by_sentence": by_sentence}
 
-    def _contained_in(self, document: Document) -> list[Place]:
-        """Evaluation records that the document contains."""
+    def _contained_in(self, document: Document, unnamed: bool) -> list[Place]:
+        """Evaluation records, and of a document without an article's id articles, whose whole text the document contains."""
         text, starts = _words(document.text)
         found = []
         for start in starts:
-            for record, place in self._records.get(text[start : start + self.min_characters], ()):
+            first = text[start : start + self.min_characters]
+            for record, place in (*self._records.get(first, ()), *(self._articles.get(first, ()) if unnamed else ())):
                 if text.startswith(record, start):
                     found.append(place)
         return found

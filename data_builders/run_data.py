@@ -139,11 +139,21 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
     if options.validation_fraction and not validation:
         validation = _hold_out(train, options.validation_fraction, seed)
     evaluation = {f"{c}/{VALIDATION}": d for c, d in validation.items()} | {f"{c}/{TEST}": d for c, d in test.items()}
+    measured = [*dict.fromkeys(name.rpartition("/")[0] for name in evaluation)]
+    for corpus in options.overlap_modes():
+        if corpus and corpus not in measured:
+            raise RunDataError(
+                f"--overlap: this run has no evaluation documents of {corpus!r}{nearest(corpus, measured)}"
+            )
     modes = {name: options.overlap_mode(name.rpartition("/")[0]) for name in evaluation}
     train, evaluation, overlap = part_overlap(train, evaluation, modes, labels=space)
     validation = {c: evaluation[f"{c}/{VALIDATION}"] for c in validation if evaluation[f"{c}/{VALIDATION}"]}
     test = {c: evaluation[f"{c}/{TEST}"] for c in test if evaluation[f"{c}/{TEST}"]}
     train = _subsets(train, options.max_train_documents or {}, seed)
+    empty = [c for c, part in train.items() if not part]
+    for corpus in empty if len(empty) < len(train) else ():
+        logger.warning("%s has no training documents left: all are evaluation documents; it teaches nothing", corpus)
+        del train[corpus]
     data = RunData(train, validation, test, space, overlap, faults)
     logger.info("%s", data.summary())
     return data
@@ -317,6 +327,8 @@ def _subsets(train: Splits, sizes: dict[str, int], seed: int) -> Splits:
     for corpus, size in sizes.items():
         if corpus not in train:
             raise RunDataError(f"--max_train_documents: {corpus!r} is not trained on{nearest(corpus, train)}")
+        if size < 1:
+            raise RunDataError(f"--max_train_documents: {size} documents of {corpus}; expected 1 or more")
         if size > len(train[corpus]):
             raise RunDataError(
                 f"--max_train_documents: {corpus} has {len(train[corpus])} training documents here, fewer than {size}; "

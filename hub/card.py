@@ -76,7 +76,8 @@ def build_card(
         measured = {corpus: report for corpus, report in measured.items() if corpus not in others}
     types = sorted(export["types"]) if export else _types(measured)
     encoder, family = settings["encoder"], settings["family"]
-    trained = results.data.get("train", {})
+    # Of an evaluation these are the documents that overlap was looked for in, not what the model learnt.
+    trained = {} if results.weights else results.data.get("train", {})
     generated = all(corpus.startswith(DEMO) for corpus in trained or reports)
     examples = examples_of(types, generated)
     own = _own_figures(measured, split, results) if export else measured
@@ -127,7 +128,7 @@ def build_card(
         left_out=left_out.strip(),
         remarks_left_out=REMARKS_LEFT_OUT,
         speed=speed.strip(),
-        calibration=_calibration(measured),
+        calibration="" if export else _calibration(measured),  # its scores are the softmax's
         training=_training(trained, settings),
         declared=_declared(trained),
         ignored=_ignored(results.data.get(split, {}), measured),
@@ -136,6 +137,9 @@ def build_card(
         ),
         absent=", ".join(c for c in _listed(settings.get("corpora")) if c not in trained) if trained else "",
         completion=_completion(results.completion) if results.completion else "",
+        taught=", ".join(
+            _about(c, settings).get("title", c) for c in (results.completion or {}).get("learnt_from", ())
+        ),
         teachers=", ".join(results.completion["teachers"]) if results.completion else "",
         mask_from=results.completion["mask_from"] if results.completion else None,
         coverage=_coverage(results.coverage),
@@ -167,10 +171,12 @@ def card_text(folder: Path) -> str:
 
 def notice(results: Results, name: str) -> str:
     """What goes with the weights as NOTICE: of every corpus that they were learnt from, its licence and its paper."""
-    blocks = [
-        f"{name}: Apache License 2.0.\nThe weights were learnt from these corpora. No text of theirs is in this folder."
-    ]
-    for corpus in results.data.get("train", {}):
+    trained = {} if results.weights else results.data.get("train", {})
+    taught = [c for c in results.completion.get("learnt_from", ()) if c not in trained] if results.completion else []
+    told = "learnt from these corpora" if trained else "learnt elsewhere; these results are of an evaluation"
+    told += ", those of its teachers, which labelled texts, among them" if taught else ""
+    blocks = [f"{name}: Apache License 2.0.\nThe weights were {told}.\nNo text of a corpus is in this folder."]
+    for corpus in [*trained, *taught]:
         about = _about(corpus, results.settings)
         titles = re.findall(r"\b(?:doi|title)\s*=\s*\{(.+)\},?", about.get("citation", ""))
         papers = [re.sub(r"[{}]", "", title) for title in titles]
@@ -254,7 +260,8 @@ def _overlapping(about: families.Facts, settings: dict) -> str:
 def _citations(about: families.Facts, results: Results) -> list[str]:
     """BibTeX: the software, the family's paper, the corpora trained or measured on; each entry once."""
     software = SOFTWARE.replace("VERSION", results.versions.get("mosaic-ner", "unknown"))
-    corpora = [*results.data.get("train", {}), *results.validation, *results.test]
+    trained = {} if results.weights else results.data.get("train", {})
+    corpora = [*trained, *results.validation, *results.test]
     entries = [software, about.paper]
     for corpus in corpora:
         entries += re.split(r"\n(?=@)", _about(corpus, results.settings).get("citation", ""))
@@ -377,6 +384,8 @@ def _coverage(coverage: dict) -> str:
 
 
 def _overlap(overlap: dict) -> str:
+    if not overlap["training"]:
+        return "The evaluation was told of no training corpora, so none was looked through for its documents."
     rows = [[c, r["documents"], r["found"], _what_was_done(r)] for c, r in overlap["training"].items()]
     training = markdown_table(["training corpus", "documents", "in an evaluation split", "what was done"], rows)
     rows, header = [], ["evaluation split", "documents", "in a training corpus", "mentions", "annotated alike there"]

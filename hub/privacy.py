@@ -85,7 +85,7 @@ def check_content(folder: Path, repo_id: str, allowed: tuple[str, ...] = ()) -> 
             patterns = [*private, (LOCAL_PATH, PATH)]
         for where, text in _texts(path):
             for pattern, what in patterns:
-                if (found := pattern.search(text)) and found[0] not in allowed:
+                if found := next((m for m in pattern.finditer(text) if m[0] not in allowed), None):
                     shown = "" if what == "a token" else f" ({found[0]!r})"
                     advice = "; if it means something else, add it to --allow" if what in (NAME, PATH) else ""
                     raise PublishError(

@@ -64,6 +64,7 @@ EXPORT_AGAIN = (
     "export it again from the output folder of a finished run, which has results.json: mosaic-ner export RUN --format stock "
     "--output NEW"
 )
+_MEASURE = "mosaic-ner --model_name_or_path FOLDER --corpora … --test_corpora … --overlap evaluation --output_dir NEW"
 REQUIREMENTS = "torch>=2.6\ntransformers>=5\n"
 
 
@@ -104,6 +105,8 @@ def build_folder(
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
     model, tokenizer = load_stock(source) if stock else load(str(source))
     _check_kind(model, results, source / RESULTS)
+    if results.weights not in (None, weights_digest(source)):
+        raise PublishError(f"{source / RESULTS} is of an evaluation of other weights than those beside it")
     with staged(output) as fresh:
         write_model(model, tokenizer, fresh, whole, half)
         if measured:
@@ -205,21 +208,44 @@ def _with_figures(run: Results, measured: Results, where: Path, folders: list[Pa
     Args:
         where: the evaluation's folder. folders: the run's and the published one, whose weights may be rounded.
     Raises:
-        PublishError: the evaluation is of other weights.
+        PublishError: the evaluation is of other weights, or didn't look for its documents in what the model learnt from.
     """
     if measured.weights not in [weights_digest(folder) for folder in folders]:
         raise PublishError(
             f"--measured: {where / RESULTS} isn't of the weights in {folders[0]}, nor of those that are published; measure "
-            "them: mosaic-ner --model_name_or_path FOLDER --test_corpora …"
+            f"them: {_MEASURE}"
         )
+    new = {corpus: report for corpus, report in measured.test.items() if corpus not in run.test}
+    learnt = {*run.data.get("train", {}), *(run.completion or {}).get("learnt_from", ())}
+    if unread := sorted(learnt - measured.overlap.get("training", {}).keys()):
+        raise PublishError(
+            f"--measured: {where / RESULTS} was not looked through for documents of {', '.join(unread)}, from which the model "
+            f"learnt; measure it with these as --corpora: {_MEASURE}"
+        )
+    overlap = {corpus: measured.overlap.get("evaluation", {}).get(f"{corpus}/test", {}) for corpus in new}
+    if leaked := [c for c, row in overlap.items() if row.get("covered") and row.get("mode") != "evaluation"]:
+        raise PublishError(
+            f"--measured: {where / RESULTS} scores documents of {', '.join(leaked)} that are in training corpora; measure it "
+            f"without these: {_MEASURE}"
+        )
+    if {c: row["documents"] for c, row in measured.data.get("train", {}).items()} != {
+        c: row["documents"] for c, row in run.data.get("train", {}).items()
+    }:  # what is unseen was looked for in other documents than those that the model learnt from
+        new = {corpus: _without_unseen(report) for corpus, report in new.items()}
     data = {split: measured.data.get(split, {}) | run.data.get(split, {}) for split in ("test", "validation")}
     return replace(
         run,
-        test=run.test | {c: report for c, report in measured.test.items() if c not in run.test},
+        test=run.test | new,
         data=run.data | data,
         coverage=measured.coverage | run.coverage,
         overlap=run.overlap | {"evaluation": measured.overlap.get("evaluation", {}) | run.overlap["evaluation"]},
     )
+
+
+def _without_unseen(report: dict) -> dict:
+    if "relaxed" not in report:
+        return report
+    return report | {"relaxed": {k: v for k, v in report["relaxed"].items() if not k.startswith("unseen")}}
 
 
 def _copy_comparison(source: Path, output: Path) -> None:

@@ -15,7 +15,7 @@ TEXTS_AT_ONCE = 32
 
 
 def _probability(value) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(f"threshold is {value!r}; expected a number, from 0 to 1")
     return float(value)
 

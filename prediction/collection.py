@@ -180,6 +180,11 @@ def _claim(output: Path, job) -> dict:
 
 
 def _check_content(source, receipt: dict | None) -> None:
+    if receipt and source.format and (before := receipt.get("format", source.format)) != source.format:
+        raise RunError(
+            f"{source.paths[0]} was read as {before} for the shard {source.name!r}, not as {source.format}; name "
+            f"another output folder, or delete the shard and its receipt _done/{source.name}.json"
+        )
     if receipt and source.content() != receipt["content"]:
         raise RunError(
             f"{source.paths[0]} isn't what the shard {source.name!r} was made of. If it is another file of that name, name "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HTTPError
+from huggingface_hub.errors import HFValidationError, HTTPError
 from mosaic_ner.modeling.label_space import UserError
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -51,7 +51,7 @@ def trained_folder(name_or_path: str, option: str) -> Path:
     if not folder.is_dir():
         try:
             folder = Path(snapshot_download(name_or_path))
-        except (OSError, HTTPError) as error:
+        except (OSError, HTTPError, HFValidationError) as error:
             raise ModelError(
                 f"{option}: {name_or_path!r} can't be had from the Hub ({str(error).splitlines()[0]})"
             ) from error

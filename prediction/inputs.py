@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from itertools import groupby
 from pathlib import Path
 
 import fsspec
-from mosaic_ner.data_builders.formats import FormatError, format_of_name, parts_of
+from mosaic_ner.data_builders.formats import FormatError, ReadReport, format_of_name, parts_of
 from mosaic_ner.data_builders.formats.detect import stem_of
 from mosaic_ner.modeling.label_space import UserError
 
 from .resumable_output import fingerprint
+
+logger = logging.getLogger(__name__)
 
 TOGETHER = ("text", "brat", "jats")
 """Formats of which a file is one document: several files of a folder make a shard."""
@@ -37,12 +40,14 @@ class Source:
         name: of the shard, without ending, relative to the output folder.
         paths: files or addresses (`hf://…`), read one after the other; nearly always one.
         format: theirs; None: what their content says.
+        root: the folder that ids begin in, where the paths are files of one.
         part, parts: which pieces of it are asked for: those whose number leaves `part` when divided by `parts`.
     """
 
     name: str
     paths: tuple[str, ...]
     format: str | None = None
+    root: str | None = None
     part: int = 0
     parts: int = 1
 
@@ -130,15 +135,22 @@ def _of(given: str, format: str | None) -> list[Source]:
 
 
 def _of_folder(folder: Path, format: str | None) -> list[Source]:
-    parts = parts_of(folder, format)
+    report = ReadReport()
+    parts = parts_of(folder, format, report)
+    _left_out(str(folder), report.counts["file_not_read"], report.examples["file_not_read"])
     _one_format(str(folder), {found: str(path) for path, found in parts})
     if parts[0][1] not in TOGETHER:
         return [Source(_name(str(path.relative_to(folder))), (str(path),), found) for path, found in parts]
     made = []
     for number, (_, group) in enumerate(groupby(enumerate(parts), lambda pair: pair[0] // FILES_A_SHARD)):
         paths = tuple(str(path) for _, (path, _) in group)
-        made.append(Source(f"{folder.resolve().name}-{number:05d}", paths, parts[0][1]))
+        made.append(Source(f"{folder.resolve().name}-{number:05d}", paths, parts[0][1], str(folder)))
     return made
+
+
+def _left_out(where: str, count: int, examples: list[str]) -> None:
+    if count:
+        logger.warning("%s: %d files of no known format are left out, e.g. %s", where, count, examples[0])
 
 
 def _one_format(where: str, example: dict[str, str]) -> None:
@@ -158,7 +170,9 @@ def _of_address(given: str, format: str | None) -> list[Source]:
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{given}: can't be had ({error})") from error
     if folder:
-        files = [path for path in files if format or (format_of_name(path) and not fnmatch(path, "*.md"))]
+        known = [path for path in files if format or (format_of_name(path) and not fnmatch(path, "*.md"))]
+        _left_out(given, len(files) - len(known), sorted({*files} - {*known}))
+        files = known
         _one_format(given, {format or format_of_name(path): path for path in files})
     if not files:
         raise InputError(f"no file matches {given!r}")

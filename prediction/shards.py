@@ -21,12 +21,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_ner.data_builders.formats import DocumentWriter, FormatError, ReadReport, read_documents, write_each
+from mosaic_ner.data_builders.formats import (
+    DocumentWriter,
+    FormatError,
+    ReadReport,
+    detect_format,
+    read_documents,
+    write_each,
+)
 from mosaic_ner.modeling.document import Document
 from mosaic_ner.modeling.label_space import UserError
 
 from . import integrity
-from .inputs import Source, local
+from .inputs import Source, is_address, local
 from .tagger import CHUNK, Tagger, tasks_of
 
 PIECE = 16
@@ -143,6 +150,7 @@ class _Shard:
         self.work = self.output / WORK / hashlib.sha256(told).hexdigest()[:32]
         self.work.mkdir(parents=True, exist_ok=True)
         self.report, self.first, self.documents = ReadReport(), None, 0
+        self.read_as = source.format
         self.around = ReadReport()
         """What the format has no place for of the collection around the documents."""
         self.piece = PIECE * job.chunk
@@ -153,6 +161,7 @@ class _Shard:
         strict = self.job.strict
         for path in self.source.paths:
             with local(path) as file:
+                self.read_as = self.source.format or detect_format(file)
                 yield from read_documents(
                     file,
                     self.source.format,
@@ -162,7 +171,10 @@ class _Shard:
                     skip_bad=not strict,
                     keep_source=True,
                     repeated_ids="index",
+                    root=self.source.root,
                 )
+            if is_address(path):  # not the place of its copy
+                self.report.bad[:] = [line.replace(str(file), path) for line in self.report.bad]
 
     def annotate(self, tagger: Tagger, tell) -> bool:
         """Writes the missing pieces that are asked for; returns whether all pieces are there then."""
@@ -245,6 +257,7 @@ class _Shard:
         receipt = {
             "input": [os.path.basename(path) for path in self.source.paths][:1] + ["…"] * (len(self.source.paths) > 1),
             "content": self.content,
+            "format": self.read_as,
             "documents": self.documents,
             "without mentions": sum(piece["without"] for piece in said),
             "mentions": sum(kinds.values()),
@@ -323,7 +336,8 @@ class _Piece:
         if self.shard.format is None:
             from . import tables
 
-            self.tables.append(tables.rows(documents, self.number * self.shard.piece + self.count))
+            first = self.number * self.shard.piece + self.count
+            self.tables.append(tables.rows(documents, first, self.shard.source.root))
         else:
             write_each(self.writer, documents, skip=not self.shard.job.strict)
         self.count += len(documents)

@@ -58,21 +58,26 @@ def _version(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
+def _file(path: str, root: str | None) -> str:
+    return os.path.relpath(path, root).replace(os.sep, "/") if root else os.path.basename(path)
+
+
 def _valid(name: str) -> str:
     """A file's name in UTF-8, with question marks for bytes that are none."""
     return name.encode("utf-8", "replace").decode()
 
 
-def rows(documents: Iterable[SourcedDocument], first: int) -> dict[str, pa.Table]:
+def rows(documents: Iterable[SourcedDocument], first: int, root: str | None = None) -> dict[str, pa.Table]:
     """The tables of consecutive documents.
 
     Args:
         first: the place of the first document in the shard, from 0.
+        root: the folder that names of files begin in; default: each file's own.
     """
     mentions, records = [], []
     for number, document in enumerate(documents, first):
         infons = dict(document.infons)
-        name = (document.id, _version(infons.get("version")), _valid(os.path.basename(document.path)), number)
+        name = (document.id, _version(infons.get("version")), _valid(_file(document.path, root)), number)
         ids = {"pmid": document.id} if "version" in infons else {}
         ids |= {"pmcid": document.id} if document.id.startswith("PMC") else {}
         own = [infons.get(key, ids.get(key)) for key in ("pmid", "pmcid", "doi")]

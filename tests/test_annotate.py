@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from helpers_annotate import Stopper, citation, pubmed, tree
 from helpers_run import ROOT, environment
@@ -343,6 +344,40 @@ def test_an_input_that_changed_is_refused(annotate, capsys, demo_texts, model, t
     pubmed(file, [citation(1, demo_texts[1])])
     again = [file, "--output", tmp_path / "out", "--model", model, "--chunk", CHUNK]
     assert "has changed" in error(capsys, *again)
+
+
+def test_files_of_a_folder_keep_their_places_and_one_that_is_broken_is_left_out(annotate, tmp_path, caplog):
+    folder = tmp_path / "in"
+    title = "<title-group><article-title>TP53</article-title></title-group>"
+    article = f"<article><front><article-meta>{title}</article-meta></front></article>"
+    for name, content in (("p1/note.txt", "TP53."), ("p2/note.txt", "BRCA1."), ("p2/list.md", "no text")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    annotate(folder, "--output", tmp_path / "out", "--write", "jsonl")
+    ids = [json.loads(line)["id"] for line in (tmp_path / "out" / "in-00000.jsonl").read_text().splitlines()]
+    assert ids == ["p1/note", "p2/note"]
+    assert "1 files of no known format are left out, e.g. " in caplog.text
+    annotate(folder, "--output", tmp_path / "tables")
+    rows = pq.read_table(tmp_path / "tables" / "documents" / "in-00000.parquet").to_pylist()
+    assert [(row["document_id"], row["file"]) for row in rows] == [
+        ("p1/note", "p1/note.txt"),
+        ("p2/note", "p2/note.txt"),
+    ]
+    other = tmp_path / "jats"
+    other.mkdir()
+    for name, content in (("a.nxml", article), ("b.nxml", article[:60]), ("c.nxml", article)):
+        (other / name).write_text(content)
+    annotate(other, "--output", tmp_path / "articles", "--write", "jsonl", code=3)
+    receipt = json.loads((tmp_path / "articles" / "_done" / "jats-00000.json").read_text())
+    assert (receipt["documents"], receipt["causes"]["broken_file"]) == (2, 1)
+
+
+def test_another_format_of_the_input_is_refused(capsys, demo_texts, model, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text('{"id": "1", "text": "TP53"}')
+    assert main([str(path), "--output", str(tmp_path / "out"), "--model", str(model)]) == 0
+    told = error(capsys, path, "--output", tmp_path / "out", "--model", model, "--format", "text")
+    assert "was read as" in told
 
 
 def test_mistakes(capsys, collection, demo_texts, model, tmp_path):

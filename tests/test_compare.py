@@ -74,6 +74,15 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys):
     assert "not the folder of a finished run" in capsys.readouterr().err
 
 
+def test_runs_of_one_side_that_differ_in_more_than_the_seed_are_told(tmp_path, capsys):
+    runs = [run_folder(tmp_path / name, 0.8, OURS) for name in ("a", "b")]
+    for seed, folder in enumerate(runs):
+        content = json.loads((folder / "results.json").read_text()) | {"settings": {"seed": seed, "rate": seed}}
+        (folder / "results.json").write_text(json.dumps(content))
+    main([*map(str, runs), "--against", str(run_folder(tmp_path / "c", 0.7, OTHERS))])
+    assert "warning: runs differ in rate, not in the seed alone" in capsys.readouterr().err
+
+
 def test_a_run_without_the_f1_of_each_document_is_named(tmp_path):
     first, second = run_folder(tmp_path / "a", 0.8, OURS), run_folder(tmp_path / "b", 0.7, OTHERS)
     (second / "document_f1.json").unlink()

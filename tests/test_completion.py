@@ -23,10 +23,11 @@ from mosaic_ner.training.completion import (
     average,
     choose_thresholds,
     complete_corpus,
-    train_teachers,
 )
 from mosaic_ner.training.completion_options import CompletionOptions
 from mosaic_ner.training.relaxed import Seen
+from mosaic_ner.training.results import Results
+from mosaic_ner.training.teachers import train_teachers, unproven
 from safetensors.torch import load_file
 
 TYPES = ["Gene", "Disease", "Chemical"]
@@ -128,6 +129,12 @@ def test_thresholds_chosen_on_validation_have_the_best_f1():
     )
     assert chosen["Gene"] == 0.4
     assert chosen["X"] == 0.7
+
+
+def test_a_mask_from_the_threshold_on_has_no_effect():
+    with pytest.raises(ArgumentError, match=r"complete_mask_from 0.7 has no effect"):
+        CompletionOptions(complete_with=["m"], complete_mask_from=0.7).check()
+    CompletionOptions(complete_with=["m"], complete_mask_from=0.7, complete_threshold='{"Gene": 0.9}').check()
 
 
 @pytest.mark.parametrize("value", ["many", "1.2", '{"Gene": "x"}', "true", "[1]"])
@@ -295,7 +302,40 @@ def test_a_recipes_teacher_is_measured_on_what_the_run_is_measured_on(given, mea
     completion = CompletionOptions(complete_with=["teacher.yaml"])
     arguments = SimpleNamespace(completion=completion, data=data, given={}, train=SimpleNamespace(output_dir=tmp_path))
     (folder,) = train_teachers(arguments, lambda name, values: asked.update({name: values}))
-    assert asked == {"teacher.yaml": measured | {"output_dir": folder}}
+    process = dict.fromkeys(("use_cpu", "bf16", "fp16"), False)
+    assert asked == {"teacher.yaml": measured | process | {"output_dir": folder}}
+
+
+def test_a_teacher_that_was_asked_for_otherwise_is_refused(tmp_path):
+    def arguments(**given):
+        data = DataOptions(corpora=["biored"], test_corpora=["biored"], validation_corpora=["biored"])
+        completion = CompletionOptions(complete_with=["teacher.yaml"])
+        return SimpleNamespace(
+            completion=completion, data=data, given=given, train=SimpleNamespace(output_dir=tmp_path)
+        )
+
+    asked = []
+    train = lambda name, values: asked.append(values)  # noqa: E731
+    train_teachers(arguments(seed=1, data_dir="a", format="iob2"), train)
+    train_teachers(arguments(seed=1, data_dir="b", format="iob2"), train)  # the same, interrupted
+    assert [values["data_dir"] for values in asked] == ["a", "b"]
+    assert "format" not in asked[0]  # of the training file, which is the student's alone
+    with pytest.raises(ArgumentError, match=r"seed was 1, is 2; delete it"):
+        train_teachers(arguments(seed=2), train)
+
+
+def test_what_a_models_results_do_not_show_to_be_unseen(tmp_path):
+    def shown(**more) -> list[str]:
+        Results({}, **more).write(tmp_path)
+        return unproven(tmp_path, data)
+
+    sizes = {"test": {"a": {"documents": 2, "ids": "x"}}, "validation": {"b": {"documents": 1, "ids": "y"}}}
+    data = SimpleNamespace(sizes=lambda: sizes | {"train": {"c": {"documents": 3, "ids": "z"}}})
+    assert unproven(tmp_path, data) == ["a/test", "b/validation"]
+    assert shown(data=sizes) == []
+    assert shown(data={"test": {"a": {"documents": 2}}}) == ["b/validation"]  # results of earlier versions have no ids
+    assert shown(data=sizes | {"test": {"a": {"ids": "others"}}}) == ["a/test"]
+    assert shown(data=sizes, overlap={"kept": True}) == ["a/test", "b/validation"]
 
 
 def test_two_recipes_of_one_file_name_would_be_one_teacher(tmp_path):

@@ -127,7 +127,25 @@ def test_text_outside_paragraphs():
 def test_a_table_in_a_table_is_its_cells_text():
     table = "<table>{}<tbody><tr><td>{}</td><td>b</td></tr></tbody></table>"
     xml = f"<table-wrap>{table.format('<col/>', table.format('', 'a'))}</table-wrap>"
-    assert passages(xml) == [("table", "TABLE", "ab\tb")]
+    assert passages(xml) == [("table", "TABLE", "a b\tb")]
+
+
+def test_paragraphs_and_items_in_a_cell_stand_apart():
+    items = "".join(f"<list-item><p>{gene}</p></list-item>" for gene in ("BRCA1", "TP53"))
+    cells = f"<td><p>Aspirin</p><p>Ibuprofen</p></td><td><list>{items}</list></td>"
+    assert passages(f"<table-wrap><table><tr>{cells}</tr></table></table-wrap>") == [
+        ("table", "TABLE", "Aspirin Ibuprofen\tBRCA1 TP53")
+    ]
+
+
+def test_a_formula_of_its_own_is_one_passage_or_counted():
+    math = "<mml:math xmlns:mml='m'><mml:mi>x</mml:mi><mml:mo>=</mml:mo><mml:mi>y</mml:mi></mml:math>"
+    body = (
+        f"<sec><title>Methods</title><disp-formula>{math}</disp-formula><disp-formula><graphic/></disp-formula></sec>"
+    )
+    (document,), report = parsed(article(body))
+    assert [document.text[p.start : p.end] for p in document.passages[1:]] == ["Methods", "x=y"]
+    assert report.counts["formula_not_read"] == 1
 
 
 def test_back_matter_floats_and_what_is_left_out():

@@ -103,6 +103,16 @@ def test_a_sentence_without_article_id_is_found_inside_a_text_both_ways():
     assert removed(document("pmid:2", ABSTRACT), article) == {}
 
 
+def test_a_users_record_that_holds_a_whole_article_is_found():
+    article = document("pmid:1", f"{TITLE}\n{ABSTRACT}")
+    for text in (
+        f"{article.text} Copyright 2020 The Authors.",
+        f"Journal of Own Things. {article.text}\nKeywords: drug",
+    ):
+        assert removed(document("record 7", text), article) == {"by_sentence": 1}
+        assert removed(document("pmid:2", text), article) == {}  # another article, which quotes it
+
+
 def test_keep_removes_nothing_reports_the_same_and_warns(caplog):
     training, evaluation = {"a": [document("1", ABSTRACT)]}, {"a/test": [document("1", ABSTRACT)]}
     without, report = remove_overlap(training, evaluation)

@@ -134,6 +134,16 @@ def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_ad
     with pytest.raises(PublishError, match=r"--measured: .* isn't of the weights in"):
         build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
     measured["weights"] = weights_digest(run_dir)
+    for changed, told in (
+        ({"overlap": {"training": {}, "evaluation": {}}}, "was not looked through for documents of demo_"),
+        (
+            {"overlap": measured["overlap"] | {"evaluation": {"elsewhere/test": {"covered": 1, "mode": "remove"}}}},
+            "scores documents of elsewhere that are in training corpora",
+        ),
+    ):
+        (tmp_path / "measured" / "results.json").write_text(json.dumps(measured | changed))
+        with pytest.raises(PublishError, match=told):
+            build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
     (tmp_path / "measured" / "results.json").write_text(json.dumps(measured))
     build_folder(run_dir, whole, "my-lab/x")
     results = build_folder(run_dir, half, "my-lab/x", half=True, measured=tmp_path / "measured")
@@ -141,6 +151,9 @@ def test_half_precision_is_of_the_file_alone_and_figures_of_an_evaluation_are_ad
     assert results.data["train"] == found["data"]["train"]
     assert (half / "model.safetensors").stat().st_size < 0.6 * (whole / "model.safetensors").stat().st_size
     assert "| elsewhere |" in (half / "README.md").read_text()
+    # What is unseen was looked for in other documents than those that the model learnt from.
+    assert "unseen_words" in row["relaxed"]
+    assert "unseen_words" not in results.test["elsewhere"]["relaxed"]
     (model, tokenizer), (original, _) = load(str(half)), load(str(whole))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     rounded = {name: value.half().float() for name, value in original.state_dict().items() if value.is_floating_point()}
@@ -267,6 +280,23 @@ def test_what_may_not_be_published_is_found(copy, name, monkeypatch):
     with pytest.raises(PublishError, match=match) as told:
         check_content(copy, REPO)
     assert "hf_aaa" not in str(told.value)
+
+
+def test_a_second_path_of_a_line_is_found_beside_one_that_is_allowed(copy):
+    (copy / "limits.md").write_text("see /gene/protein and /data/jane-doe/patients.tsv\n")
+    with pytest.raises(PublishError, match=r"limits.md, line 1: .*jane-doe"):
+        check_content(copy, REPO, ("/gene/protein",))
+
+
+def test_an_evaluation_of_other_weights_describes_no_model(run_dir, tmp_path):
+    source = Path(shutil.copytree(run_dir, tmp_path / "source"))
+    content = json.loads((source / "results.json").read_text())
+    (source / "results.json").write_text(json.dumps(content | {"weights": "0" * 64}))
+    with pytest.raises(PublishError, match="is of an evaluation of other weights"):
+        build_folder(source, tmp_path / "out", REPO)
+    (source / "results.json").write_text(json.dumps(content | {"weights": weights_digest(source)}))
+    build_folder(source, tmp_path / "out", REPO)
+    assert "learnt elsewhere" in (tmp_path / "out" / "NOTICE").read_text()
 
 
 def test_names_may_be_allowed_and_ones_own_repository_is(copy, monkeypatch):

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from helpers_run import QUICK, ROOT, TINY, fails, messages, results, run, shell, without_fit
 from mosaic_ner.training import families
 from mosaic_ner.training.encoders import learn_pieces, load_encoder_parts
+from mosaic_ner.training.results import evaluated
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
@@ -266,6 +268,32 @@ def test_evaluation_of_a_trained_model_gives_the_numbers_of_its_training(trained
     assert results(tmp_path)["weights"] == hashlib.sha256((trained_dir / "model.safetensors").read_bytes()).hexdigest()
     assert results(tmp_path)["data"]["test"] == results(trained_dir)["data"]["test"]
     assert (tmp_path / "README.md").exists()
+    own, asked = results(trained_dir)["settings"], results(tmp_path)["settings"]
+    assert {n: asked[n] for n in own if n != "test_corpora"} == {n: own[n] for n in own if n != "test_corpora"}
+    assert "Trained elsewhere." in (tmp_path / "README.md").read_text()  # the documents named are those looked through
+
+
+def test_a_model_without_results_tells_its_family_alone(trained_dir, tmp_path):
+    model = Path(shutil.copytree(trained_dir, tmp_path / "model"))
+    (model / "results.json").unlink()
+    found = evaluated({"seed": 42, "family": "sruner", "learning_rate": 1.0, "test_corpora": ["demo"]}, model)[
+        "settings"
+    ]
+    assert found == {"seed": 42, "family": "aioner", "encoder": "not recorded", "test_corpora": ["demo"]}
+
+
+def test_a_training_that_had_stopped_early_is_not_resumed(tmp_path, caplog):
+    options = ["--corpora", "demo_gene", *TINY, "--max_steps", "40", "--learning_rate", "0", "--eval_strategy", "steps",
+               "--eval_steps", "2", "--save_strategy", "steps", "--save_steps", "2", "--early_stopping_patience", "2",
+               "--save_total_limit", "9", "--report_to", "none", "--disable_tqdm", "true"]  # fmt: skip
+    run(*options, "--output_dir", tmp_path / "through")
+    last = tmp_path / "through" / "checkpoint-6"
+    with caplog.at_level(logging.INFO):
+        run(*options, "--output_dir", tmp_path / "again", "--resume_from_checkpoint", last)
+    assert "had stopped early: nothing is left to train" in messages(caplog)
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("through", "again"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert results(tmp_path / "through")["history"] == results(tmp_path / "again")["history"]
 
 
 def test_predictions_that_pubtator_cannot_hold_end_no_run(trained_dir, tmp_path, caplog):

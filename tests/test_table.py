@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mosaic_ner.analysis.table import build_disjoint_and_merged, build_table, main
+from mosaic_ner.analysis.table import build_choices, build_disjoint_and_merged, build_table, main
 from mosaic_ner.data_builders.markdown import markdown_table
 
 
@@ -42,10 +42,10 @@ def test_a_row_per_run_and_one_for_copying(tmp_path):
         run_folder(tmp_path / "leaky", 0.9, True, COPYING),
     ]
     header, _, clean, leaky, copying = cells(build_table(runs, "biored"))
-    assert header == ["run", "seed", "overlap", "updates", "P", "R", "F1", "Gene", "Species"]
-    assert clean == ["clean", "7", "removed", "20", "81.00", "79.00", "80.00", "40.00", "40.00"]
-    assert leaky == ["leaky", "7", "kept", "20", "91.00", "89.00", "90.00", "45.00", "-"]
-    assert copying == ["copying, no model", "-", "-", "-", "96.83", "51.06", "66.86", "-", "-"]
+    assert header == ["run", "seed", "overlap", "updates", "gold", "P", "R", "F1", "Gene", "Species"]
+    assert clean == ["clean", "7", "removed", "20", "9", "81.00", "79.00", "80.00", "40.00", "40.00"]
+    assert leaky == ["leaky", "7", "kept", "20", "9", "91.00", "89.00", "90.00", "45.00", "-"]
+    assert copying == ["copying, no model", "-", "-", "-", "-", "96.83", "51.06", "66.86", "-", "-"]
 
 
 def test_a_row_per_setting_with_means_over_seeds(tmp_path, capsys):
@@ -87,6 +87,38 @@ def test_a_row_per_setting_with_means_over_seeds(tmp_path, capsys):
             main(wrong)
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_documents_that_were_not_scored_and_unlike_runs_are_told(tmp_path, capsys):
+    one, other = (run_folder(tmp_path / name, 0.8, False, COPYING) for name in ("one", "other"))
+    path = one / "results.json"
+    content = json.loads(path.read_text())
+    content["overlap"]["evaluation"]["biored/test"] |= {"mode": "evaluation", "not_scored": 54}
+    content["settings"] |= {"seed": 8, "learning_rate": 1.0}
+    path.write_text(json.dumps(content))
+    assert [r[2] for r in cells(build_table([one, other], "biored"))[2:4]] == ["54 not scored", "removed"]
+    main(["--group", "x", str(one), str(other)])
+    assert "Runs of x differ in learning_rate, too." in capsys.readouterr().out.replace("\n", " ")
+
+
+def validated(path, seed: int, **settings):
+    path.mkdir()
+    report = {"documents": 3, "overall": row(0.5), "per_type": {}}
+    content = {"settings": {"seed": seed, "num_train_epochs": 5.0} | settings, "validation": {"biored": report}}
+    (path / "results.json").write_text(json.dumps(content))
+    return path
+
+
+def test_choices_tell_of_epochs_updates_and_seed_what_all_runs_share(tmp_path):
+    a, b, c = (validated(tmp_path / n, s, **more) for n, s, more in (("a", 1, {}), ("b", 1, {"x": 2}), ("c", 2, {})))
+    d, e = validated(tmp_path / "d", 1, max_steps=9), validated(tmp_path / "e", 1, max_steps=9, x=3)
+    for runs, told in (
+        ([a, b], "settings shown, after 5.0 epochs with seed 1."),
+        ([a, c], "settings shown, after 5.0 epochs."),
+        ([d, e], "settings shown, after 9 updates with seed 1."),
+        ([a, d], "settings shown with seed 1."),
+    ):
+        assert told in build_choices(runs, "biored").replace("\n", " ")
 
 
 def test_without_overlap_there_is_nothing_to_copy(tmp_path):
@@ -200,7 +232,7 @@ def test_two_runs_of_one_folder_name_keep_a_row_each(tmp_path):
     for name, f1 in (("one", 0.8), ("two", 0.9)):
         (tmp_path / name).mkdir()
         runs.append(run_folder(tmp_path / name / "biored", f1, False, None))
-    assert [(r[0], r[6]) for r in cells(build_table(runs, "biored"))[2:]] == [
+    assert [(r[0], r[7]) for r in cells(build_table(runs, "biored"))[2:]] == [
         (runs[0].as_posix(), "80.00"),
         (runs[1].as_posix(), "90.00"),
     ]

@@ -126,6 +126,12 @@ def build_scheme(
     everything = tuple(t for t in space.shared_types if any(t in own for own in taught.values()))
     if not everything:
         raise LabelError("no corpus of the run has a type with a shared counterpart, so there is nothing to tag")
+    for t in everything:
+        if (name == "aio" and (t == ALL or ":" in t)) or "@" in t:
+            raise LabelError(
+                f"AIONER can't have a type {t!r}: {ALL} is a task's name, and : and @ are marks in its tags; share it "
+                "under another name with --extra_mapping"
+            )
     if name == "naive":
         for corpus in corpora:
             if part := min(sets[corpus] - {frozenset(taught[corpus])}, key=sorted, default=None):

@@ -171,8 +171,8 @@ _ALWAYS = (
 )  # fmt: skip
 _TRAINERS_SHOWN = (
     "seed", "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "lr_scheduler_type", "use_cpu",
-    "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers", "push_to_hub", "hub_model_id",
-    "disable_tqdm", "eval_steps", "save_steps", "max_grad_norm",
+    "resume_from_checkpoint", "gradient_checkpointing", "dataloader_num_workers", "disable_tqdm",
+    "eval_steps", "save_steps", "max_grad_norm",
 )  # fmt: skip
 _TRAINERS_PUBLISHED = (
     "bf16", "fp16", "gradient_accumulation_steps", "max_steps", "max_grad_norm", "optim", "optim_args", "adam_beta1",
@@ -182,8 +182,10 @@ _TRAINERS_PUBLISHED = (
 _TRAINERS_HIDDEN = (
     "do_train", "do_eval", "do_predict", "remove_unused_columns", "average_tokens_across_devices", "label_smoothing_factor",
     "data_seed", "train_sampling_strategy", "length_column_name", "prediction_loss_only", "bf16_full_eval", "fp16_full_eval",
+    "eval_accumulation_steps", "batch_eval_metrics", "eval_do_concat_batches", "include_for_metrics", "label_names",
+    "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision",
 )  # fmt: skip
-"""Of these the program decides itself, or they have no effect: losses, sampling and evaluation are its own."""
+"""Of these the program decides itself, or they have no effect: losses, sampling, evaluation and publishing are its own."""
 _TRAINED = {"family", "encoder", "encoder_name", "model_name_or_path", "prediction_mode", "hp_search"}
 """Options of the model and of training that have an effect on a trained model, or an error of their own."""
 _OF_FILES = {

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .arguments import ModelOptions
 from .encoders import add_embeddings, load_encoder_parts
-from .families import family
+from .families import NESTED, family
 from .features import Features
 
 ALL = "ALL"
@@ -39,12 +39,12 @@ class NERCollator:
         masking: probability (0..1) that a token with a label is replaced by the mask token. Labels stay.
         mask_token_id: needed when `masking` is above 0.
     Raises:
-        ValueError: masking without a mask token.
+        ModelError: masking without a mask token.
     """
 
     def __init__(self, padding: dict[str, int], masking: float = 0.0, mask_token_id: int | None = None):
         if masking and mask_token_id is None:
-            raise ValueError("token_masking needs a tokenizer with a mask token; set token_masking to 0")
+            raise ModelError("--token_masking: the encoder's tokenizer has no mask token; leave it out")
         self.padding = padding
         self.masking = masking
         self.mask_token_id = mask_token_id
@@ -130,6 +130,11 @@ def build(model: ModelOptions, own: Options, data: TrainingData) -> Bundle:
         own: the family's options.
         data: what it is built for.
     """
+    if model.document_consistency and not getattr(own, "flat", family(model.family).FACTS.overlap != NESTED):
+        raise ModelError(
+            f"--document_consistency is for models without overlapping mentions, and {model.family} finds nested ones; leave "
+            "it out, or say --flat true"
+        )
     return family(model.family).build(model, own, data)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
 
 from .completion_options import DEFAULT_THRESHOLD, VALIDATION, CompletionOptions
+from .teachers import learnt_from, train_teachers, warn_of_leaks
 
 if TYPE_CHECKING:
     from mosaic_ner.data_builders.run_data import RunData
@@ -54,70 +56,14 @@ def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], No
     return done.to_dict()
 
 
-def train_teachers(arguments, train: Callable[[str, dict], None]) -> list[str]:
-    """The teachers as folders or Hub ids, those that are recipes being trained into `teachers/` of the output folder.
-
-    A teacher that is there already stays; one that was interrupted goes on. It gets this run's seed, encoder, files and
-    evaluation corpora, so that no document that the run is measured on teaches it.
-
-    Args:
-        arguments: the run's `Arguments`.
-        train: trains a recipe, some of whose options are given.
-    Raises:
-        ArgumentError: two recipes have the same file name.
-    """
-    from transformers.trainer_utils import get_last_checkpoint
-
-    from .results import RESULTS
-
-    folders, names = [], arguments.completion.complete_with or []
-    recipes = Counter(Path(name).stem for name in names if name.endswith((".yaml", ".yml")))
-    if twice := [stem for stem, count in recipes.items() if count > 1]:
-        raise ArgumentError(
-            f"--complete_with: {recipes[twice[0]]} recipes are called {twice[0]!r}, and each would be the teacher "
-            f"teachers/{twice[0]}; copy one under another name"
-        )
-    for name in names:
-        if not name.endswith((".yaml", ".yml")):
-            folders.append(name)
-            continue
-        folder = Path(arguments.train.output_dir) / "teachers" / Path(name).stem
-        if not (folder / RESULTS).exists():
-            logger.info("teacher: %s is trained into %s", name, folder)
-            data, given = arguments.data, arguments.given
-            # A run that names no validation corpora validates on all that it reads, so all are kept from the teacher.
-            test, validation = data.test_corpora or [], data.validation_corpora
-            every = not (test and validation)
-            parts = data.parts or {}
-            # A part may have no test documents; its corpus has.
-            whole = [parts[c]["of"] if "test" not in parts.get(c, {"test": None}) else c for c in data.corpora]
-            measured = {
-                "test_corpora": list(dict.fromkeys([*whole, *test])) if every else test,
-                "validation_corpora": validation,
-            }
-            values = {n: given[n] for n in (*_TEACHERS_DATA, *_TEACHERS_MODEL) if given.get(n) is not None}
-            values |= {name: corpora for name, corpora in measured.items() if corpora}
-            named = {c: part for c, part in parts.items() if any(c in (corpora or ()) for corpora in measured.values())}
-            values |= {"parts": named} if named else {}
-            last = get_last_checkpoint(folder) if folder.is_dir() else None
-            values |= {"output_dir": str(folder)} | ({"resume_from_checkpoint": last} if last else {})
-            train(name, values)
-        folders.append(str(folder))
-    return folders
-
-
-_TEACHERS_DATA = (
-    "data_dir", "cache_dir", "test_file", "validation_file", "corpus_name", "format", "offset_unit", "entity_type",
-    "type_infon", "tag_column", "extra_mapping", "article_ids", "policy", "repeated_ids",
-)  # fmt: skip
-_TEACHERS_MODEL = ("encoder", "encoder_name", "seed", "use_cpu", "bf16", "fp16", "report_to", "disable_tqdm")
-
-
 @dataclass
 class Completed:
-    """What completion did: teacher names, threshold per type, and per corpus and type what `complete_corpus` counts."""
+    """What completion did: teacher names, the corpora that the teachers learnt from as far as their results say, threshold per
+    type, and per corpus and type what `complete_corpus` counts.
+    """
 
     teachers: list[str]
+    learnt_from: list[str]
     thresholds: dict[str, float]
     mask_from: float | None
     labels: dict[str, dict[str, dict[str, int]]]
@@ -168,10 +114,14 @@ def complete(
             raise ArgumentError("--complete_threshold validation needs validation documents, and this run has none")
         parts |= {(VALIDATION, c): d for c, d in data.validation.items()}
     answers, types = consult(teachers, data, parts, batch_size, device, cache_dir)
-    types = [t for t in types if not only or t in only]
-    thresholds = options.thresholds(types) or choose_thresholds(
-        [(d, answers[VALIDATION, c]) for c, d in data.validation.items()], data.space, types
-    )
+    if not (wanted := [t for t in types if not only or t in only]):
+        raise ArgumentError(
+            f"--complete_with: the teachers answer for {', '.join(types)}, the run is of {', '.join(only)}"
+        )
+    types = wanted
+    if (thresholds := options.thresholds(types)) is None:
+        rows = [(d, answers[VALIDATION, c]) for c, d in data.validation.items()]
+        thresholds = choose_thresholds(rows, data.space, types)
     corpora, labels = dict(data.space.corpora), {}
     for corpus, documents in data.train.items():
         names = added_names(data.space, corpus, types)
@@ -186,7 +136,8 @@ def complete(
             if corpus in split:
                 split[corpus] = [_declaring(d, own) for d in split[corpus]]
     data.space = LabelSpace(corpora)
-    done = Completed([Path(t).name for t in teachers], thresholds, options.complete_mask_from, labels)
+    names = [Path(t).name for t in teachers]
+    done = Completed(names, learnt_from(teachers), thresholds, options.complete_mask_from, labels)
     logger.info("%s", done.summary())
     return done
 
@@ -222,6 +173,7 @@ def consult(
     text where there is none. Answers are kept in the cache by teacher, task and text.
     """
     from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
     from mosaic_ner.modeling.inference import MentionPredictor
     from mosaic_ner.prediction.folders import trained_folder
     from mosaic_ner.prediction.loading import load
@@ -238,7 +190,7 @@ def consult(
         model.config.calibration = (
             None  # thresholds are of the scores that the figures in docs/completed_labels.md have
         )
-        _warn_of_leaks(name, folder, data)
+        warn_of_leaks(name, folder, data)
         predictor = MentionPredictor(model.to(device), tokenizer, batch_size, shard_of(state))
         spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
         bridge = next((c for c in spaces if model.knows(c)), None)
@@ -248,17 +200,16 @@ def consult(
         for part, documents in parts.items():
             texts = [(d.text, [(p.start, p.end) for p in d.passages]) for d in documents]
             path = cache / f"{hashlib.sha256(json.dumps([asked, texts]).encode()).hexdigest()[:32]}.json"
-            state.wait_for_everyone()
-            if path.exists():
-                rows = json.loads(path.read_text(encoding="utf-8"))
+            rows = [json.loads(path.read_text(encoding="utf-8")) if state.is_main_process and path.exists() else None]
+            rows = broadcast_object_list(rows)[0]  # computers may have a cache each
+            if rows is not None:
                 answers = [[Mention(s, e, kind, score=score) for s, e, kind, score in row] for row in rows]
             else:
                 logger.info("%s answers for %d documents of %s", name, len(documents), part[1])
                 answers = predictor(documents, tasks)
-                state.wait_for_everyone()
                 if state.is_main_process:
                     rows = [[(m.start, m.end, m.type, m.score) for m in row] for row in answers]
-                    fresh = path.with_suffix(".new")
+                    fresh = path.with_suffix(f".{uuid.uuid4().hex}")  # another run may have the same teacher
                     fresh.write_text(json.dumps(rows), encoding="utf-8")
                     fresh.replace(path)
             found[part].append(answers)
@@ -286,25 +237,6 @@ def _answered(model, tasks) -> list[str]:
         for task in tasks
     ]
     return list(dict.fromkeys(t for types in named for t in types))
-
-
-def _warn_of_leaks(name: str, folder: Path, data: RunData) -> None:
-    """Says so if a teacher's results don't show that this run's evaluation documents were kept out of its training."""
-    from .results import Results, ResultsError
-
-    try:
-        known = Results.read(folder).data
-    except ResultsError:
-        known = {}
-    measured = {f"{c}/{split}" for split in (VALIDATION, "test") for c in getattr(data, split)}
-    seen = {f"{c}/{split}" for split in (VALIDATION, "test") for c in known.get(split, {})}
-    if missing := sorted(measured - seen):
-        logger.warning(
-            "teacher %s: its results don't say that it was trained without the documents of %s, which this run is measured "
-            "on; train it with these as --test_corpora",
-            name,
-            ", ".join(missing),
-        )
 
 
 def average(answers: Iterable[list[Mention]], answered: list[list[str]]) -> list[Mention]:

@@ -44,6 +44,12 @@ class CompletionOptions(Options):
                 if getattr(self, name) != specs(CompletionOptions)[name].default:
                     raise ArgumentError(f"--{name} has no effect without --complete_with")
         self.thresholds([])
+        one = self.thresholds(["any"]) if self.complete_threshold[:1] in "01." else None
+        if self.complete_mask_from is not None and one and self.complete_mask_from >= one["any"]:
+            raise ArgumentError(
+                f"--complete_mask_from {self.complete_mask_from} has no effect: answers from --complete_threshold "
+                f"{self.complete_threshold} on are labels; give a lower one"
+            )
 
     def thresholds(self, types: Iterable[str]) -> dict[str, float] | None:
         """Type → least score of a label; None: they are chosen on validation documents.

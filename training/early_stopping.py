@@ -25,11 +25,15 @@ class EarlyStopping(TrainerCallback):
         self.patience = patience
         self.after = after
 
+    def stopped(self, history: list[dict]) -> bool:
+        """Whether a training with this log has stopped."""
+        rows = [row for row in history if self.figure in row and row["epoch"] > self.after]
+        best = max(range(len(rows)), key=lambda i: rows[i][self.figure], default=0)  # the first of equal ones
+        return len(rows) - 1 - best >= self.patience
+
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs):
         if self.figure in (logs or {}):
-            rows = [row for row in state.log_history if self.figure in row and row["epoch"] > self.after]
-            best = max(range(len(rows)), key=lambda i: rows[i][self.figure], default=0)  # the first of equal ones
-            control.should_training_stop |= len(rows) - 1 - best >= self.patience
+            control.should_training_stop |= self.stopped(state.log_history)
 
 
 class TokenAccuracy(TrainerCallback):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mosaic_ner.data_builders.options import DataOptions, specs
 from mosaic_ner.modeling.label_space import UserError
 
 PACKAGES = ("mosaic-ner", "torch", "transformers", "tokenizers", "datasets", "accelerate", "seqeval")
@@ -125,6 +126,31 @@ def without_local_paths(settings: dict) -> dict:
     if "encoder_name" in out:
         out["encoder"] = out.pop("encoder_name")
     return out
+
+
+def asked(arguments, args) -> dict:
+    """The settings of a run as they may be published; of several processes, each of which has batches of its own, how many."""
+    return without_local_paths(arguments.settings() | ({"processes": args.world_size} if args.world_size > 1 else {}))
+
+
+def evaluated(asked: dict, folder: Path) -> dict:
+    """`settings` and `weights` of a trained model's evaluation: of its data, the settings asked for; of the model, those of its
+    own run.
+
+    Args:
+        folder: the model's; one without results.json tells the family alone.
+    """
+    from mosaic_ner.prediction.integrity import weights_digest
+    from mosaic_ner.prediction.model_classes import PREFIX
+
+    here = {*specs(DataOptions), "model_name_or_path", "prediction_mode"}
+    try:
+        learnt = Results.read(folder).settings
+    except ResultsError:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        learnt = {"seed": asked["seed"], "family": kind.removeprefix(PREFIX), "encoder": "not recorded"}
+    settings = {k: v for k, v in learnt.items() if k not in here} | {k: v for k, v in asked.items() if k in here}
+    return {"settings": without_local_paths(settings), "weights": weights_digest(folder)}
 
 
 def _public(value):

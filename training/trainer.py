@@ -12,10 +12,11 @@ import torch
 import transformers
 from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document
+from mosaic_ner.modeling.label_space import nearest
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainingArguments, get_scheduler
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, TrainerState
 
 from .arguments import TrainOptions
 from .bundle import Bundle
@@ -52,9 +53,13 @@ def run_arguments(options: TrainOptions, trainer: dict | None = None) -> RunArgu
     decided = {"remove_unused_columns": False, "average_tokens_across_devices": False}
     decided |= {"dataloader_pin_memory": torch.cuda.is_available()} | (trainer or {})
     try:
-        return RunArguments(**{f.name: getattr(options, f.name) for f in fields(TrainOptions)}, **decided)
+        args = RunArguments(**{f.name: getattr(options, f.name) for f in fields(TrainOptions)}, **decided)
     except ValueError as error:  # e.g. strategies that don't go together
         raise ArgumentError(str(error)) from error
+    if args.n_gpu > 1:  # in one process: transformers would split batches between them, and losses don't add up so
+        logger.warning("one of %d GPUs is used; start the run with `accelerate launch` to use all", args.n_gpu)
+        args._n_gpu = 1
+    return args
 
 
 def without_validation(args: RunArguments, given: dict) -> None:
@@ -89,7 +94,8 @@ class NERTrainer(Trainer):
         evaluator: predicts and scores whole documents.
         validation: corpus → validation documents.
     Raises:
-        ArgumentError: a learning rate for decoders that the model doesn't have, token accuracy of one that has no tags.
+        ArgumentError: a learning rate for decoders that the model doesn't have, token accuracy of one that has no tags, a
+            figure to choose by that validation doesn't give.
     """
 
     def __init__(
@@ -106,7 +112,7 @@ class NERTrainer(Trainer):
             # With dropout PyTorch's attention multiplies in float32 unless told: 1.13 times the time of an update (MiniLM). The
             # switch stands under `cuda` and is every device's.
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-        if args.generator_learning_rate and not bundle.model.decoder_modules:
+        if args.generator_learning_rate is not None and not bundle.model.decoder_modules:
             raise ArgumentError(
                 f"--generator_learning_rate has no effect: this {bundle.model.config.model_type} has no decoders; leave it out"
             )
@@ -115,7 +121,17 @@ class NERTrainer(Trainer):
         self.validation = validation
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._accuracy: TokenAccuracy | None = None
-        figure = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+        choice = args.metric_for_best_model.removeprefix("eval_")
+        figures = [
+            "f1",
+            MERGED,
+            *(f"{corpus}_{name}" for corpus in validation for name in ("precision", "recall", "f1")),
+        ]
+        if validation and choice not in figures:
+            raise ArgumentError(
+                f"--metric_for_best_model {choice}: no figure of this run's validation{nearest(choice, figures)}"
+            )
+        figure = f"eval_{choice}"
         if args.early_stopping_metric == TRAIN_ACCURACY:
             if not bundle.features.tag_level:
                 raise ArgumentError(
@@ -126,6 +142,20 @@ class NERTrainer(Trainer):
             self.add_callback(self._accuracy)
         if args.early_stopping_patience:
             self.add_callback(EarlyStopping(figure, args.early_stopping_patience, bundle.pretraining))
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+        """transformers' own; a checkpoint of a training that had stopped early is its end."""
+        stopping = [c for c in self.callback_handler.callbacks if isinstance(c, EarlyStopping)]
+        if resume_from_checkpoint and stopping:
+            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+            if stopping[0].stopped(state.log_history):
+                logger.info("%s had stopped early: nothing is left to train", resume_from_checkpoint)
+                self.state = state
+                self._load_from_checkpoint(resume_from_checkpoint)
+                if self.args.load_best_model_at_end:
+                    self._load_best_model()
+                return None
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         inputs = self.bundle.collator.hide(inputs)
@@ -226,8 +256,8 @@ class NERTrainer(Trainer):
         if self.optimizer is None:
             model = self.model if model is None else model
             decay = set(self.get_decay_parameter_names(model))
-            head_rate = self.args.head_learning_rate or self.args.learning_rate
-            generator_rate = self.args.generator_learning_rate or head_rate
+            rates = self.args.generator_learning_rate, self.args.head_learning_rate, self.args.learning_rate
+            generator_rate, head_rate = (next(r for r in rates[i:] if r is not None) for i in (0, 1))
             decoders = tuple(f"{module}." for module in self.bundle.model.decoder_modules)
             groups: dict[tuple[bool, float, float], list[nn.Parameter]] = defaultdict(list)
             for name, parameter in model.named_parameters():

@@ -78,7 +78,7 @@ from .base import POLICIES, REPEATED_IDS, Reading, SourcedDocument, UnitError
 from .bioc import read_bioc_xml
 from .brat import brat_files, files_of, read_brat
 from .brat_write import BratWriter
-from .detect import FORMATS, choice, detect_format, format_of_name, is_beside, named_so, stem_of
+from .detect import FORMATS, choice, detect_format, format_of_name, is_beside, named_so, no_pipe, stem_of
 from .iob2 import read_iob2
 from .jats import read_jats
 from .jsonl import read_genia_jsonl, read_json, read_jsonl, read_text_files
@@ -147,6 +147,7 @@ def read_documents(
     gold: bool = True,
     skip_bad: bool = False,
     keep_source: bool = False,
+    root: str | Path | None = None,
 ) -> Iterator[Document]:
     """The documents of a file or folder, one at a time.
 
@@ -167,6 +168,8 @@ def read_documents(
         skip_bad: skip records that can't be read, and what follows a break in a file, and count them (`ReadReport.bad`).
         keep_source: give `SourcedDocument`s, from which a writer of the same format restores what a `Document` has no place
             for: BioC's collection, sentences and relations, IOB's lines.
+        root: the folder that a file is read as a part of: ids that are file names begin with the subfolder, and a file that
+            can't be read at all is skipped as a record is.
 
     Raises:
         FormatError: at once for a wrong argument, while iterating for a fault in the file.
@@ -178,7 +181,7 @@ def read_documents(
     repeated_ids = repeated_ids or ("error" if policy == "strict" and not skip_bad else "index")
     choice(repeated_ids, REPEATED_IDS, "repeated_ids", name)
     choice(offset_unit, UNITS, "offset_unit", name)
-    if not is_handle and not Path(path).exists():
+    if not is_handle and not no_pipe(Path(path)).exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if format is None and is_handle:
         raise FormatError(name, "a format for a handle", "none", f"pass format= (one of {', '.join(FORMATS)})")
@@ -198,16 +201,21 @@ def read_documents(
         return _from_handle(path, format, reading)
     if Path(path).is_dir():
         return _from_parts(_parts(Path(path), format, report), reading)
-    return _from_path(Path(path), format or detect_format(path), reading, guessed=format is None)
+    if root is not None:
+        root = Path(root)
+        reading.stem = _stem_in(root, Path(path))
+    return _from_path(Path(path), format or detect_format(path), reading, guessed=format is None, root=root)
 
 
-def parts_of(folder: str | Path, format: str | None = None) -> list[tuple[Path, str]]:
+def parts_of(folder: str | Path, format: str | None = None, report: ReadReport | None = None) -> list[tuple[Path, str]]:
     """(file, format) of what `read_documents` reads in a folder, in its order; a brat document's is its .txt file.
 
+    Args:
+        report: counts the files that aren't read.
     Raises:
         FormatError: there is nothing to read.
     """
-    return _parts(Path(folder), format, ReadReport())
+    return _parts(Path(folder), format, ReadReport() if report is None else report)
 
 
 def formats_of(path: str | Path, format: str | None = None) -> set[str]:
@@ -232,8 +240,8 @@ def _parts(folder: Path, format: str | None, report: ReadReport) -> list[tuple[P
                 parts.append((file.with_suffix(".txt"), "brat"))
             continue
         if format is not None:
-            if file.suffix == {"brat": ".txt", "text": ".txt", "xmi": ".xmi"}.get(format, file.suffix):
-                parts.append((file, format))
+            own = file.suffix == ".txt" if format == "brat" else format_of_name(file) == format
+            (parts.append((file, format)) if own or format not in ("brat", "text", "xmi") else others.append(file))
             continue
         try:
             parts.append((file, detect_format(file)))
@@ -241,7 +249,7 @@ def _parts(folder: Path, format: str | None, report: ReadReport) -> list[tuple[P
             others.append(file)
     if pairs and all(found in ("brat", "text") for _, found in parts):
         # A brat folder: a text without annotations is a document whose .ann file is missing.
-        parts = [(file, "brat") for file, _ in parts]
+        parts = [(file, "brat" if file.suffix == ".txt" else found) for file, found in parts]
     if not parts:
         suffixes = sorted({file.suffix for file in files})
         got = f"a folder with {', '.join(suffixes) or 'no files'}"
@@ -259,11 +267,14 @@ def _from_parts(parts: list[tuple[Path, str]], reading: Reading) -> Iterator[Doc
         yield from read_brat(root, reading)
         return
     for file, format in parts:
-        inner = file.relative_to(root)
         own = reading.of(file)
-        own.stem = "/".join([*inner.parts[:-1], stem_of(file)])
+        own.stem = _stem_in(root, file)
         own._surveyed = []
         yield from _from_path(file, format, own, guessed=False, root=root)
+
+
+def _stem_in(root: Path, file: Path) -> str:
+    return "/".join([*file.relative_to(root).parts[:-1], stem_of(file)])
 
 
 def _from_path(

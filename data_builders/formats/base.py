@@ -370,12 +370,14 @@ def join_identifiers(document: Document, mention: Mention, report: ReadReport) -
 
 
 def count_losses(document: Document, report: ReadReport, *kept: str) -> None:
-    """Count what the document carries and a format drops; `kept`: score, identifiers, infons, article, relations."""
+    """Count what the document carries and a format drops; `kept`: which of these it keeps."""
     losses = {
         "score": sum(m.score is not None for m in document.mentions),
         "identifiers": sum(bool(m.identifiers) for m in document.mentions),
         "infons": int(bool(document.infons)),
         "article": int(document.article != document.id),
+        "annotated_types": int(document.annotated_types is not None),
+        "unclear": len(document.unclear),
         "relations": document.relations if isinstance(document, SourcedDocument) else 0,
     }
     for name, count in losses.items():

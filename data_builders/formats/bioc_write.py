@@ -327,7 +327,11 @@ def _filled(part, node: dict):
     part.infons = _texts(node["infons"])
     for item in node["annotations"]:
         annotation = BioCAnnotation()
-        annotation.id, annotation.text, annotation.infons = str(item["id"]), item["text"], _texts(item["infons"])
+        annotation.id, annotation.text, annotation.infons = (
+            str(item.get("id", "")),
+            item["text"],
+            _texts(item["infons"]),
+        )
         for place in item["locations"]:
             annotation.add_location(BioCLocation(place["offset"], place["length"]))
         part.add_annotation(annotation)

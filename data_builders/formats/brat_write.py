@@ -39,6 +39,9 @@ def brat_pair(document: Document, report: ReadReport) -> tuple[str, str]:
     if document.passages:
         report.add("passages_not_written", document.name, f"{len(document.passages)} passages")
     text = replace_characters(document.text, SURROGATES, "\ufffd", "character_replaced", report, document)
+    if text.startswith("\ufeff"):  # read as a byte order mark, it would shift all offsets
+        report.add("character_replaced", document.name, "1 characters")
+        text = f" {text[1:]}"
     lines, normalisations, notes = [], 0, 0
     for number, mention in enumerate(document.mentions, 1):
         type = require(document, "brat", "entity type", mention.type, r"[\s;\ud800-\udfff]")

@@ -50,7 +50,8 @@ OPTIONS = {
 """Options of reading → the formats that they have an effect on; JSON files may hold BioC, or tokens and tags."""
 _HEAD = 1 << 18  # bytes of a file that are looked at
 _LINES = 50
-_PUBTATOR = re.compile(r"[^|\t\s][^|\t]{0,80}\|[ta]\|")
+# An id, not the |t| of a formula or of a program's output
+_PUBTATOR = re.compile(r"[^|\s\"'{}\[\]<>()][^|\t\"'{}\[\]<>()]{0,80}(?<!\s)\|[ta]\|")
 _ANN = re.compile(r"T[0-9]+\t\S+ [0-9]+ [0-9]+(;[0-9]+ [0-9]+)*\t")
 _XML = re.compile(r"\s*<(\?xml|!DOCTYPE|[A-Za-z])")
 _BIOC = re.compile(r"<collection\b|<document\b|<!DOCTYPE\s+collection\b")
@@ -115,7 +116,7 @@ def detect_format(path: str | Path) -> str:
     Raises:
         FormatError: neither tells; the message lists the known endings and the nearest.
     """
-    path = Path(path)
+    path = no_pipe(Path(path))
     named = format_of_name(path)
     found = format_of_content(path) if path.is_file() else None
     if found == "brat" and named not in (None, "text", "brat"):
@@ -127,6 +128,17 @@ def detect_format(path: str | Path) -> str:
     if found or named:
         return found or named
     raise unknown_ending(path)
+
+
+def no_pipe(path: Path) -> Path:
+    """The path, unless it is a pipe: a file is opened more than once, and the start of a pipe would be lost.
+
+    Raises:
+        FormatError: it is one.
+    """
+    if path.is_fifo() or path.is_char_device() or path.is_socket():
+        raise FormatError(path, "a file or a folder", "a pipe", "write it to a file, or pipe it to `mosaic-ner tag -`")
+    return path
 
 
 def head(path: Path) -> str:
@@ -154,10 +166,10 @@ def format_of_content(path: Path) -> str | None:
         return "pubtator"
     if _XML.match(text):
         return _xml_format(text)
-    if _is_iob(lines, cut=len(text) >= _HEAD and len(lines) < _LINES):
-        return "iob2"
     if _JSON.match(text):
         return _json_format(text, None)
+    if _is_iob(lines, cut=len(text) >= _HEAD and len(lines) < _LINES):
+        return "iob2"
     if _ANN.match(lines[0]):
         return "brat"
     return None
@@ -215,6 +227,6 @@ def _is_iob(lines: list[str], cut: bool) -> bool:
     columns = [{cells[n] for cells in rows} for n in range(1, min(map(len, rows)))]
     last = {cells[-1] for cells in rows}
     tagged = [found for found in [last, *columns] if all(is_tag(tag) for tag in found)]
-    # "hepatitis B" is no file of tags
+    # "hepatitis B" is no file of tags, nor is "role of B-cell lymphoma"
     sure = [found for found in tagged if any("-" in tag for tag in found) or ("O" in found and len(rows) > 2)]
-    return bool(sure) and (any("\t" in line for line in lines) or len(rows) > 2 or any("-" in t for t in sure[0]))
+    return bool(sure) and (any("\t" in line for line in lines) or len(rows) > 2)

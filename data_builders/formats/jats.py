@@ -36,6 +36,7 @@ _BLOCKS = frozenset({
     "list", "def-list", "disp-quote", "statement", "verse-group", "verse-line", "speech", "table", "array", "p", "sec",
     "title", "caption", "def",
 })  # fmt: skip
+_BLOCKS_OF_A_CELL = _BLOCKS | {"tr", "td", "th"}
 _PARTS = ("body", "back", "floats-group", "sub-article", "response")
 _ABSTRACTS = ("abstract", "trans-abstract")
 _UNREAD = {"ref-list": "reference", "sub-article": "sub_article", "response": "sub_article"}
@@ -101,7 +102,7 @@ def _article(element, number: int, reading: Reading) -> Document:
     for part in element:
         if name_of(part) in _PARTS:
             article.block(part, "OTHER", 0)
-    infons = [("file", Path(reading.path).name), *((k, v) for k, v in ids.items() if v != id)]
+    infons = [("file", Path(reading.path).name), *((k, v) for k, v in ids.items() if v != id or k != "pmcid")]
     text = article.text
     passages = tuple(Passage(*passage) for passage in text.passages)
     return reading.document(id, text.text, (), line=element.sourceline, passages=passages, infons=tuple(infons))
@@ -179,6 +180,11 @@ class _Article:
             self.paragraph(element, kind, section, depth, abstract, _label(element.getparent(), self.reading))
         elif name in ("table", "array"):
             self.table(element, section, {})
+        elif name == "disp-formula":
+            if text := plain(element, self.reading):
+                self.add(text, "abstract" if section == "ABSTRACT" else kind, section, abstract_type=abstract)
+            else:
+                self.note("formula_not_read", element)
         elif name in ("p", "term", "attrib", "verse-line", "preformat", "code") or _is_mixed(element):
             kind = "abstract" if section == "ABSTRACT" and kind == "paragraph" else kind
             self.paragraph(element, kind, section, depth, abstract)
@@ -226,12 +232,22 @@ class _Article:
             cells = []
             for cell in row:
                 if name_of(cell) in ("td", "th"):
-                    pieces = flow(cell, self.reading, floats=_FLOATS)
-                    cells.append("".join(tidy(piece) for piece in pieces if isinstance(piece, str)))
-                    aside += [piece for piece in pieces if not isinstance(piece, str)]
+                    cells.append(self.cell(cell, aside))
             self.add("\t".join(filter(None, cells)), "table", section, **infons)
         for element in aside:
             self.block(element, section, 0, kind="table_footnote")
+
+    def cell(self, element, aside: list) -> str:
+        """A cell's text, its paragraphs and the items of its lists apart; what stands elsewhere goes to `aside`."""
+        words = []
+        for piece in flow(element, self.reading, _BLOCKS_OF_A_CELL, _FLOATS):
+            if isinstance(piece, str):
+                words.append(tidy(piece))
+            elif name_of(piece) in _BLOCKS_OF_A_CELL:
+                words.append(self.cell(piece, aside))
+            else:
+                aside.append(piece)
+        return " ".join(filter(None, words))
 
 
 def _section_type(element, section: str, reading: Reading) -> str:

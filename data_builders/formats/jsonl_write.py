@@ -24,7 +24,7 @@ def record_of(document: Document, report: ReadReport) -> dict:
     record = {"id": document.id, "text": document.text, "mentions": [_mention_object(m) for m in document.mentions]}
     if not document.id:
         raise write_error(document, "jsonl", "a document id", "an empty one", "give every document an id")
-    count_losses(document, report, "identifiers", "score", "infons", "article")
+    count_losses(document, report, "identifiers", "score", "infons", "article", "annotated_types", "unclear")
     if document.corpus != DEFAULT_CORPUS:
         record["corpus"] = document.corpus
     if document.annotated_types is not None:

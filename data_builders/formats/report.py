@@ -59,6 +59,8 @@ CAUSES = {
     "blank_mention_not_written": ("mention", "the mention covers only white space, which IOB2 cannot express"),
     "mention_trimmed": ("mention", "the mention starts or ends with white space, which IOB2 cannot express"),
     "relations_not_written": ("", "the format has no place for relations between mentions"),
+    "annotated_types_not_written": ("document", "the format has no place for the types that the document declares"),
+    "unclear_not_written": ("mention", "the format has no place for a mention that is unclear"),
     "key_not_written": ("", "the format has no place for a key of a BioC document or of a part of it"),
     "collection_not_written": ("", "the format has no place for what a collection says beside its documents"),
     "infons_not_written": ("document", "the format has no place for the document's infons"),

@@ -96,7 +96,8 @@ _BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _REFERENCE = re.compile(rb"&#(?:[xX]0*([dD][89a-fA-F][0-9a-fA-F]{2})|0*(5[5-7][0-9]{3}));")
 _PAIR_OF_BYTES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _PAIR_OF_REFERENCES = re.compile(_REFERENCE.pattern + _REFERENCE.pattern)
-_BEGUN, _BEGUN_XML, _BEFORE = re.compile(b"\xed"), re.compile(b"[\xed&]"), re.compile(rb"&[^&]*$")
+_BEGUN, _BEGUN_XML = re.compile(b"\xed"), re.compile(b"[\xed&]")
+_BEFORE = re.compile(rb"(?:\xed[\xa0-\xbf][\x80-\xbf]|" + _REFERENCE.pattern + rb")\Z")
 _TAIL = 40  # bytes in which a surrogate may begin that a piece cuts
 
 
@@ -138,7 +139,7 @@ def without_surrogates(handle, reading: Reading, *, xml: bool = False) -> io.Buf
             data = kept + new
             begun = _BEGUN_XML if xml else _BEGUN
             cut = match.start() if new and (match := begun.search(data, max(len(data) - _TAIL, 0))) else len(data)
-            if xml and cut < len(data) and (match := _BEFORE.search(data, max(cut - _TAIL, 0), cut)):
+            while cut < len(data) and (match := _BEFORE.search(data, max(cut - _TAIL, 0), cut)):
                 cut = match.start()  # the first half of a pair
             data, kept = cleaned(data[:cut]), data[cut:]
             if data or not new:

@@ -127,15 +127,19 @@ def _mentions(annotations: list, text: str, id: str, reading: Reading) -> Iterat
                 cause = "relation" if relation else "annotation_not_kept"
                 reading.note(cause, kind.name, document=id)
             continue
-        type = found.value or (kind.name.rpartition(".")[2] if kind.name != ENTITY else "")
-        if not type:
+        if not isinstance(found.value, (str, type(None))):  # an array, or elements of another schema
+            reading.report.mentions += 1
+            reading.fault("no_type", "a value of a named entity", repr(found.value)[:80], document=id)
+            continue
+        name = found.value or (kind.name.rpartition(".")[2] if kind.name != ENTITY else "")
+        if not name:
             reading.report.mentions += 1
             reading.fault("no_type", "a value of a named entity", f"none at [{found.begin}, {found.end})", document=id)
             continue
         score, identifiers = _feature(found, "score"), split_identifiers(_feature(found, "identifier") or "")
         span = (-1 if found.begin is None else found.begin, -1 if found.end is None else found.end)
         score = None if score is None else round(float(score), 4)
-        yield reading.mention(text, span, replaced(type, reading), None, identifiers, score, line=None, id=id)
+        yield reading.mention(text, span, replaced(name, reading), None, identifiers, score, line=None, id=id)
 
 
 def _is_entity(kind) -> bool:
