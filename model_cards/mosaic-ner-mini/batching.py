@@ -19,7 +19,7 @@ def pad_batch(
     Args:
         features: dicts of equal keys; lists of ints, and lists of these, are padded at the end, single ints are stacked.
         padding: key → padding value, 0 for others; each key is padded to its own longest.
-        multiple, most: what the number of tokens is rounded up to, see `rounded_up`.
+        multiple, most: what the numbers of tokens, and of units (`unit_…`), are rounded up to, see `rounded_up`.
     Returns:
         int64 tensors (B, longest), (B, longest, widest) or (B,), and `attention_mask` (B, S) int64; keys ending in `_mask` are
         bool but for that one.
@@ -34,6 +34,8 @@ def pad_batch(
         value = padding.get(key, 0)
         own = [len(f[key]) for f in features]
         longest = tokens if own == lengths else max(own)
+        if key.startswith("unit_"):
+            longest = rounded_up(longest, multiple, most)
         if any(isinstance(item, list) for f in features for item in f[key][:1]):
             widest = max(len(item) for f in features for item in f[key])
             rows = [[item + [value] * (widest - len(item)) for item in f[key]] for f in features]
