@@ -273,3 +273,25 @@ def test_padding(fresh, demo_corpora):
     assert (batch["input_ids"][padding] == bundle.tokenizer.pad_token_id).all()
     assert not batch["chain_mask"][padding].any()
     assert batch["chain_mask"].dtype.is_floating_point is False
+
+
+@pytest.mark.parametrize("tokens", [5, 16, 17, 40])
+def test_tokens_and_units_are_rounded_up_and_types_are_not_even_where_there_are_as_many(tokens):
+    def window(n):
+        units = {"unit_starts": [*range(n - 2)], "unit_ends": [*range(n - 2)]}
+        return {
+            "input_ids": [1] * n,
+            "chain_mask": [1] * n,
+            "type_mask": [1] * tokens,
+            "cells": [[0, 0]],
+            "corpus_ids": 3,
+        } | units
+
+    batch = pad_batch([window(tokens), window(tokens)], {"unit_starts": -1, "unit_ends": -1}, 16, 40)
+    rounded = {5: (16, 16), 16: (16, 16), 17: (32, 16), 40: (40, 40)}[tokens]
+    assert (batch["input_ids"].shape[1], batch["unit_starts"].shape[1]) == rounded
+    assert batch["chain_mask"].shape == batch["attention_mask"].shape == batch["input_ids"].shape
+    assert batch["unit_ends"].shape == batch["unit_starts"].shape
+    assert batch["type_mask"].shape == (2, tokens)
+    assert (batch["attention_mask"].sum(), batch["chain_mask"].sum()) == (2 * tokens, 2 * tokens)
+    assert (batch["unit_starts"] >= 0).sum() == 2 * (tokens - 2)

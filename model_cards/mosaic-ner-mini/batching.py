@@ -36,6 +36,8 @@ def pad_batch(
         longest = tokens if own == lengths else max(own)
         if key.startswith("unit_"):
             longest = rounded_up(longest, multiple, most)
+        elif key.startswith("type_"):  # as many as there are types, and be it as many as tokens
+            longest = max(own)
         if any(isinstance(item, list) for f in features for item in f[key][:1]):
             widest = max(len(item) for f in features for item in f[key])
             rows = [[item + [value] * (widest - len(item)) for item in f[key]] for f in features]
