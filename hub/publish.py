@@ -105,7 +105,7 @@ def build_folder(
     stock = not isinstance(load_config(str(source), "FOLDER"), NERConfig)
     model, tokenizer = load_stock(source) if stock else load(str(source))
     _check_kind(model, results, source / RESULTS)
-    if results.weights not in (None, weights_digest(source)):
+    if results.export is None and results.weights not in (None, weights_digest(source)):
         raise PublishError(f"{source / RESULTS} is of an evaluation of other weights than those beside it")
     with staged(output) as fresh:
         write_model(model, tokenizer, fresh, whole, half)

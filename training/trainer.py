@@ -143,7 +143,7 @@ class NERTrainer(Trainer):
         if args.early_stopping_patience:
             self.add_callback(EarlyStopping(figure, args.early_stopping_patience, bundle.pretraining))
 
-    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+    def train(self, resume_from_checkpoint: str | None = None, *args, **kwargs):
         """transformers' own; a checkpoint of a training that had stopped early is its end."""
         stopping = [c for c in self.callback_handler.callbacks if isinstance(c, EarlyStopping)]
         if resume_from_checkpoint and stopping:
@@ -155,7 +155,7 @@ class NERTrainer(Trainer):
                 if self.args.load_best_model_at_end:
                     self._load_best_model()
                 return None
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         inputs = self.bundle.collator.hide(inputs)
