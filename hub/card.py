@@ -76,8 +76,7 @@ def build_card(
         measured = {corpus: report for corpus, report in measured.items() if corpus not in others}
     types = sorted(export["types"]) if export else _types(measured)
     encoder, family = settings["encoder"], settings["family"]
-    # Of an evaluation these are the documents that overlap was looked for in, not what the model learnt.
-    trained = {} if results.weights else results.data.get("train", {})
+    trained = results.trained
     generated = all(corpus.startswith(DEMO) for corpus in trained or reports)
     examples = examples_of(types, generated)
     own = _own_figures(measured, split, results) if export else measured
@@ -171,8 +170,8 @@ def card_text(folder: Path) -> str:
 
 def notice(results: Results, name: str) -> str:
     """What goes with the weights as NOTICE: of every corpus that they were learnt from, its licence and its paper."""
-    trained = {} if results.weights else results.data.get("train", {})
-    taught = [c for c in results.completion.get("learnt_from", ()) if c not in trained] if results.completion else []
+    trained = results.trained
+    taught = [corpus for corpus in results.learnt_from if corpus not in trained]
     told = "learnt from these corpora" if trained else "learnt elsewhere; these results are of an evaluation"
     told += ", those of its teachers, which labelled texts, among them" if taught else ""
     blocks = [f"{name}: Apache License 2.0.\nThe weights were {told}.\nNo text of a corpus is in this folder."]
@@ -260,8 +259,7 @@ def _overlapping(about: families.Facts, settings: dict) -> str:
 def _citations(about: families.Facts, results: Results) -> list[str]:
     """BibTeX: the software, the family's paper, the corpora trained or measured on; each entry once."""
     software = SOFTWARE.replace("VERSION", results.versions.get("mosaic-ner", "unknown"))
-    trained = {} if results.weights else results.data.get("train", {})
-    corpora = [*trained, *results.validation, *results.test]
+    corpora = [*results.trained, *results.validation, *results.test]
     entries = [software, about.paper]
     for corpus in corpora:
         entries += re.split(r"\n(?=@)", _about(corpus, results.settings).get("citation", ""))

@@ -216,8 +216,7 @@ def _with_figures(run: Results, measured: Results, where: Path, folders: list[Pa
             f"them: {_MEASURE}"
         )
     new = {corpus: report for corpus, report in measured.test.items() if corpus not in run.test}
-    learnt = {*run.data.get("train", {}), *(run.completion or {}).get("learnt_from", ())}
-    if unread := sorted(learnt - measured.overlap.get("training", {}).keys()):
+    if unread := sorted({*run.learnt_from} - measured.overlap.get("training", {}).keys()):
         raise PublishError(
             f"--measured: {where / RESULTS} was not looked through for documents of {', '.join(unread)}, from which the model "
             f"learnt; measure it with these as --corpora: {_MEASURE}"

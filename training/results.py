@@ -66,6 +66,16 @@ class Results:
         return ("test", self.test) if self.test else ("validation", self.validation)
 
     @property
+    def trained(self) -> dict[str, dict]:
+        """Training corpus → its size; of an evaluation none, for its corpora are those in which overlap was looked for."""
+        return {} if self.weights else self.data.get("train", {})
+
+    @property
+    def learnt_from(self) -> list[str]:
+        """The training corpora, and those of the teachers."""
+        return list(dict.fromkeys([*self.trained, *(self.completion or {}).get("learnt_from", ())]))
+
+    @property
     def updates(self) -> int | None:
         """Updates until the last evaluation; None where there was none."""
         return max((row["step"] for row in self.history), default=None)

@@ -115,11 +115,7 @@ def learnt_from(teachers: list[str]) -> list[str]:
     from mosaic_ner.prediction.folders import trained_folder
 
     found = [_results(trained_folder(name, "--complete_with")) for name in teachers]
-    return list(
-        dict.fromkeys(
-            c for r in found if r for c in (*r.data.get("train", {}), *(r.completion or {}).get("learnt_from", ()))
-        )
-    )
+    return list(dict.fromkeys(corpus for results in found if results for corpus in results.learnt_from))
 
 
 def _results(folder: Path) -> Results | None:
@@ -136,8 +132,9 @@ def warn_of_seen(folder: Path, data: RunData) -> None:
     Where the run was told to look in all that the model learnt from, its report of the overlap says what was found.
     """
     results = _results(folder)
-    taught = {*results.data.get("train", {}), *(results.completion or {}).get("learnt_from", ())} if results else {""}
-    if not taught <= data.overlap.training.keys() and (missing := unproven(folder, data)):
+    learnt = {*results.learnt_from} if results else set()
+    known = learnt and learnt <= data.overlap.training.keys()
+    if not known and (missing := unproven(folder, data)):
         logger.warning(
             "%s: its results don't say that it was trained without the documents of %s, so their figures may be too high; name "
             "what it learnt from as --corpora, with --overlap evaluation, to leave out what it knows",
