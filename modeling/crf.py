@@ -11,6 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+LEAST = -1e4
+"""Of a step that is no way, in logarithms: its exponential is 0."""
+
 
 class CRF(nn.Module):
     """Transition scores T (eq. 1) with scores for the first and the last label of a chain.
@@ -44,7 +47,8 @@ class CRF(nn.Module):
         """
         emissions, mask, order = _left_align(emissions, mask)
         labels = labels.gather(1, order).masked_fill(~mask, 0)
-        return self._score(emissions, labels, mask) - self.log_partition(emissions, mask)
+        with torch.autocast(emissions.device.type, enabled=False):  # it would multiply in its narrower type
+            return self._score(emissions, labels, mask) - self.log_partition(emissions, mask)
 
     def _score(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """s(X, y) of eq. 1 for left-aligned chains: (B,)."""
@@ -57,12 +61,27 @@ class CRF(nn.Module):
         return score + ends * weight[:, 0]
 
     def log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """log of the sum over all label sequences of exp(s), for left-aligned chains: (B,)."""
-        alpha = self.start + emissions[:, 0]
-        for t in range(1, emissions.shape[1]):
-            step = torch.logsumexp(alpha.unsqueeze(2) + self.transitions, dim=1) + emissions[:, t]
-            alpha = torch.where(mask[:, t : t + 1], step, alpha)
-        total = torch.logsumexp(alpha + self.end, dim=1)
+        """log of the sum over all label sequences of exp(s), for left-aligned chains: (B,).
+
+        Neighbouring steps are joined pairwise, in log S rounds over all positions at once: position by position, a GPU would
+        wait for S launches.
+        """
+        first, norm = self.start + emissions[:, 0], emissions.new_zeros(len(emissions))
+        steps = self.transitions + emissions[:, 1:].unsqueeze(
+            2
+        )  # (B, S - 1, L, L), from a label to the next position's
+        stay = torch.full_like(self.transitions, LEAST).fill_diagonal_(0)
+        steps = torch.where(mask[:, 1:, None, None], steps, stay)
+        while steps.shape[1]:
+            steps, rest = steps[:, : steps.shape[1] // 2 * 2], steps[:, steps.shape[1] // 2 * 2 :]
+            if not steps.shape[1]:
+                first = _join(first.unsqueeze(1), rest.squeeze(1)).squeeze(1)
+                break
+            steps = torch.cat([_join(steps[:, ::2], steps[:, 1::2]), rest], 1)
+            # Float32 keeps differences of scores only where they are small.
+            largest = steps.detach().amax((2, 3), keepdim=True)
+            steps, norm = steps - largest, norm + largest.sum((1, 2, 3))
+        total = torch.logsumexp(first + self.end, dim=1) + norm
         return torch.where(mask[:, 0], total, torch.zeros_like(total))
 
     def steps(self) -> Tensor:
@@ -71,6 +90,14 @@ class CRF(nn.Module):
         table = nn.functional.pad(self.transitions, (0, 1, 0, 1))
         table[-1, :-1], table[:-1, -1] = self.start, self.end
         return table
+
+
+def _join(left: Tensor, right: Tensor) -> Tensor:
+    """log of the matrix product of exp(left) (…, n, L) and exp(right) (…, L, L). A label is left by a step of its own, so
+    nothing underflows whose transition scores are less than 80 apart."""
+    rows, columns = left.detach().amax(-1, keepdim=True), right.detach().amax(-2, keepdim=True)
+    product = (left - rows).exp() @ (right - columns).exp()
+    return product.clamp(min=torch.finfo(product.dtype).tiny).log() + rows + columns
 
 
 @torch.no_grad()

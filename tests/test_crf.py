@@ -256,3 +256,21 @@ def test_marginals_survive_emissions_that_contradict_the_transitions():
     emissions = torch.tensor([[[200.0, 0.0], [0.0, 400.0]]])
     chances = marginals(crf, emissions, torch.ones(1, 2, dtype=torch.bool))
     torch.testing.assert_close(chances.sum(2), torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("scale", [3.0, 30.0])
+def test_float32_keeps_the_gradient_of_a_long_chain(scale):
+    generator = torch.Generator().manual_seed(8)
+    crf = random_crf(generator, scale=4.0)
+    single = CRF(LABELS)
+    single.load_state_dict(crf.state_dict())
+    emissions = scale * torch.randn(2, 300, LABELS, generator=generator, dtype=torch.float64)
+    labels = torch.randint(LABELS, (2, 300), generator=generator)
+    mask = torch.ones(2, 300, dtype=torch.bool)
+    mask[1, 211:] = False
+    gradients = []
+    for model, scores in ((crf, emissions.requires_grad_()), (single, emissions.detach().float().requires_grad_())):
+        model.log_likelihood(scores, labels, mask).sum().backward()
+        gradients.append((scores.grad, model.transitions.grad / 300))
+    for exact, got in zip(*gradients, strict=True):
+        torch.testing.assert_close(got.double(), exact, rtol=0, atol=2e-4)
