@@ -142,14 +142,14 @@ def finish(arguments: Arguments, args, evaluator, data, seen, seconds: dict, fac
     from mosaic_ner.hub.card import write_card
     from mosaic_ner.prediction.annotate import write_both
     from mosaic_ner.training.calibration import add_reliability, calibrate
-    from mosaic_ner.training.results import Results, asked, versions
+    from mosaic_ner.training.results import Results, asked, device_name, versions
 
     begin = time.perf_counter()
     out = Path(args.output_dir)
     facts = {"settings": asked(arguments, args)} | facts | {"data": data.sizes(), "versions": versions()}
     results = Results(**facts)
     results.overlap, results.faults = data.overlap.to_dict(), data.faults.to_dict(examples=False)
-    results.device = str(args.device)
+    results.device = device_name(args.device)
     found: dict = {"test": {}, "validation": {}}
     for split, corpora in (("test", data.test), ("validation", data.validation)):
         for corpus, documents in corpora.items():

@@ -125,8 +125,16 @@ def _row(corpus: str, cell: str, part: list[Results], split: str, types: list[st
         f"{sum(labels) / len(part):.0f}" if labels else "-",
         "-" if p is None else f"{p:.2g}",
         decimals(_mean(part, lambda r: r.updates), 0),
-        f"{statistics.fmean(r.seconds.get('train', 0.0) for r in part) / 60:.0f}",
+        _minutes(part),
     ]
+
+
+def _minutes(part: list[Results]) -> str:
+    """Of training, by device: a GPU's and a CPU's have no common mean."""
+    devices: dict[str, list[float]] = {}
+    for r in part:
+        devices.setdefault(r.device, []).append(r.seconds.get("train", 0.0) / 60)
+    return ", ".join(f"{statistics.fmean(m):.{int(max(m) < 10)}f} {name}".strip() for name, m in devices.items())
 
 
 def _seeds(part: list[Results]) -> str:
@@ -173,7 +181,7 @@ def _remarks(table: Table, tests: int, changed: list[str]) -> str:
 REMARKS = (
     "Written by `mosaic-ner study`. Exact match on test documents, in percent: mean and standard deviation over seeds; a row "
     "with one seed has none. *±1 character*: F1 where both ends together may be one character off. *Labels*: those that "
-    "teachers added. *Minutes*: of training."
+    "teachers added. *Minutes*: of training, by device."
 )
 
 

@@ -27,7 +27,7 @@ import torch
 from mosaic_ner.modeling.inference import MentionPredictor
 from mosaic_ner.modeling.precision import set_precision
 from mosaic_ner.training.families import names
-from mosaic_ner.training.results import versions, write_json
+from mosaic_ner.training.results import device_name, versions, write_json
 
 AGREEMENT = 12
 """Documents that CPU and GPU predict both."""
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> dict:
     if own.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu_check: PyTorch sees no GPU here; --device cpu --shapes tiny tests the program alone")
     begin, device = time.perf_counter(), torch.device(own.device)
-    report = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu", "versions": versions()}
+    report = {"device": device_name(device), "versions": versions()}
     report |= {"documents": arguments.limit, "repetitions": arguments.repetitions, "parts": {}, "left_out": []}
     documents = throughput._documents(arguments)
     for shape in arguments.shapes:

@@ -147,6 +147,8 @@ def test_a_table_shows_the_seeds_of_its_study_and_whether_their_settings_differ(
     other = Results.read(folders["plain"][1])
     replace(other, settings=other.settings | {"learning_rate": 0.5}).write(folders["plain"][1])
     assert "| demo_all | plain | 2, settings differ | " in table_text(table, folders)
+    replace(other, device="NVIDIA H200", seconds={"train": 90.0}).write(folders["plain"][1])
+    assert " cpu, 1.5 NVIDIA H200 |" in table_text(table, folders)
     runner.study.seeds.remove(2)
     assert "| demo_all | plain | 1 | " in table_text(table, runner.study.folders(runner.results))
 

@@ -8,10 +8,13 @@ import platform
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mosaic_ner.data_builders.options import DataOptions, specs
 from mosaic_ner.modeling.label_space import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("mosaic-ner", "torch", "transformers", "tokenizers", "datasets", "accelerate", "seqeval")
 RESULTS, DOCUMENT_F1 = "results.json", "document_f1.json"
@@ -32,7 +35,7 @@ class Results:
         coverage: corpus → what could be represented (`CoverageReport.to_dict`).
         overlap: which training documents are in an evaluation split, and what was done (`OverlapReport.to_dict`).
         faults: what was wrong with the files, by cause.
-        versions: package → version. device: of the run. precision: of the encoder when it was measured. seconds: phase →
+        versions: package → version. device: see `device_name`. precision: of the encoder when it was measured. seconds: phase →
             duration.
         history: the validation figures of each evaluation in training.
         padding: share of the training tokens that are padding, 0..1; None: nothing was trained.
@@ -123,6 +126,13 @@ class Results:
         write_json(Path(folder) / RESULTS, {name: value for name, value in content.items() if value is not None})
         if self.document_f1:
             write_json(Path(folder) / DOCUMENT_F1, self.document_f1)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called: a GPU's model, "cpu" for any processor."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def versions() -> dict[str, str]:
