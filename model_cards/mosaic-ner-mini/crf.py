@@ -6,10 +6,15 @@ transition and no gradient, wherever they stand. All computation is in float32 o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+LEAST = -1e4
+"""Of a step that is no way, in logarithms: its exponential is 0."""
 
 
 class CRF(nn.Module):
@@ -44,7 +49,8 @@ class CRF(nn.Module):
         """
         emissions, mask, order = _left_align(emissions, mask)
         labels = labels.gather(1, order).masked_fill(~mask, 0)
-        return self._score(emissions, labels, mask) - self.log_partition(emissions, mask)
+        with torch.autocast(emissions.device.type, enabled=False):  # it would multiply in its narrower type
+            return self._score(emissions, labels, mask) - self.log_partition(emissions, mask)
 
     def _score(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """s(X, y) of eq. 1 for left-aligned chains: (B,)."""
@@ -57,12 +63,27 @@ class CRF(nn.Module):
         return score + ends * weight[:, 0]
 
     def log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """log of the sum over all label sequences of exp(s), for left-aligned chains: (B,)."""
-        alpha = self.start + emissions[:, 0]
-        for t in range(1, emissions.shape[1]):
-            step = torch.logsumexp(alpha.unsqueeze(2) + self.transitions, dim=1) + emissions[:, t]
-            alpha = torch.where(mask[:, t : t + 1], step, alpha)
-        total = torch.logsumexp(alpha + self.end, dim=1)
+        """log of the sum over all label sequences of exp(s), for left-aligned chains: (B,).
+
+        Neighbouring steps are joined pairwise, in log S rounds over all positions at once: position by position, a GPU would
+        wait for S launches.
+        """
+        first, norm = self.start + emissions[:, 0], emissions.new_zeros(len(emissions))
+        steps = self.transitions + emissions[:, 1:].unsqueeze(
+            2
+        )  # (B, S - 1, L, L), from a label to the next position's
+        stay = torch.full_like(self.transitions, LEAST).fill_diagonal_(0)
+        steps = torch.where(mask[:, 1:, None, None], steps, stay)
+        while steps.shape[1]:
+            steps, rest = steps[:, : steps.shape[1] // 2 * 2], steps[:, steps.shape[1] // 2 * 2 :]
+            if not steps.shape[1]:
+                first = _join(first.unsqueeze(1), rest.squeeze(1)).squeeze(1)
+                break
+            steps = torch.cat([_join(steps[:, ::2], steps[:, 1::2]), rest], 1)
+            # Float32 keeps differences of scores only where they are small.
+            largest = steps.detach().amax((2, 3), keepdim=True)
+            steps, norm = steps - largest, norm + largest.sum((1, 2, 3))
+        total = torch.logsumexp(first + self.end, dim=1) + norm
         return torch.where(mask[:, 0], total, torch.zeros_like(total))
 
     def steps(self) -> Tensor:
@@ -73,7 +94,26 @@ class CRF(nn.Module):
         return table
 
 
+def _join(left: Tensor, right: Tensor) -> Tensor:
+    """log of the matrix product of exp(left) (…, n, L) and exp(right) (…, L, L). A label is left by a step of its own, so
+    nothing underflows whose transition scores are less than 80 apart."""
+    rows, columns = left.detach().amax(-1, keepdim=True), right.detach().amax(-2, keepdim=True)
+    product = (left - rows).exp() @ (right - columns).exp()
+    return product.clamp(min=torch.finfo(product.dtype).tiny).log() + rows + columns
+
+
+def _on_cpu(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Computes there whatever has to go position by position: a GPU waits for launches (0.95 of AIONER's time on an H200)."""
+
+    @wraps(compute)
+    def computed(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> Tensor:
+        return compute(steps.cpu(), emissions.cpu(), mask.cpu(), borders.cpu()).to(mask.device)
+
+    return computed
+
+
 @torch.no_grad()
+@_on_cpu
 def best_path(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> Tensor:
     """The best label sequence (eq. 3), by the Viterbi algorithm, where scores of steps depend on where in the text they are.
 
@@ -107,6 +147,7 @@ def best_path(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -
 
 
 @torch.no_grad()
+@_on_cpu
 def marginals(steps: Tensor, emissions: Tensor, mask: Tensor, borders: Tensor) -> Tensor:
     """p(y_t = l | X) among the sequences that are not ruled out, by the forward-backward algorithm.
 
