@@ -14,13 +14,15 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import estimate
 
 
-def test_a_step_has_the_products_of_encoder_and_classifier_and_twice_as_many_backwards():
+def test_a_step_has_the_products_of_encoder_classifier_and_crf_and_twice_as_many_backwards():
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     found = estimate.step(BertConfig(vocab_size=100, **shape), 3, 20)
     labels = estimate.AIONERConfig.from_pretrained(IN_THE_BOX).num_labels
     tokens = 3 * 20
     layer = 2 * tokens * (4 * 32 * 32 + 2 * 32 * 48) + 2 * 2 * tokens * 20 * 32
-    assert found["forward"] == 2 * layer + 2 * tokens * 32 * labels
+    # The CRF of three windows: 19 steps' matrices become one by 18 products, and the first labels' scores go through it.
+    crf = 3 * (18 * 2 * labels**3 + 2 * labels**2)
+    assert found["forward"] == 2 * layer + 2 * tokens * 32 * labels + crf
     assert found["update"] == 3 * found["forward"]
     # In bfloat16 a layer keeps at least its input, queries, keys, values, attention and the layer between.
     assert found["kept"] > 2 * 2 * tokens * (5 * 32 + 48 + 4 * 20)
