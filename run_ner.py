@@ -83,9 +83,11 @@ def train(arguments: Arguments, args) -> None:
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
     seen = Seen.of(data.train)
-    completion = complete_run(data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)])))
+    taught, completion = complete_run(
+        data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)]))
+    )
     set_seed(args.seed)
-    training = TrainingData(data.space, data.train, args.seed)
+    training = TrainingData(data.space, taught, args.seed)
     bundle = build(arguments.model, arguments.own, training)
     if arguments.train.write_figures:
         run_figures.check(bundle.model)

@@ -141,6 +141,7 @@ def build_card(
         ),
         teachers=", ".join(results.completion["teachers"]) if results.completion else "",
         mask_from=results.completion["mask_from"] if results.completion else None,
+        under_bridge=_under_bridge(results.completion or {}),
         coverage=_coverage(results.coverage),
         overlap=_overlap(results.overlap),
         overlap_kept=results.overlap["kept"] and any(r["found"] for r in results.overlap["training"].values()),
@@ -354,6 +355,14 @@ def _completion(completion: dict) -> str:
         for name, n in types.items()
     ]
     return markdown_table(["corpus", "type", "threshold", "documents", "labels", "masked", "dropped"], rows)
+
+
+def _under_bridge(completion: dict) -> str:
+    """Which corpora taught the bridge's outputs, and what they lost by it."""
+    moved = completion.get("under_bridge") or {}
+    lost = ", ".join(f"{n} {name} of {corpus}" for corpus, types in moved.items() for name, n in types.items())
+    told = f" Mentions without a type there taught nothing: {lost}." if lost else ""
+    return f"The documents of {', '.join(moved)} taught the outputs of {completion['bridge']}.{told}" if moved else ""
 
 
 def _declared(sizes: dict) -> str:

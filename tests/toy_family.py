@@ -34,6 +34,8 @@ FACTS = Facts(
 class Options(BaseOptions):
     """Toy, a classifier of units."""
 
+    outputs_per_corpus = True
+
     units: str = option("pretoken", "what is classified: pretoken (pieces of words) or token", choices=KINDS)
 
 

@@ -59,6 +59,11 @@ class Options(BaseOptions):
         0.0, "share of the training tokens hidden behind the mask token (regularisation)", least=0, below=1
     )
 
+    @property
+    def outputs_per_corpus(self) -> bool:
+        """See families.py."""
+        return self.scheme == "mtl"
+
 
 @dataclass(frozen=True)
 class TagTask:

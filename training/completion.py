@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,9 @@ STEPS = tuple(step / 20 for step in range(2, 20))
 """The thresholds that are tried on validation documents."""
 
 
-def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], None]) -> dict | None:
+def complete_run(
+    data: RunData, arguments, args, train: Callable[[str, dict], None]
+) -> tuple[dict[str, list[Document]], dict | None]:
     """Completes a run's training documents, if it has teachers, and writes them to `completed/` of the output folder.
 
     Args:
@@ -39,12 +41,12 @@ def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], No
         arguments: the run's `Arguments`. args: what the Trainer is told.
         train: trains a recipe, some of whose options are given.
     Returns:
-        What results.json says of it.
+        Corpus → the documents that teach its outputs, and what results.json says of the completion.
     """
     from mosaic_ner.data_builders.formats import write_documents
 
     if not arguments.completion.complete_with:
-        return None
+        return data.train, None
     teachers = train_teachers(arguments, train)
     size, cache = args.per_device_eval_batch_size, arguments.data.cache_dir
     done = complete(data, arguments.completion, teachers, size, args.device, cache, arguments.data.types)
@@ -53,13 +55,23 @@ def complete_run(data: RunData, arguments, args, train: Callable[[str, dict], No
         folder.mkdir(parents=True, exist_ok=True)
         for corpus, documents in data.train.items():
             write_documents(documents, folder / f"{corpus}.jsonl")
-    return done.to_dict()
+    taught = data.train
+    if arguments.own.outputs_per_corpus:
+        taught, done.under_bridge = under_bridge(data.train, data.space, done.bridge, done.corpora)
+        logger.info("%s", done.told_under_bridge())
+    return taught, done.to_dict()
 
 
 @dataclass
 class Completed:
-    """What completion did: teacher names, the corpora that the teachers learnt from as far as their results say, threshold per
-    type, and per corpus and type what `complete_corpus` counts.
+    """What completion did.
+
+    Args:
+        teachers: their names. learnt_from: their training corpora, as far as their results say.
+        thresholds: per type. mask_from: as in --complete_mask_from.
+        labels: per corpus and type what `complete_corpus` counts.
+        bridge: the training corpus whose guideline the answers follow; None: no teacher knows one.
+        under_bridge: corpus that teaches the bridge's outputs → type → its gold mentions that the bridge has no name for.
     """
 
     teachers: list[str]
@@ -67,6 +79,8 @@ class Completed:
     thresholds: dict[str, float]
     mask_from: float | None
     labels: dict[str, dict[str, dict[str, int]]]
+    bridge: str | None = None
+    under_bridge: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """JSON form."""
@@ -82,6 +96,19 @@ class Completed:
             )
             rows.append(f"  {corpus}: {told or 'nothing is missing'}")
         return "\n".join(rows)
+
+    @property
+    def corpora(self) -> list[str]:
+        """Those that got a label."""
+        return [corpus for corpus, types in self.labels.items() if any(n["added"] for n in types.values())]
+
+    def told_under_bridge(self) -> str:
+        """What the corpora that teach the bridge's outputs lose there."""
+        lost = [f"{corpus} {name} {n}" for corpus, types in self.under_bridge.items() for name, n in types.items()]
+        return (
+            f"the outputs of {self.bridge} learn from {', '.join(self.under_bridge) or 'no other corpus'}; "
+            f"mentions of types that {self.bridge} has no name for: {', '.join(lost) or 'none'}"
+        )
 
 
 def complete(
@@ -113,7 +140,7 @@ def complete(
         if not data.validation:
             raise ArgumentError("--complete_threshold validation needs validation documents, and this run has none")
         parts |= {(VALIDATION, c): d for c, d in data.validation.items()}
-    answers, types = consult(teachers, data, parts, batch_size, device, cache_dir)
+    answers, types, bridge = consult(teachers, data, parts, batch_size, device, cache_dir)
     if not (wanted := [t for t in types if not only or t in only]):
         raise ArgumentError(
             f"--complete_with: the teachers answer for {', '.join(types)}, the run is of {', '.join(only)}"
@@ -137,7 +164,7 @@ def complete(
                 split[corpus] = [_declaring(d, own) for d in split[corpus]]
     data.space = LabelSpace(corpora)
     names = [Path(t).name for t in teachers]
-    done = Completed(names, learnt_from(teachers), thresholds, options.complete_mask_from, labels)
+    done = Completed(names, learnt_from(teachers), thresholds, options.complete_mask_from, labels, bridge)
     logger.info("%s", done.summary())
     return done
 
@@ -145,6 +172,46 @@ def complete(
 def _declaring(document: Document, types: Iterable[str]) -> Document:
     known = document.annotated_types is not None
     return document if known else replace(document, annotated_types=frozenset(types))
+
+
+def under_bridge(
+    train: dict[str, list[Document]], space: LabelSpace, bridge: str | None, corpora: Iterable[str]
+) -> tuple[dict[str, list[Document]], dict[str, dict[str, int]]]:
+    """Completed corpora as documents of the bridge corpus, for a family in which each corpus has outputs of its own.
+
+    Their answers follow the bridge's guideline; as documents of their own corpora they would teach its outputs nothing.
+
+    Args:
+        train: corpus → documents, completed.
+        space: of them. bridge: whose guideline the answers follow; None: nothing is moved.
+        corpora: those that got labels.
+    Returns:
+        Corpus → the documents that teach its outputs; and per corpus moved the gold mentions of each native type that can't be
+        told there, because the bridge has no type, or several, with the same shared type.
+    """
+    if bridge is None:
+        return train, {}
+    shared = Counter(space.corpora[bridge].values())
+    names = {kind: native for native, kind in space.corpora[bridge].items() if kind and shared[kind] == 1}
+    made, lost = {}, {}
+
+    def renamed(mentions: Iterable[Mention]) -> dict[tuple, Mention]:
+        rows = [(m, names.get(space.shared(corpus, m.type) or "")) for m in mentions]
+        return {(m.start, m.end, name): replace(m, type=name) for m, name in rows if name}
+
+    for corpus, documents in train.items():
+        if corpus == bridge or corpus not in corpora:
+            made.setdefault(corpus, []).extend(documents)
+            continue
+        lost[corpus] = Counter()
+        for document in documents:
+            known = frozenset(names[t] for t in space.annotated_shared_types(document) if t in names)
+            lost[corpus].update(m.type for m in document.mentions if space.shared(corpus, m.type) not in names)
+            moved = replace(
+                document, corpus=bridge, annotated_types=known, unclear=(*renamed(document.unclear).values(),)
+            )
+            made.setdefault(bridge, []).append(moved.with_mentions(renamed(document.mentions).values()))
+    return made, {corpus: dict(sorted(count.items())) for corpus, count in lost.items()}
 
 
 def added_names(space: LabelSpace, corpus: str, types: Iterable[str]) -> dict[str, str]:
@@ -166,8 +233,9 @@ def added_names(space: LabelSpace, corpus: str, types: Iterable[str]) -> dict[st
 
 def consult(
     teachers: list[str], data: RunData, parts: dict[tuple[str, str], list[Document]], batch_size: int, device, cache_dir
-) -> tuple[dict[tuple[str, str], list[list[Mention]]], list[str]]:
-    """The teachers' answers, averaged, per part and document, and the shared types that they answer for.
+) -> tuple[dict[tuple[str, str], list[list[Mention]]], list[str], str | None]:
+    """The teachers' answers, averaged, per part and document, the shared types that they answer for, and the bridge: the first
+    training corpus under whose guideline a teacher was asked.
 
     Each teacher is asked under the guideline of the training corpus with the most types that it was trained on, or as for any
     text where there is none. Answers are kept in the cache by teacher, task and text.
@@ -184,6 +252,8 @@ def consult(
     state, cache = PartialState(), _cache(cache_dir)
     found: dict[tuple[str, str], list[list[list[Mention]]]] = defaultdict(list)
     answered: list[list[str]] = []  # per teacher: the types that it answers for
+    spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
+    bridges = []
     for name in teachers:
         folder = trained_folder(name, "--complete_with")
         model, tokenizer = load(str(folder))
@@ -192,9 +262,8 @@ def consult(
         )
         warn_of_leaks(name, folder, data)
         predictor = MentionPredictor(model.to(device), tokenizer, batch_size, shard_of(state))
-        spaces = sorted(data.train, key=lambda c: -len(data.space.shared_types_of(c)))
-        bridge = next((c for c in spaces if model.knows(c)), None)
-        tasks = model.tasks_for(bridge)
+        bridges.append(next((c for c in spaces if model.knows(c)), None))
+        tasks = model.tasks_for(bridges[-1])
         answered.append(_answered(model, tasks))
         asked = f"{fingerprint(folder)} {[task.to_dict() for task in tasks]}"
         for part, documents in parts.items():
@@ -216,7 +285,8 @@ def consult(
     averaged = {
         part: [average(rows, answered) for rows in zip(*answers, strict=True)] for part, answers in found.items()
     }
-    return averaged, list(dict.fromkeys(t for types in answered for t in types))
+    bridge = next((c for c in spaces if c in bridges), None)
+    return averaged, list(dict.fromkeys(t for types in answered for t in types)), bridge
 
 
 def _cache(cache_dir: str | None) -> Path:

@@ -2,7 +2,8 @@
 
 A family is a module with
 
-- `Options`: its options class (see data_builders/options.py), whose import needs neither torch nor transformers;
+- `Options`: its options class (see data_builders/options.py), whose import needs neither torch nor transformers; its
+  `outputs_per_corpus` says whether a training corpus teaches outputs that no other teaches;
 - `FACTS`: what a model card says of it;
 - `Features`: the class of its training features;
 - `build(model, own, data)`: a `bundle.Bundle`, from the shared options, its own and a `bundle.TrainingData`.

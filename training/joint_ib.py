@@ -40,6 +40,8 @@ FACTS = Facts(
 class Options(BaseOptions):
     """Joint information bottleneck, a span classifier."""
 
+    outputs_per_corpus = True
+
     units: str = option("pretoken", "what a span is made of: pretoken (pieces of words) or token", choices=KINDS)
     max_span_width: int = option(14, "units of the widest span", least=1)
     compressed: bool = option(True, "two layers compress a span before the classifier; false: the paper's Baseline")

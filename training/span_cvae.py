@@ -53,6 +53,11 @@ class Options(BaseOptions):
     threshold: float = option(0.0, "least probability of a predicted mention", least=0, most=1)
     flat: bool = option(True, "no overlapping mentions; false: nested ones")
 
+    @property
+    def outputs_per_corpus(self) -> bool:
+        """See families.py."""
+        return self.labels_per == "corpus"
+
 
 class Features(SpanFeatures):
     """Gold cells with the number of their corpus's label; a span has one type."""

@@ -40,6 +40,8 @@ FACTS = Facts(
 class Options(BaseOptions):
     """SRU-NER, a transition system."""
 
+    outputs_per_corpus = True
+
     units: str = option("pretoken", "what a word is: pretoken (pieces of words) or token", choices=KINDS)
     latents_per_action: int = option(2, "latent vectors of the memory, as a multiple of the actions", least=1)
     context: int = option(150, "slots on either side with positions of their own", least=0)
