@@ -83,9 +83,7 @@ def train(arguments: Arguments, args) -> None:
     data = load_run_data(arguments.data, args.seed)
     data.check_trainable()
     seen = Seen.of(data.train)
-    taught, completion = complete_run(
-        data, arguments, args, lambda recipe, given: run(parse([recipe, *as_argv(given)]))
-    )
+    taught, completion = complete_run(data, arguments, args, lambda name, told: run(parse([name, *as_argv(told)])))
     set_seed(args.seed)
     training = TrainingData(data.space, taught, args.seed)
     bundle = build(arguments.model, arguments.own, training)

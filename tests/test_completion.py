@@ -17,14 +17,12 @@ from mosaic_ner.data_builders.options import ArgumentError, DataOptions
 from mosaic_ner.modeling.document import Document, Mention
 from mosaic_ner.modeling.label_space import LabelSpace
 from mosaic_ner.modeling.transitions import reduction, transition
-from mosaic_ner.prediction.loading import load
 from mosaic_ner.training import families
 from mosaic_ner.training.completion import (
     added_names,
     average,
     choose_thresholds,
     complete_corpus,
-    under_bridge,
 )
 from mosaic_ner.training.completion_options import CompletionOptions
 from mosaic_ner.training.relaxed import Seen
@@ -219,72 +217,6 @@ def test_unclear_mentions_survive_json_lines(tmp_path):
     assert bare.unclear == ()
 
 
-# ---- the bridge's outputs
-
-BRIDGED = LabelSpace(
-    {
-        "all": {"G": "Gene", "D": "Disease", "C1": "Chemical", "C2": "Chemical", "O": None},
-        "genes": {
-            "Protein": "Gene",
-            "DNA": "Gene",
-            "Disease": None,
-            "Disease (completed)": "Disease",
-            "Drug": "Chemical",
-        },
-        "rest": {"Drug": "Chemical"},
-    }
-)
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.lists(
-                spans(["Protein", "DNA", "Disease", "Disease (completed)", "Drug"]),
-                max_size=6,
-                unique_by=lambda m: m.key,
-            ),
-            st.sets(st.sampled_from(["Protein", "DNA", "Disease", "Disease (completed)", "Drug"])),
-            st.lists(spans(["Disease (completed)", "Drug"]), max_size=2),
-        ),
-        max_size=3,
-    )
-)
-def test_under_the_bridge_every_mention_is_told_or_counted_and_nothing_else_is_known(rows):
-    texts = [
-        Document(str(i), "genes", TEXT, tuple(gold), annotated_types=frozenset(types), unclear=tuple(unclear))
-        for i, (gold, types, unclear) in enumerate(rows)
-    ]
-    train = {"all": [Document("a", "all", TEXT)], "genes": texts, "rest": [Document("r", "rest", TEXT)]}
-    made, lost = under_bridge(train, BRIDGED, "all", ["genes"])
-    assert made["rest"] == train["rest"]
-    assert made["all"][0] == train["all"][0]
-    assert len(made["all"]) == 1 + len(texts)
-    assert "genes" not in made
-    told = {"Protein": "G", "DNA": "G", "Disease (completed)": "D"}
-    untold = 0
-    for before, after in zip(texts, made["all"][1:], strict=True):
-        assert (after.id, after.text, after.corpus) == (before.id, before.text, "all")
-        both = {"Protein", "DNA"} <= before.annotated_types  # one of them alone leaves genes unknown
-        known = {"G": both, "D": "Disease (completed)" in before.annotated_types}
-        assert after.annotated_types == {name for name, true in known.items() if true}
-        assert {m.key for m in after.mentions} == {
-            (m.start, m.end, told[m.type]) for m in before.mentions if m.type in told
-        }
-        assert {m.key for m in after.unclear} == {
-            (m.start, m.end, told[m.type]) for m in before.unclear if m.type in told
-        }
-        untold += sum(m.type not in told for m in before.mentions)
-    assert sum(lost["genes"].values()) == untold
-    assert lost["genes"].keys() <= {"Disease", "Drug"}
-
-
-def test_without_a_bridge_or_labels_nothing_moves():
-    train = {"genes": [Document("1", "genes", TEXT)], "all": [Document("2", "all", TEXT)]}
-    assert under_bridge(train, BRIDGED, None, ["genes"]) == (train, {})
-    assert under_bridge(train, BRIDGED, "all", []) == (train, {})
-
-
 # ---- whole runs
 
 
@@ -443,40 +375,6 @@ def test_a_teacher_of_any_family_completes(family, build_bundle, files, tmp_path
     narrow = [*more[2:], "--types", "Gene"]
     found = run(tmp_path / "narrow", files, "--complete_with", tmp_path / "teacher", *narrow)["completion"]
     assert found["labels"]["user"] == {}
-
-
-@pytest.mark.parametrize(
-    ("options", "known"),
-    [
-        (["--family", "aioner"], {"user", "demo_all"}),
-        (["--family", "aioner", "--scheme", "mtl"], {"demo_all"}),
-        (["--family", "span_cvae"], {"demo_all"}),
-        (["--family", "span_cvae", "--labels_per", "shared"], {"user", "demo_all"}),
-        (["--family", "joint_ib"], {"demo_all"}),
-        (["--family", "sruner"], {"demo_all"}),
-    ],
-)
-def test_completed_corpora_teach_the_bridges_outputs(options, known, build_bundle, files, tmp_path):
-    build_bundle(lively=True).save(tmp_path / "teacher")
-    more = [
-        "--corpora",
-        "demo_all",
-        "--test_corpora",
-        "demo_all",
-        "--complete_threshold",
-        "0.01",
-        "--cache_dir",
-        tmp_path,
-    ]
-    found = run(tmp_path / "out", files, *options, *more, "--complete_with", tmp_path / "teacher")
-    model, _ = load(str(tmp_path / "out"))
-    assert set(model.config.labels.corpora) == known
-    assert found["completion"]["bridge"] == "demo_all"
-    assert found["completion"]["under_bridge"] == ({} if "user" in known else {"user": {}})
-    assert set(found["data"]["train"]) == {"user", "demo_all"}  # results and card name the corpora as they are
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert ("taught the outputs of demo_all" in " ".join(card.split())) == ("user" not in known)
-    assert {"user", "demo_all"} == set(found["test"])
 
 
 def test_answers_of_types_without_a_shared_one_are_left_out():
