@@ -47,7 +47,10 @@ class MixtureSampler(Sampler[int]):
     ):
         unknown = set(rates or {}) - set(groups)
         if unknown:
-            raise ArgumentError(f"--sampling_rates names {sorted(unknown)}, but the groups are {sorted(set(groups))}")
+            raise ArgumentError(
+                f"--sampling_rates names {sorted(unknown)}, but the groups are {sorted(set(groups))}; give rates of these, or "
+                "none: '{}' (completed corpora are one group, see docs/completed_labels.md)"
+            )
         if any(rate < 0 for rate in (rates or {}).values()):
             raise ArgumentError(f"--sampling_rates must not be negative: {rates}")
         if per_update < 1:
