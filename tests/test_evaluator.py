@@ -32,7 +32,12 @@ def test_figures_of_a_run_in_half_precision_are_those_of_its_saved_model(
     assert bundle.model.forward is wrapped  # training goes on as it was
     assert wrapped.__func__ is not type(bundle.model).forward
     bundle.save(tmp_path / "saved")
-    assert answers(restore(str(tmp_path / "saved"), space), space, documents) == found
+    again = answers(restore(str(tmp_path / "saved"), space), space, documents)
+    assert [[key for key, _ in row] for row in again] == [[key for key, _ in row] for row in found]
+    # A saved model's weights lie elsewhere in memory, and some processors then add in another order: a score's last bit. Those
+    # of autocast, a thousand times as far off, don't pass.
+    scores, wanted = ([score for row in rows for _, score in row] for rows in (again, found))
+    assert scores == pytest.approx(wanted, rel=0, abs=1e-6)
     assert sum(map(len, found)) > 5
 
 
