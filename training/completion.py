@@ -58,7 +58,8 @@ def complete_run(
     taught = data.train
     if arguments.own.outputs_per_corpus:
         taught, done.under_bridge = under_bridge(data.train, data.space, done.bridge, done.corpora)
-        logger.info("%s", done.told_under_bridge())
+        if done.under_bridge:
+            logger.info("%s", done.told_under_bridge())
     return taught, done.to_dict()
 
 
@@ -106,7 +107,7 @@ class Completed:
         """What the corpora that teach the bridge's outputs lose there."""
         lost = [f"{corpus} {name} {n}" for corpus, types in self.under_bridge.items() for name, n in types.items()]
         return (
-            f"the outputs of {self.bridge} learn from {', '.join(self.under_bridge) or 'no other corpus'}; "
+            f"the outputs of {self.bridge} learn from {', '.join(self.under_bridge)}, too; "
             f"mentions of types that {self.bridge} has no name for: {', '.join(lost) or 'none'}"
         )
 

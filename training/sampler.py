@@ -49,7 +49,7 @@ class MixtureSampler(Sampler[int]):
         if unknown:
             raise ArgumentError(
                 f"--sampling_rates names {sorted(unknown)}, but the groups are {sorted(set(groups))}; give rates of these, or "
-                "none: '{}' (completed corpora are one group, see docs/completed_labels.md)"
+                "none: '{}' (with teachers there are other groups than without: docs/completed_labels.md)"
             )
         if any(rate < 0 for rate in (rates or {}).values()):
             raise ArgumentError(f"--sampling_rates must not be negative: {rates}")
