@@ -28,6 +28,11 @@ torch.set_num_threads(1)
 """Sums in one order, so that what must be equal to the last bit is; and two processes of tests don't share their cores."""
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes don't name a test: gzip writes the time into them, and pytest-xdist wants equal names from all its processes."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def demo_corpora():
     """corpus → split → documents of the generated set."""
