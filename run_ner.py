@@ -80,7 +80,7 @@ def train(arguments: Arguments, args) -> None:
     from transformers import set_seed
 
     begin = time.perf_counter()
-    data = load_run_data(arguments.data, args.seed)
+    data = load_run_data(arguments.data, args.seed, bool(arguments.completion.complete_with))
     data.check_trainable()
     seen = Seen.of(data.train)
     taught, completion = complete_run(data, arguments, args, lambda name, told: run(parse([name, *as_argv(told)])))

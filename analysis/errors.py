@@ -65,7 +65,7 @@ def answer_again(
     if not (corpora or measured):
         raise ComparisonError(f"{run} was measured on no {split} documents; expected a run with {split} figures")
     check_folder(run)  # reading the corpora takes longer
-    data = load_run_data(data_of_run(results, data_dir), results.settings["seed"])
+    data = load_run_data(data_of_run(results, data_dir), results.settings["seed"], results.completion is not None)
     documents = {"test": data.test, "validation": data.validation}[split]
     # Figures that `publish --measured` added are of documents that the run's own settings don't read.
     chosen = corpora or [corpus for corpus in measured if corpus in documents]
@@ -107,9 +107,12 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     log_progress()
     with one_message("errors"):
-        check_output(options.output, page=options.page, mark="errors")
         run = options.run or Path(default_model())
         runs = [run, options.against] if options.against else [run]
+        files = [
+            path for folder in runs for path in folder.glob("*") if path.suffix != ".html"
+        ]  # a page may be made anew
+        check_output(options.output, page=options.page, mark="errors", inputs=files)
         found = [answer_again(folder, options.corpus, options.split, options.data_dir) for folder in runs]
         tables = wrapped(markdown(found, options.split))
         if options.output:

@@ -134,7 +134,7 @@ class DataOptions(Options):
     mapping: str = option("shared", "column of the label mapping: shared (CVAE-NER's Table 7), aioner or sruner")
     types: list[str] | None = option(
         None,
-        "only these shared types count (e.g. one type of a corpus); aioner learns no others, "
+        "only these shared types, of corpora or teachers, count; aioner learns no others, "
         "the other families learn them as the corpora's own types",
     )
     train_file: str | None = option(

@@ -82,12 +82,13 @@ class RunData:
             )
 
 
-def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
+def load_run_data(options: DataOptions, seed: int = 42, teachers: bool = False) -> RunData:
     """Reads everything a run needs and takes overlapping documents out of training; a summary is logged.
 
     Args:
         options: which documents, in which roles.
         seed: draws subsets and the validation share.
+        teachers: whether the run has any; they may know types of --types that no corpus has.
     Raises:
         RunDataError: no corpus at all, an unknown corpus, a split that a corpus doesn't have, a wrong --parts.
     """
@@ -126,7 +127,7 @@ def load_run_data(options: DataOptions, seed: int = 42) -> RunData:
         raise RunDataError("no data: name --corpora (e.g. demo, biored) or give --train_file / --test_file")
     space = LabelSpace({c: t for s in spaces for c, t in s.corpora.items()})
     documents, space = add_parts(documents, space, parts, [*names, *implied], seed)
-    space = _limit_types(space, options.types)
+    space = _limit_types(space, options.types, teachers)
     trained = dict.fromkeys(_expand(options.corpora, demo) + (implied if options.train_file else []))
     if options.merge_validation:
         documents |= {c: _merged(documents[c]) for c in trained}
@@ -240,11 +241,11 @@ def _of_known_types(splits: Splits, space: LabelSpace) -> Splits:
     return made
 
 
-def _limit_types(space: LabelSpace, types: list[str] | None) -> LabelSpace:
+def _limit_types(space: LabelSpace, types: list[str] | None, teachers: bool) -> LabelSpace:
     if not types:
         return space
     for name in types:
-        if name not in space.shared_types:
+        if name not in space.shared_types and not teachers:
             raise RunDataError(f"--types: no corpus of the run has type {name!r}{nearest(name, space.shared_types)}")
     return LabelSpace({c: {n: s if s in types else None for n, s in own.items()} for c, own in space.corpora.items()})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 from helpers_sruner import calm
 from hypothesis import given
 from hypothesis import strategies as st
+from mosaic_ner.analysis.errors import answer_again
 from mosaic_ner.data_builders.formats import read_documents, write_documents
 from mosaic_ner.data_builders.options import ArgumentError, DataOptions
 from mosaic_ner.modeling.document import Document, Mention
@@ -283,6 +285,29 @@ def test_a_teacher_that_is_a_recipe_is_trained_once_and_completes(files, tmp_pat
     measured = list(read_documents(tmp_path / "again" / "predictions" / "demo_all.gold.PubTator"))
     unseen = sum(seen.unseen("unseen_mentions", d.surface(m)) for d in measured for m in d.mentions)
     assert again["test"]["demo_all"]["relaxed"]["unseen_mentions"]["overall"]["support"] == unseen
+
+
+def test_types_may_name_what_only_a_teacher_knows(trained_dir, demo_corpora, tmp_path, capsys):
+    for split in ("train", "test"):
+        genes = [
+            d.with_mentions(m for m in d.mentions if m.type == "Gene") for d in demo_corpora["demo_all"][split][:20]
+        ]
+        write_documents([replace(d, annotated_types=None) for d in genes], tmp_path / f"{split}.jsonl")
+    options = ["--complete_with", trained_dir, "--cache_dir", tmp_path / "cache"]
+    found = run(tmp_path / "out", tmp_path, *options, "--types", "Gene", "Disease")
+    assert found["completion"]["labels"]["user"].keys() == {"Disease"}
+    assert found["completion"]["labels"]["user"]["Disease"]["added"] > 0
+    made = read_documents(tmp_path / "out" / "completed" / "user.jsonl")
+    assert {m.type for d in made for m in d.mentions} == {"Gene", "Disease"}
+    again = answer_again(
+        tmp_path / "out", ["user"], "test", str(tmp_path)
+    )  # its settings name a type that no corpus has
+    assert "as in results.json" in again.notes[0]
+    message = helpers_run.fails(
+        capsys, *helpers_run.QUICK, "--train_file", tmp_path / "train.jsonl", *options, "--types", "Gene", "Diseases",
+        "--output_dir", tmp_path / "typo", "--use_cpu", "true",
+    )  # fmt: skip
+    assert "no corpus of the run and no teacher has type 'Diseases'; did you mean 'Disease'" in message
 
 
 @pytest.mark.parametrize(

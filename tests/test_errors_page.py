@@ -7,6 +7,7 @@ import shutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mosaic_ner.analysis import errors
 from mosaic_ner.analysis.differences import BOTH, BOUNDARY, KINDS, MISSED, SPURIOUS, TYPE
 from mosaic_ner.analysis.errors import answer_again, main
 from mosaic_ner.analysis.errors_page import (
@@ -168,6 +169,21 @@ def test_a_trained_model_is_asked_again(trained_dir, tmp_path, capsys):
             main([*argv, "--output", str(page)])
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten_by_its_page(trained_dir, tmp_path, capsys, monkeypatch):
+    copy = shutil.copytree(trained_dir, tmp_path / "run")
+    monkeypatch.setattr(errors, "default_model", lambda: str(copy))
+    there = (copy / "results.json").read_bytes()
+    for argv in ([], [str(copy)], [str(trained_dir), "--against", str(copy)]):
+        with pytest.raises(SystemExit) as stop:
+            main([*argv, "--corpus", "demo_all", "--output", str(copy / "results.json")])
+        assert stop.value.code == 2
+        assert "results.json is an input, which would be overwritten" in capsys.readouterr().err
+    assert (copy / "results.json").read_bytes() == there
+    for _ in range(2):  # a page may be made anew
+        main(["--corpus", "demo_all", "--output", str(copy / "errors.html")])
+    assert "as in results.json" in (copy / "errors.html").read_text(encoding="utf-8")
 
 
 def test_a_page_without_its_marks_is_said_before_the_work(tmp_path, capsys):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mosaic_ner.data_builders.options import ArgumentError
 from mosaic_ner.modeling.document import Document, Mention
-from mosaic_ner.modeling.label_space import LabelSpace
+from mosaic_ner.modeling.label_space import LabelSpace, nearest
 
 from .completion_options import DEFAULT_THRESHOLD, VALIDATION, CompletionOptions
 from .teachers import learnt_from, train_teachers, warn_of_leaks
@@ -134,7 +134,7 @@ def complete(
         cache_dir: where answers are kept (without texts); default: that of datasets.
         only: the run's shared types, if it has some only.
     Raises:
-        ArgumentError: nothing to complete, thresholds to choose without validation documents.
+        ArgumentError: nothing to complete, a type that nobody knows, thresholds to choose without validation documents.
     """
     parts = {("train", c): d for c, d in data.train.items()}
     if options.thresholds([]) is None:
@@ -142,6 +142,11 @@ def complete(
             raise ArgumentError("--complete_threshold validation needs validation documents, and this run has none")
         parts |= {(VALIDATION, c): d for c, d in data.validation.items()}
     answers, types, bridge = consult(teachers, data, parts, batch_size, device, cache_dir)
+    known = list(dict.fromkeys([*data.space.shared_types, *types]))
+    if unknown := [t for t in only or () if t not in known]:
+        raise ArgumentError(
+            f"--types: no corpus of the run and no teacher has type {unknown[0]!r}{nearest(unknown[0], known)}"
+        )
     if not (wanted := [t for t in types if not only or t in only]):
         raise ArgumentError(
             f"--complete_with: the teachers answer for {', '.join(types)}, the run is of {', '.join(only)}"
