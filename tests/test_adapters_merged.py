@@ -89,7 +89,9 @@ def test_the_merged_model_and_the_saved_adapter_give_what_was_trained(
         assert config.get("quantization") == bits
         assert config["encoder_config"]["vocab_size"] == size
     plain, _ = load(str(tmp_path / "merged"))
-    assert torch.equal(logits_of(plain, batch), merged)
+    weights = plain.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    assert difference(logits_of(plain, batch), merged) < 1e-6  # the last bit may depend on where weights lie in memory
     assert "auto_map" not in json.loads((tmp_path / "adapter" / "config.json").read_text())
 
 
