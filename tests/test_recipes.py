@@ -176,7 +176,7 @@ def test_every_family_is_trained_as_a_student(place, cell):
     study = Study.read("completed_labels")
     options = study.common | study.cells[cell] | {"complete_with": ["model_cards/mosaic-ner-mini"]}
     recipe = options.pop("recipe")
-    options.pop("seeds")
+    options.pop("seeds", None)
     found = Results.read(place.run([recipe, *as_argv(options)]))
     assert set(found.completion["labels"]) == set(options["corpora"])
     assert sum(n["added"] for types in found.completion["labels"].values() for n in types.values()) > 0
