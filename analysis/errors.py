@@ -109,9 +109,8 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("errors"):
         run = options.run or Path(default_model())
         runs = [run, options.against] if options.against else [run]
-        files = [
-            path for folder in runs for path in folder.glob("*") if path.suffix != ".html"
-        ]  # a page may be made anew
+        # A page may be made anew.
+        files = [path for folder in runs for path in folder.glob("*") if path.suffix != ".html"]
         check_output(options.output, page=options.page, mark="errors", inputs=files)
         found = [answer_again(folder, options.corpus, options.split, options.data_dir) for folder in runs]
         tables = wrapped(markdown(found, options.split))

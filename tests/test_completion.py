@@ -299,9 +299,8 @@ def test_types_may_name_what_only_a_teacher_knows(trained_dir, demo_corpora, tmp
     assert found["completion"]["labels"]["user"]["Disease"]["added"] > 0
     made = read_documents(tmp_path / "out" / "completed" / "user.jsonl")
     assert {m.type for d in made for m in d.mentions} == {"Gene", "Disease"}
-    again = answer_again(
-        tmp_path / "out", ["user"], "test", str(tmp_path)
-    )  # its settings name a type that no corpus has
+    # The run's settings name a type that no corpus has.
+    again = answer_again(tmp_path / "out", ["user"], "test", str(tmp_path))
     assert "as in results.json" in again.notes[0]
     message = helpers_run.fails(
         capsys, *helpers_run.QUICK, "--train_file", tmp_path / "train.jsonl", *options, "--types", "Gene", "Diseases",
